@@ -28,6 +28,7 @@ from perdure.settings import Model, Settings, make_settings
 from perdure.strategies.base import Phase, Strategy, parts
 from perdure.strategies.external import External
 from perdure.strategies.registry import get as get_strategy
+from perdure.trained import Trained
 
 
 def compare(
@@ -51,6 +52,7 @@ def compare(
     out: str | os.PathLike[str] | None = None,
     quiet: bool = False,
     resume: bool = False,
+    keep: bool = False,
 ) -> Results:
     """Train every strategy on the stream, all seeds at once, and score every task after every stage.
 
@@ -91,6 +93,9 @@ def compare(
         Show no progress bar.
     resume:
         Continue the run that was stopped in ``out``; the numbers are those of a run that was not.
+    keep:
+        Keep the trained replicas: ``results.trained[name]``, a :class:`perdure.trained.Trained`. They are not
+        saved with the results.
 
     Returns
     -------
@@ -121,7 +126,8 @@ def compare(
     with Progress(quiet) as progress:
         for i, (name, strategy) in enumerate(named.items()):
             checkpoint = Checkpoint() if kept is None else kept.of(i)
-            outcomes[name] = run(stream, strategy, settings, progress.of(name), checkpoint)
+            outcome = run(stream, strategy, settings, progress.of(name), checkpoint)
+            outcomes[name] = outcome if keep else replace(outcome, trained=None)
     results = collect(outcomes, settings, config)
     if out is not None and kept is not None:
         results.save(out)
@@ -180,6 +186,7 @@ def run(
             f"{lost} of {engine.replicas} replicas diverged (weights not finite): lower lr"
         )
     outcome.costs = engine.report_costs(replica)
+    outcome.trained = Trained(engine.program, {k: replica[k] for k in ("params", "buffers", "state")})
     outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage()}
     return outcome
 
@@ -255,6 +262,7 @@ def collect(outcomes: Mapping[str, Outcome], settings: Settings, config: dict[st
         extras={n: o.extras for n, o in kept.items()},
         config=config,
         warnings=[f"{n}: {line}" for n, o in kept.items() for line in o.warnings],
+        trained={n: o.trained for n, o in kept.items() if o.trained is not None},
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from perdure.analysis.results import Curve
 from perdure.settings import Settings
+from perdure.trained import Trained
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Outcome:
     costs: dict[str, float] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    trained: Trained | None = None
 
     def choose(self, settings: Settings) -> Outcome:
         """Keep the replicas of the grid point whose validation scores are best, meaned over seeds."""
@@ -42,6 +44,7 @@ class Outcome:
             curve=[(step, stage, s[kept]) for step, stage, s in self.curve],
             validation=None,
             extras={**self.extras, "chosen": settings.grid[best], "tried": tried},
+            trained=None if self.trained is None else self.trained.chosen(kept),
         )
 
     def get_curve(self) -> Curve:

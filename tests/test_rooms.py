@@ -20,7 +20,7 @@ LEVELS = (
     {"envs"},
     {"scenarios"},
     {"strategies"},
-    {"settings", "outcome", "progress", "engine"},
+    {"settings", "outcome", "progress", "engine", "trained"},
     {"checkpoint"},
     {"experiment", "sweep"},
     {"catalogue", "sensitivity"},

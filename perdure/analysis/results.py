@@ -71,6 +71,8 @@ class Results:
         ``setting``, ``metric``, ``test_sizes``, ...
     warnings:
         What the reader must know; what too few seeds cannot show is added here.
+    trained:
+        The trained replicas by strategy, where they were kept (``compare(..., keep=True)``); never saved.
     """
 
     scores: dict[str, Array]
@@ -80,6 +82,7 @@ class Results:
     extras: dict[str, dict[str, Any]] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    trained: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.scores:
