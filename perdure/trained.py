@@ -46,18 +46,18 @@ class Trained:
 
     def params(self, k: int = 0) -> Params:
         """Trained tensors of replica ``k``."""
-        return self._one("params", k)
+        return dict(self._one("params", k))
 
     def buffers(self, k: int = 0) -> Params:
         """Tensors of replica ``k`` that are not trained: running statistics, frozen weights."""
-        return self._one("buffers", k)
+        return dict(self._one("buffers", k))
 
     def state(self, part: str, k: int = 0) -> dict[str, Any]:
         """State of replica ``k`` of a part of the strategy, by its kind (``"replay"``)."""
         states = self.replica["state"]
         if part not in states:
             raise PerdureError(f"expected one of {', '.join(states)}; found {part!r}")
-        return self._one("state", k)[part]
+        return dict(self._one("state", k)[part])
 
     def net(self, k: int = 0) -> Net:
         """Return the model of replica ``k`` as a function of its parameters, in evaluation mode."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import grad, jacrev
 
 from perdure.engine.optim import Optimizer
+from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params
 from perdure.random import Rng
 from perdure.scenarios.task import Objective
@@ -63,22 +64,30 @@ class Program:
         batch = strategy.batch(net.eval(), params, replica["state"], batch)
         net = replace(net, _memo={})
 
-        def losses(params: Params) -> tuple[Tensor, Params]:
+        names = strategy.trained(net.eval(), params, phase.name)
+        if not names:
+            raise PerdureError(f"{strategy} trains nothing in the phase {phase.name!r}; expected a parameter")
+        learned = {k: params[k] for k in names}
+
+        def losses(learned: Params) -> tuple[Tensor, Params]:
             # The memo belongs to this differentiation: its tensors must not outlive it.
-            inner = replace(net, _memo={})
+            inner, params = replace(net, _memo={}), {**replica["params"], **learned}
             base = inner.losses(params, batch)
             total = strategy.losses(inner, params, replica["state"], batch, base)
             value = total if strategy.per_task else total.sum()
             return value, inner.updated
 
         gradient = jacrev(losses, has_aux=True) if strategy.per_task else grad(losses, has_aux=True)
-        grads, buffers = gradient(params)
+        taken, buffers = gradient(learned)
+        grads = {k: taken[k] if k in taken else _no_gradient(p, taken, strategy) for k, p in params.items()}
         quiet = self.net(replica["buffers"], rng, training=True)
         grads = strategy.gradient(quiet, params, replica["state"], grads, batch)
         lr = hyper["lr"] * at["factor"]
         moved, memory = self.optimizer.update(
-            params, grads, replica["optim"], lr, hyper["decay"] if self.decays else None
+            learned, grads, replica["optim"], lr, hyper["decay"] if self.decays else None
         )
+        if len(names) < len(params):
+            moved, memory = {**params, **moved}, _rejoin(replica["optim"], memory)
         after = replace(quiet, buffers=buffers, _memo={})
         moved, state = strategy.after_step(after, moved, replica["state"], Step(batch, params, grads))
         return {"params": moved, "buffers": buffers, "optim": memory, "carry": carry, "state": state}
@@ -100,3 +109,16 @@ class Program:
         net = self.net(replica["buffers"])
         output = self.strategy.forward(net, replica["params"], replica["state"], x, task)
         return self.objective.score(output, y)
+
+
+def _no_gradient(param: Tensor, taken: Params, strategy: Composition) -> Tensor:
+    """Return zeros for a parameter that is not trained, with the axis of losses where there is one."""
+    if not strategy.per_task:
+        return torch.zeros_like(param)
+    entries = next(iter(taken.values())).shape[0]
+    return param.new_zeros(entries, *param.shape)
+
+
+def _rejoin(before: Any, after: Any) -> Any:
+    """Put what the optimiser remembers of some parameters among what it remembers of the others."""
+    return {k: {**before[k], **v} if isinstance(v, dict) else v for k, v in after.items()}

@@ -9,7 +9,7 @@ through a branch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -139,6 +139,14 @@ class Strategy:
         """Prepare for a phase."""
         return params, state
 
+    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        """Name the parameters that phases of this name train; the others stay as they are, to the bit.
+
+        No gradient is taken for those, hooks see zeros, and their optimiser memory rests. Only the names of
+        ``params`` may matter.
+        """
+        return tuple(params)
+
     def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
         """Change what is learned from in this step."""
         return batch
@@ -260,6 +268,10 @@ class Composition(Strategy):
             lambda p: lambda q, s, a: p.begin_task(net, q, s, a), params, state, lambda n: scoped(task, n),
             task.phase.name,
         )  # fmt: skip
+
+    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        named = [set(p.trained(net, params, phase)) for p in acting(self, phase)]
+        return tuple(k for k in params if all(k in names for names in named))
 
     def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
         rng = batch.rng

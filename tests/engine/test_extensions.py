@@ -4,15 +4,18 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import pytest
 import torch
 from torch import nn
 
+from perdure import PerdureError
 from perdure.experiment import run
 from perdure.net import Batch
 from perdure.scenarios import from_arrays
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Objective, Part, Task
 from perdure.settings import make_settings
+from perdure.strategies import Naive, get
 from perdure.strategies.base import Phase, Strategy
 
 BASE = {
@@ -235,3 +238,54 @@ def test_a_strategy_may_add_a_phase_between_tasks():
             for k, v in before.items():
                 assert torch.allclose(replica["params"][k], v / 8)
     assert replica["state"]["rest"]["rested"].tolist() == [6, 6, 6]
+
+
+# ---- training some of the parameters --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Some(Strategy):
+    """Trains the head alone from the second task on."""
+
+    kind: ClassVar[str] = "some"
+
+    def phases(self, stream):
+        return [replace(p, name="learn" if i == 0 else "head") for i, p in enumerate(super().phases(stream))]
+
+    def trained(self, net, params, phase):
+        return tuple(params) if phase == "learn" else tuple(params)[-2:]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd(momentum=0.9)", "adamw"])
+@pytest.mark.parametrize("beside", ["", "ewc", "agem(10)"])
+def test_what_a_phase_does_not_train_stays_to_the_bit(optimizer, beside):
+    strategy = Some() + get(beside) if beside else Some()
+    one, two = points(1), points(2)
+    changes = {"optimizer": optimizer, "weight_decay": 0.01, "lr": 0.01}
+    before, after = (train(s, strategy, **changes).trained.replica["params"] for s in (one, two))
+    names = list(before)
+    for name in names[:-2]:
+        assert torch.equal(before[name], after[name])
+    for name in names[-2:]:
+        assert not torch.equal(before[name], after[name])
+
+
+def test_training_the_head_alone_takes_fewer_operations():
+    flops = [
+        train(points(2), s, model="mlp(hidden=[64, 64])").extras["training_flops"] for s in (Some(), Naive())
+    ]
+    assert flops[0][0] == flops[1][0]
+    # Forward and backward of the whole: about 3 products per weight; with the head's gradient alone, 1.
+    assert flops[0][1] < 0.45 * flops[1][1]
+
+
+def test_training_nothing_is_refused():
+    @dataclass(frozen=True)
+    class Nothing(Strategy):
+        kind: ClassVar[str] = "nothing"
+
+        def trained(self, net, params, phase):
+            return ()
+
+    with pytest.raises(PerdureError, match="trains nothing in the phase 'learn'"):
+        train(points(1), Nothing())
