@@ -206,7 +206,10 @@ class Net:
         if self.module.training != self.training:
             self.module.train(self.training)
         # Norm layers write on their statistics in place: each call gets its own copy.
-        buffers = {k: v.clone() for k, v in self.buffers.items()} if self.training else self.buffers
+        buffers = self.buffers
+        if self.training:
+            written = {k for k, _ in self.module.named_buffers()}
+            buffers = {k: v.clone() if k in written else v for k, v in buffers.items()}
         # A parameter absent from `params` would be read from the module itself: hence the merge.
         tensors = {**buffers, **params}
         arguments = (x, task) if takes_task(self.module) else (x,)

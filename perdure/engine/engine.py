@@ -30,6 +30,10 @@ from perdure.strategies.base import Composition, Phase, Strategy, TaskData, acti
 SMALL_WORK = 1.5e8
 # Samples (over all replicas) that are scored in one go, and the multiply-adds that this may take.
 EVAL_SAMPLES, EVAL_WORK = 10_240, 1.5e9
+# What each replica scores at least: a matcher encodes the names of all classes beside it.
+LEAST_SCORED = 128
+# Token ids are scored in rows of a multiple of this length.
+TOKEN_STEP = 4
 
 
 # Where the steps of phases that are a strategy's own business are counted from, for their draws.
@@ -139,7 +143,8 @@ class Engine:
         self._clock = ("other", time.perf_counter())
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
-        self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
+        alone = self.replicas == 1
+        self.mapper = Mapper(self.replicas, alone or (self.device.type == "cpu" and convolves(modules[0])))
         masks = self.stream.masks()
         self.program = Program(
             modules[0],
@@ -282,7 +287,7 @@ class Engine:
     def _eval_samples(self) -> int:
         """Return how many samples each replica scores in one go."""
         most = min(EVAL_SAMPLES, EVAL_WORK / max(self.work, 1.0)) / self.replicas
-        return max(16, int(most))
+        return max(LEAST_SCORED, int(most))
 
     def load_scored(self, some: Sequence[Part]) -> Scored:
         """Lay the parts of all tasks end to end, in chunks of one size."""
@@ -295,9 +300,13 @@ class Engine:
         index = torch.cat([torch.arange(len(y)), torch.zeros(pad, dtype=torch.int64)]).to(self.device)
         owner = torch.cat([task, torch.full((pad,), len(some), device=self.device)])
         task = torch.cat([task, torch.zeros(pad, dtype=torch.int64, device=self.device)])
+        if not x.is_floating_point():
+            # Token ids: short rows go together, and columns that hold nothing but padding are left out.
+            by_length = _lengths(x)[index].argsort(stable=True)
+            index, owner, task = index[by_length], owner[by_length], task[by_length]
         cuts = [slice(i * size, (i + 1) * size) for i in range(pieces)]
         return Scored(
-            tuple((x[index[c]], y[index[c]], task[c], owner[c]) for c in cuts),
+            tuple((_trimmed(x[index[c]]), y[index[c]], task[c], owner[c]) for c in cuts),
             torch.tensor([len(p) for p in some], device=self.device),
         )
 
@@ -594,3 +603,17 @@ class Engine:
         numbers = sum(v[0].numel() for v in replica["params"].values())
         state = sum(v.nbytes for v in pytree.tree_leaves(replica["state"]) if isinstance(v, Tensor))
         return numbers, state // self.replicas
+
+
+def _lengths(ids: Tensor) -> Tensor:
+    """Return where the padding (0) at the end of each row of token ids begins, ``[n]``."""
+    places = torch.arange(1, ids.shape[-1] + 1, device=ids.device)
+    return ((ids != 0) * places).flatten(1).amax(1)
+
+
+def _trimmed(x: Tensor) -> Tensor:
+    """Leave out columns of token ids that are padding in every row; of few lengths, as each is a record."""
+    if x.is_floating_point():
+        return x
+    longest = max(1, int(_lengths(x).max()))
+    return x[..., : min(x.shape[-1], -(-longest // TOKEN_STEP) * TOKEN_STEP)].contiguous()

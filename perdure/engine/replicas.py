@@ -70,7 +70,12 @@ class Mapper:
                 for a, d in zip(args, in_dims, strict=True)
             ]
             results.append(function(*own))
-        return pytree.tree_map(lambda *v: torch.stack(v) if isinstance(v[0], Tensor) else v[0], *results)
+        return pytree.tree_map(lambda *v: _joined(v) if isinstance(v[0], Tensor) else v[0], *results)
+
+
+def _joined(values: tuple[Tensor, ...]) -> Tensor:
+    """Stack; one tensor alone is not copied."""
+    return values[0].unsqueeze(0) if len(values) == 1 else torch.stack(values)
 
 
 def convolves(module: nn.Module) -> bool:

@@ -6,6 +6,7 @@ from perdure.scenarios.generators import from_arrays, permuted, rotated, split
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
 from perdure.scenarios.registry import STREAMS, get, names
 from perdure.scenarios.source import SOURCES, Source
+from perdure.scenarios.sources.sentences import tokenize
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Classification, Objective, Part, Regression, Task
 
@@ -34,4 +35,5 @@ __all__ = [
     "sources",
     "split",
     "take",
+    "tokenize",
 ]

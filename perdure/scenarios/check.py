@@ -69,8 +69,8 @@ def _check_shapes(stream: Stream, where: str, part: Part) -> None:
     if not len(part):
         raise PerdureError(f"{where}: expected at least one sample; found none")
     x, first = part.take(torch.arange(1)).inputs(), stream[0].train.take(torch.arange(1)).inputs()
-    if not x.is_floating_point():
-        raise PerdureError(f"{where}: inputs must be floating point; found {x.dtype}")
+    if not x.is_floating_point() and x.dtype != torch.int64:
+        raise PerdureError(f"{where}: inputs must be floating point, or token ids (int64); found {x.dtype}")
     if x.shape != first.shape or x.dtype != first.dtype:
         raise PerdureError(
             f"{where}: inputs must be {list(first.shape[1:])} {first.dtype} like the first task's; found "

@@ -33,7 +33,7 @@ class Source:
     name:
         What streams made of it are called after.
     x, x_test:
-        Inputs, ``[n, ...]`` float32.
+        Inputs, ``[n, ...]`` float32, or token ids, int64.
     y, y_test:
         Classes, ``[n]`` int64 in 0..C-1.
     class_names:
@@ -119,6 +119,7 @@ class Source:
         domain: Any = None,
         domain_test: Any = None,
         domain_names: Sequence[str] | None = None,
+        tokens: bool = False,
     ) -> Source:
         """Make a source of NumPy arrays or tensors.
 
@@ -134,6 +135,8 @@ class Source:
             Classes, ``[n]``, whole numbers from 0.
         class_names, groups, group_names, domain, domain_test, domain_names:
             As for :class:`Source`; names default to the numbers.
+        tokens:
+            The inputs are token ids: they stay whole numbers.
 
         Raises
         ------
@@ -141,7 +144,7 @@ class Source:
             When the arrays are not numbers or do not match.
         """
         where = f"source {name!r}"
-        inputs, labels = as_inputs(where, x), as_labels(where, y)
+        inputs, labels = as_inputs(where, x, tokens), as_labels(where, y)
         same_length(where, inputs, labels)
         domains = None if domain is None else as_labels(f"{where}, domains", domain)
         if x_test is None:
@@ -152,7 +155,7 @@ class Source:
             domains = None if domains is None else domains[rest]
         else:
             inputs_test, labels_test = (
-                as_inputs(f"{where}, test", x_test),
+                as_inputs(f"{where}, test", x_test, tokens),
                 as_labels(f"{where}, test", y_test),
             )
             domains_test = None if domain_test is None else as_labels(f"{where}, test domains", domain_test)

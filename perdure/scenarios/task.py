@@ -22,7 +22,7 @@ class Part:
     Parameters
     ----------
     x:
-        Inputs, ``[n, ...]``, floating point.
+        Inputs, ``[n, ...]``, floating point, or token ids (int64).
     y:
         Labels, ``[n]``: class indices (int64) or regression targets (floating point).
     task:

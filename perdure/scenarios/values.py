@@ -38,12 +38,16 @@ def _as_array(where: str, values: Any) -> np.ndarray[Any, Any]:
     return array
 
 
-def as_inputs(where: str, x: Any) -> Tensor:
-    """Return ``x`` as float32, ``[n, ...]``; the values stay as they are."""
+def as_inputs(where: str, x: Any, tokens: bool = False) -> Tensor:
+    """Return ``x`` as float32, or token ids as int64, ``[n, ...]``; the values stay as they are."""
     tensor = as_tensor(where, x)
     if tensor.ndim < 2:
         raise PerdureError(f"{where}: inputs must be [n, features] or [n, ...]; found {list(tensor.shape)}")
-    return tensor.to(torch.float32)
+    if not tokens:
+        return tensor.to(torch.float32)
+    if tensor.is_floating_point() or bool((tensor < 0).any()):
+        raise PerdureError(f"{where}: token ids must be whole numbers of at least 0; found {tensor.dtype}")
+    return tensor.to(torch.int64)
 
 
 def as_labels(where: str, y: Any) -> Tensor:

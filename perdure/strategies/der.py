@@ -74,7 +74,7 @@ class DER(Strategy):
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         check_labels(self.policy, stream)
         memory = empty(self.capacity, params, stream)
-        return {**memory, "logits": memory["x"].new_zeros(self.capacity, stream.outputs)}
+        return {**memory, "logits": next(iter(params.values())).new_zeros(self.capacity, stream.outputs)}
 
     @property
     def draws(self) -> int:

@@ -80,7 +80,7 @@ class GDumb(Strategy):
         memory, index = state["memory"], torch.arange(self.batch_size, device=state["order"].device)
         place = state["order"][(state["done"] + index) % memory["filled"].sum().clamp_min(1)]
         x, y, task = (memory[k][place] for k in ("x", "y", "task"))
-        weight = memory["filled"][place].to(x.dtype)
+        weight = memory["filled"][place].to(batch.weight.dtype)
         return replace(batch, x=x, y=y, task=task, weight=weight, slot=None, entries=1, joined=())
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:

@@ -63,7 +63,7 @@ class GEM(Strategy):
     def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
         def one(x: Tensor, y: Tensor, task: Tensor, filled: Tensor, *buffers: Tensor) -> Params:
             own = replace(net, buffers=dict(zip(net.buffers, buffers, strict=True)))
-            weight = filled.to(x.dtype)
+            weight = filled.to(next(iter(params.values())).dtype)
             past = replace(batch, x=x, y=y, task=task, weight=weight, slot=None, entries=1, joined=())
             slopes: Params = grad(lambda p: replace(own, _memo={}).losses(p, past).sum())(params)
             return slopes

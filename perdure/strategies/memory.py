@@ -44,10 +44,10 @@ def check_policy(policy: str) -> None:
 def empty(capacity: int, params: Params, stream: Stream) -> Rows:
     """Return a memory of ``capacity`` empty slots for the samples of ``stream``."""
     like = next(iter(params.values()))
-    y = stream[0].train.y
-    labels = like.dtype if y.is_floating_point() else y.dtype
+    x, y = (v.dtype for v in (stream[0].train.x, stream[0].train.y))
+    inputs, labels = (like.dtype if kind.is_floating_point else kind for kind in (x, y))
     return {
-        "x": like.new_zeros(capacity, *stream.input_shape),
+        "x": like.new_zeros(capacity, *stream.input_shape, dtype=inputs),
         "y": like.new_zeros(capacity, dtype=labels),
         "task": like.new_zeros(capacity, dtype=torch.int64),
         "key": like.new_zeros(capacity, dtype=torch.int64),
@@ -176,7 +176,9 @@ def draw(memory: Rows, rng: Rng, purpose: str, n: int) -> tuple[Rows, Tensor]:
     count = memory["filled"].sum()
     place = rng.integers(purpose, count.clamp_min(1), n)
     rows = {k: v[place] for k, v in memory.items() if k not in (*NOT_ROWS, "key")}
-    return rows, (count > 0).to(memory["x"].dtype).expand(n)
+    x = rows["x"]
+    # Token ids are no numbers to weigh with; joined to a batch's weights, these take their kind.
+    return rows, (count > 0).to(x.dtype if x.is_floating_point() else torch.float32).expand(n)
 
 
 def join(net: Net, batch: Batch, rows: Rows, weight: Tensor, counted: bool = True) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Family = Literal["two-sided", "input", "paper"]
 Form = Literal["factors", "matrix"]
+# The names of phases without and with a constraint.
+FREE, LOW = "learn", "low"
+ORIGINAL, FACTORS = ".original", (".0.u", ".0.s", ".0.v")
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -103,11 +107,22 @@ class AdaptiveSVD(Strategy):
             if parametrize.is_parametrized(layer) or owners.count(id(layer.weight)) > 1:
                 raise PerdureError(f"form='factors' needs plain weights; {path}.weight is shared or computed")
             if layer.weight.requires_grad:
-                parametrize.register_parametrization(layer, "weight", _Low(layer.weight))
+                low = self._bounds(layer.weight)[0]
+                parametrize.register_parametrization(layer, "weight", _Low(layer.weight, low))
         return model
 
     def phases(self, stream: Stream) -> list[Phase]:
-        return [replace(p, reset=i > 0) for i, p in enumerate(super().phases(stream))]
+        return [
+            replace(p, name=LOW if i or self.first else FREE, reset=i > 0)
+            for i, p in enumerate(super().phases(stream))
+        ]
+
+    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        if self.form == "matrix":
+            return tuple(params)
+        # Factors rest while the whole matrix is free, and what is frozen of it while they are trained.
+        resting = ORIGINAL if phase == LOW else FACTORS
+        return tuple(k for k in params if not k.endswith(resting))
 
     def _targets(self, model: nn.Module, stream: Stream) -> dict[str, Any]:
         found = {p: m for p, m in model.named_modules() if isinstance(m, LAYERS)}
@@ -120,9 +135,8 @@ class AdaptiveSVD(Strategy):
         weights = {path: params[name] for path, name in names.items() if name in params}
         square = {p: w for p, w in weights.items() if w.ndim == 2 and w.shape[0] == w.shape[1]}
         return {
-            "high": {path: _zeros(w) for path, w in weights.items()},
+            "high": {path: _zeros(w, slice(self._bounds(w)[1])) for path, w in weights.items()},
             "cosine": {p: w.new_zeros(2) for p, w in square.items() if self.ratio is None},
-            "frozen": next(iter(params.values())).new_full((), float(self.first)),
         }
 
     def _name(self, path: str, factor: str = "") -> str:
@@ -130,8 +144,17 @@ class AdaptiveSVD(Strategy):
         name = f"parametrizations.weight.{f'0.{factor}' if factor else 'original'}"
         return f"{path}.{'weight' if self.form == 'matrix' else name}".lstrip(".")
 
+    def _bounds(self, weight: Tensor) -> tuple[slice, int]:
+        """Return which triplets may be trained, and how many may be kept; others need not be there."""
+        rank = min(weight.flatten(1).shape)
+        least = min(self.mrr, self.trr) if self.trr >= self.mrr else 0.0
+        least, most = (least, 1.0) if self.ratio is None else (self.ratio, self.ratio)
+        first, last = (min(int(r * rank + 1e-9), rank - 1) for r in (least, most))
+        return slice(first, rank), last
+
     def _retained(self, state: State) -> dict[str, Tensor]:
-        one = torch.ones_like(state["frozen"], dtype=torch.float64)
+        device = next((high["s"].device for high in state["high"].values()), None)
+        one = torch.ones((), dtype=torch.float64, device=device)
         if self.ratio is not None or not state["cosine"]:
             return dict.fromkeys(state["high"], one * (self.trr if self.ratio is None else self.ratio))
         total, count = torch.stack(list(state["cosine"].values())).double().unbind(1)
@@ -142,6 +165,8 @@ class AdaptiveSVD(Strategy):
         return {p: (self.mrr + own.get(p, one) * (self.trr - self.mrr)).clamp(0, 1) for p in state["high"]}
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
+        if task.phase.name != LOW:
+            return params, state
         new, high = dict(params), {}
         for path, ratio in self._retained(state).items():
             whole = params[name := self._name(path)]
@@ -149,31 +174,28 @@ class AdaptiveSVD(Strategy):
                 whole = whole + _product({f: params[self._name(path, f)] for f in "usv"}).view(whole.shape)
             # A replica that diverged stays so, and does not stop the others.
             u, s, v = torch.linalg.svd(whole.flatten(1).nan_to_num(0.0, 0.0, 0.0), full_matrices=False)
-            k = (ratio * len(s) + 1e-9).floor().clamp_max(len(s) - 1) * state["frozen"]
+            k = (ratio * len(s) + 1e-9).floor().clamp_max(len(s) - 1)
             top = (torch.arange(len(s), device=s.device) < k).to(s.dtype)
-            high[path] = {"u": u * top, "s": s * top, "v": v * top.unsqueeze(-1)}
+            free, most = self._bounds(whole)
+            high[path] = _some({"u": u, "s": s, "v": v}, top, slice(most))
             if self.form == "factors":
-                rest = (1 - top) * state["frozen"]
-                low = {"u": u * rest, "s": s * rest, "v": v * rest.unsqueeze(-1)}
+                low = _some({"u": u, "s": s, "v": v}, 1 - top, free)
                 new.update({self._name(path, f): value for f, value in low.items()})
                 new[name] = whole - _product(low).view(whole.shape)
         return new, {**state, "high": high}
 
     def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
-        new = self._project(grads, params, state)
-        if self.form == "factors":
-            new.update({k: grads[k] * (1 - state["frozen"]) for k in map(self._name, state["high"])})
-        return new
+        return self._project(grads, params, state) if batch.phase == LOW else grads
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
+        if step.batch.phase != LOW:
+            return params, state
         new = self._project(params, params, state)
-        for path, high in state["high"].items():
-            name = self._name(path)
-            if self.form == "matrix":
-                # W is put on the constraint, not its step alone: so rounding does not add up over the steps.
+        if self.form == "matrix":
+            # W is put on the constraint, not its step alone: so rounding does not add up over the steps.
+            for path, high in state["high"].items():
+                name = self._name(path)
                 new[name] = new[name] + _product(high).view(new[name].shape)
-            else:
-                new[name] = torch.where(state["frozen"] > 0, step.previous[name], params[name])
         return new, state
 
     def _project(self, values: Params, params: Params, state: State) -> Params:
@@ -203,24 +225,32 @@ class AdaptiveSVD(Strategy):
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         cosine = {p: c + task.measured["cosine"][p] for p, c in state["cosine"].items()}
-        return params, {**state, "cosine": cosine, "frozen": torch.ones_like(state["frozen"])}
+        return params, {**state, "cosine": cosine}
 
 
 class _Low(nn.Module):
     """Adds the trained part to what is frozen of a weight: ``base + U diag(S) V``, of no effect at first."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, free: slice) -> None:
         super().__init__()
-        self.u, self.s, self.v = map(nn.Parameter, _zeros(weight.detach()).values())
+        self.u, self.s, self.v = map(nn.Parameter, _zeros(weight.detach(), free).values())
 
     def forward(self, base: Tensor) -> Tensor:
-        return base + _product({"u": self.u, "s": self.s, "v": self.v}).view(base.shape)
+        # Under autocast the sum would be the weight in half precision, added up over all tasks.
+        with torch.autocast(base.device.type, enabled=False):
+            return base + _product({"u": self.u, "s": self.s, "v": self.v}).view(base.shape)
 
 
-def _zeros(weight: Tensor) -> Params:
+def _zeros(weight: Tensor, among: slice) -> Params:
     out, width = weight.flatten(1).shape
-    rank = min(out, width)
+    rank = len(range(min(out, width))[among])
     return {"u": weight.new_zeros(out, rank), "s": weight.new_zeros(rank), "v": weight.new_zeros(rank, width)}
+
+
+def _some(factors: Params, mask: Tensor, among: slice) -> Params:
+    """Keep the triplets that the mask chooses among some, zeros in place of the others."""
+    u, s, v = factors["u"] * mask, factors["s"] * mask, factors["v"] * mask.unsqueeze(-1)
+    return {"u": u[:, among], "s": s[among], "v": v[among]}
 
 
 def _product(factors: Params) -> Tensor:

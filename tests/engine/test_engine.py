@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from perdure.errors import PerdureError
 from perdure.experiment import compare, make_engine, run
-from perdure.scenarios import from_arrays, get
+from perdure.scenarios import Source, from_arrays, get, split
 from perdure.settings import make_settings
 from perdure.strategies import Naive
 from perdure.strategies import get as strategy
@@ -242,9 +242,40 @@ def test_evaluation_is_exact_whatever_the_chunks(monkeypatch):
     whole = make_engine(stream, Naive(), settings(stream))
     expected = whole.evaluate(whole.start())
     monkeypatch.setattr("perdure.engine.engine.EVAL_SAMPLES", 34)
+    monkeypatch.setattr("perdure.engine.engine.LEAST_SCORED", 4)
     cut = make_engine(stream, Naive(), settings(stream))
     assert len(cut.test.chunks) > 1
     assert torch.allclose(cut.evaluate(cut.start()), expected, atol=1e-12)
+
+
+def test_token_ids_are_scored_in_rows_no_longer_than_they_need(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(1, 9, (40, 10), generator=generator)
+    x = x * (torch.arange(10) < torch.randint(1, 10, (40, 1), generator=generator))
+    source = Source.build("ids", x, torch.arange(40) % 4, x, torch.arange(40) % 4, tokens=True)
+
+    class Sum(nn.Module):
+        """Depends on every token and on where it stands, not on padding."""
+
+        def __init__(self):
+            super().__init__()
+            self.table, self.place = nn.Embedding(9, 4), nn.Embedding(10, 4)
+
+        def forward(self, x):
+            each = self.table(x) * self.place(torch.arange(x.shape[1]))
+            return (each * (x != 0).unsqueeze(-1)).sum(1)
+
+    stream = split(source, classes_per_task=2, setting="class")
+    whole = make_engine(stream, Naive(), settings(stream, model=Sum))
+    replica = whole.start()
+    monkeypatch.setattr("perdure.engine.engine._trimmed", lambda x: x)
+    expected = whole.evaluate(replica)
+    monkeypatch.undo()
+    monkeypatch.setattr("perdure.engine.engine.EVAL_SAMPLES", 30)
+    monkeypatch.setattr("perdure.engine.engine.LEAST_SCORED", 4)
+    cut = make_engine(stream, Naive(), settings(stream, model=Sum))
+    assert [chunk[0].shape[1] for chunk in cut.test.chunks] == [4, 8, 10]
+    assert torch.allclose(cut.evaluate(replica), expected, atol=1e-12)
 
 
 def test_the_grid_picks_the_rate_that_is_best_on_validation_data():

