@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from perdure.analysis.store import begin
-from perdure.engine.engine import Costs, Engine
+from perdure.engine.costs import Costs
+from perdure.engine.engine import Engine
 from perdure.engine.step import Replica
 from perdure.errors import PerdureError
 from perdure.outcome import Outcome

@@ -1,13 +1,11 @@
-"""Runs the pure functions of a program over all replicas: placing data, recording steps, scoring."""
+"""Runs the pure functions of a program over all replicas: recording steps, training, scoring."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,13 +13,15 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from perdure.engine.costs import Clock, Costs
+from perdure.engine.data import Data, Place, Sampler, Scored
 from perdure.engine.optim import Optimizer
 from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
 from perdure.engine.trace import Traced
 from perdure.errors import PerdureError
 from perdure.net import Params, couples_samples
-from perdure.random import Rng, draw_bits, purpose_key
+from perdure.random import Rng
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Part
 from perdure.strategies.base import Composition, Phase, Strategy, TaskData, acting, apart, overrides, parts
@@ -32,66 +32,9 @@ SMALL_WORK = 1.5e8
 EVAL_SAMPLES, EVAL_WORK = 10_240, 1.5e9
 # What each replica scores at least: a matcher encodes the names of all classes beside it.
 LEAST_SCORED = 128
-# Token ids are scored in rows of a multiple of this length.
-TOKEN_STEP = 4
-
 
 # Where the steps of phases that are a strategy's own business are counted from, for their draws.
 APART = 1 << 40
-
-# Index [replicas, n] and weight [n] of a batch, and how many of its samples are no padding (weight 0).
-Drawn = tuple[Tensor, Tensor, int]
-
-
-@dataclass
-class Costs:
-    """What a run cost: seconds by purpose for all replicas, the rest for one replica."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    steps: int = 0
-    steps_apart: int = 0
-    samples_seen: int = 0
-    flops: float = 0.0
-    pass_flops: float = 0.0
-    stages: list[tuple[float, float]] = field(default_factory=list)
-
-    def end_stage(self) -> None:
-        """Note the operations so far: of one pass over the data, and of all training."""
-        self.stages.append((self.pass_flops, self.flops))
-
-    def per_stage(self) -> dict[str, list[float]]:
-        """Return the operations of each stage; nothing where they were not counted."""
-        if not self.flops:
-            return {}
-        ends = [(0.0, 0.0), *self.stages]
-        one, all_ = ([b[i] - a[i] for a, b in pairwise(ends)] for i in (0, 1))
-        return {"pass_flops": one, "training_flops": all_}
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """Training samples of a phase on the device, and where each of its tasks begins and ends."""
-
-    x: Tensor
-    y: Tensor
-    task: Tensor
-    spans: tuple[tuple[int, int], ...]
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    @cached_property
-    def arrays(self) -> dict[str, Tensor]:
-        """The samples by the names that a batch gives them."""
-        return {"x": self.x, "y": self.y, "task": self.task}
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Samples to score, padded to whole chunks; the padding counts for a task that does not exist."""
-
-    chunks: tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]
-    counts: Tensor
 
 
 @dataclass
@@ -140,7 +83,8 @@ class Engine:
         self.step_count = 0
         self._records: dict[Any, Traced] = {}
         self._held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
-        self._clock = ("other", time.perf_counter())
+        self._clock = Clock(self.device)
+        self.place = Place(self.device, self.dtype)
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
         alone = self.replicas == 1
@@ -155,7 +99,6 @@ class Engine:
             decays=any(self.decay),
             precision=self.precision,
         )
-        self.exact_tails = couples_samples(modules[0])
         self.params, self.buffers = stack(modules, self.device, self.dtype)
         self.work = self._check_output(modules[0])
         self.hyper = {
@@ -163,30 +106,22 @@ class Engine:
             "lr": torch.tensor(list(self.lr), dtype=torch.float64, device=self.device),
             "decay": torch.tensor(list(self.decay), dtype=self.dtype, device=self.device),
         }
+        exact = couples_samples(modules[0])
+        self.sampler = Sampler(self.hyper["seed"], self.batch_size, self.dtype, exact)
 
     # ---- time and threads -----------------------------------------------------------------------------
 
     @contextmanager
     def during(self, purpose: str) -> Iterator[None]:
-        """Count the time spent inside for ``purpose`` (and no longer for the one around it)."""
-        outer = self._switch(purpose)
+        """Count the time spent inside for ``purpose``, with as many threads as it is worth."""
         threads = torch.get_num_threads()
         if purpose in ("train", "eval"):
             torch.set_num_threads(self.threads(purpose))
         try:
-            yield
+            with self._clock.during(self.costs, purpose):
+                yield
         finally:
             torch.set_num_threads(threads)
-            self._switch(outer)
-
-    def _switch(self, purpose: str) -> str:
-        before, since = self._clock
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        now = time.perf_counter()
-        self.costs.seconds[before] = self.costs.seconds.get(before, 0.0) + now - since
-        self._clock = (purpose, now)
-        return before
 
     def threads(self, purpose: str) -> int:
         """Return how many threads a training step, or a chunk of scoring, is worth on the CPU."""
@@ -215,7 +150,7 @@ class Engine:
         """Run one sample through the model: its outputs must fit the stream. Returns its multiply-adds."""
         program = replace(self.program, precision=None)
         one = {k: v[0] for k, v in self.params.items()}
-        x = self._inputs(self.stream[0].train.take(torch.arange(1)))
+        x = self.place.put(self.stream[0].train.take(torch.arange(1)).inputs())
         try:
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 net = replace(program.net({k: v[0] for k, v in self.buffers.items()}), masks=None)
@@ -257,27 +192,13 @@ class Engine:
 
     # ---- data -----------------------------------------------------------------------------------------
 
-    def _inputs(self, part: Part) -> Tensor:
-        x = part.inputs().to(self.device)
-        return x.to(self.dtype) if x.is_floating_point() else x
-
-    def _labels(self, part: Part) -> Tensor:
-        y = part.y.to(self.device)
-        return y.to(self.dtype) if y.is_floating_point() else y
-
     def load(self, phase: Phase) -> Data:
         """Put the training samples of a phase on the device."""
-        trains = [(i, self.stream[i].train) for i in phase.tasks]
-        task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in trains])
-        ends = torch.tensor([len(p) for _, p in trains]).cumsum(0).tolist()
-        xs = [self._inputs(p) for _, p in trains]
-        ys = [self._labels(p) for _, p in trains]
-        return Data(
-            xs[0] if len(xs) == 1 else torch.cat(xs),
-            ys[0] if len(ys) == 1 else torch.cat(ys),
-            task.to(self.device),
-            tuple(zip([0, *ends[:-1]], ends, strict=True)),
-        )
+        return self.place.train(self.stream, phase.tasks)
+
+    def load_scored(self, some: Sequence[Part]) -> Scored:
+        """Put the parts of all tasks on the device, to be scored."""
+        return self.place.scored(some, self._eval_samples())
 
     @cached_property
     def test(self) -> Scored:
@@ -288,66 +209,6 @@ class Engine:
         """Return how many samples each replica scores in one go."""
         most = min(EVAL_SAMPLES, EVAL_WORK / max(self.work, 1.0)) / self.replicas
         return max(LEAST_SCORED, int(most))
-
-    def load_scored(self, some: Sequence[Part]) -> Scored:
-        """Lay the parts of all tasks end to end, in chunks of one size."""
-        x = torch.cat([self._inputs(p) for p in some])
-        y = torch.cat([self._labels(p) for p in some])
-        task = torch.cat([torch.full((len(p),), i, device=self.device) for i, p in enumerate(some)])
-        pieces = -(-len(y) // self._eval_samples())
-        size = -(-len(y) // pieces)
-        pad = size * pieces - len(y)
-        index = torch.cat([torch.arange(len(y)), torch.zeros(pad, dtype=torch.int64)]).to(self.device)
-        owner = torch.cat([task, torch.full((pad,), len(some), device=self.device)])
-        task = torch.cat([task, torch.zeros(pad, dtype=torch.int64, device=self.device)])
-        if not x.is_floating_point():
-            # Token ids: short rows go together, and columns that hold nothing but padding are left out.
-            by_length = _lengths(x)[index].argsort(stable=True)
-            index, owner, task = index[by_length], owner[by_length], task[by_length]
-        cuts = [slice(i * size, (i + 1) * size) for i in range(pieces)]
-        return Scored(
-            tuple((_trimmed(x[index[c]]), y[index[c]], task[c], owner[c]) for c in cuts),
-            torch.tensor([len(p) for p in some], device=self.device),
-        )
-
-    def order(self, n: int, epoch: int, purpose: str) -> Tensor:
-        """Return each replica's own order of ``n`` samples, ``[replicas, n]``."""
-        bits = draw_bits(self.hyper["seed"], torch.tensor(epoch, device=self.device), purpose_key(purpose), n)
-        return bits.sort(dim=-1, stable=True).indices
-
-    def batches(self, phase: Phase, data: Data, epoch: int) -> Iterator[Drawn]:
-        """Yield the batches of an epoch: each replica goes through all samples in its own order."""
-        if phase.separate:
-            yield from self._separate_batches(data, epoch)
-            return
-        yield from self._cut(self.order(len(data), epoch, "order"))
-
-    def _cut(self, order: Tensor) -> Iterator[Drawn]:
-        """Cut the replicas' orders ``[replicas, n]`` into batches; the last is filled up to their size."""
-        n = order.shape[1]
-        size = min(self.batch_size, n)
-        ones = torch.ones(size, dtype=self.dtype, device=self.device)
-        for i in range(0, n - size + 1, size):
-            yield order[:, i : i + size], ones, size
-        left = n % size
-        if left and self.exact_tails:
-            yield order[:, n - left :], ones[:left], left
-        elif left:
-            # Same shape as the others, so that one record serves: the padding weighs nothing.
-            tail = torch.cat([order[:, n - left :], order[:, : size - left]], 1)
-            yield tail, (torch.arange(size, device=self.device) < left).to(self.dtype), left
-
-    def _separate_batches(self, data: Data, epoch: int) -> Iterator[Drawn]:
-        """One batch per task at each step; shorter tasks start over until the longest is through."""
-        longest = max(b - a for a, b in data.spans)
-        size = min(self.batch_size, min(b - a for a, b in data.spans))
-        orders = []
-        for t, (a, b) in enumerate(data.spans):
-            order = self.order(b - a, epoch, f"order{t}") + a
-            orders.append(order.repeat(1, -(-longest // (b - a)))[:, :longest])
-        ones = torch.ones(size * len(orders), dtype=self.dtype, device=self.device)
-        for i in range(0, longest - size + 1, size):
-            yield torch.cat([o[:, i : i + size] for o in orders], 1), ones, len(ones)
 
     def steps_in(self, phase: Phase, lengths: Sequence[int]) -> int:
         """Return the number of steps of a phase over tasks with so many training samples."""
@@ -383,7 +244,7 @@ class Engine:
         # Laid out at once: a tensor made from a number at every step would wait for a GPU each time.
         steps = torch.arange(start, start + total, device=self.device)
         while done < last:
-            for index, weight, count in self.batches(phase, data, start + epoch):
+            for index, weight, count in self.sampler.batches(phase, data, start + epoch):
                 if done == last:
                     break
                 if done < first:
@@ -444,11 +305,11 @@ class Engine:
         """Add up what the strategy measures over the phase's data, in chunks of the batch size."""
         wanted = self.composition.measured_samples
         n = len(data) if wanted is None else min(wanted, len(data))
-        order = self.order(len(data), self.step_count, "measure")[:, :n]
+        order = self.sampler.order(len(data), self.step_count, "measure")[:, :n]
         total: Any = None
         view = {k: replica[k] for k in ("params", "buffers", "state")}
         current = torch.tensor(phase.tasks[-1], device=self.device)
-        for i, (index, weight, _) in enumerate(self._cut(order)):
+        for i, (index, weight, _) in enumerate(self.sampler.cut(order)):
             # Steps of their own, far from those of training and of other phases.
             step = (self.step_count << 24) + i
             at = {"step": torch.tensor(step, device=self.device), "current": current}
@@ -579,7 +440,7 @@ class Engine:
 
     def report_costs(self, replica: Replica) -> dict[str, float]:
         """Return the costs as results keep them."""
-        self._switch("other")
+        self._clock.switch(self.costs, "other")
         seconds = self.costs.seconds
         parameters, state = self.sizes(replica)
         return {
@@ -603,17 +464,3 @@ class Engine:
         numbers = sum(v[0].numel() for v in replica["params"].values())
         state = sum(v.nbytes for v in pytree.tree_leaves(replica["state"]) if isinstance(v, Tensor))
         return numbers, state // self.replicas
-
-
-def _lengths(ids: Tensor) -> Tensor:
-    """Return where the padding (0) at the end of each row of token ids begins, ``[n]``."""
-    places = torch.arange(1, ids.shape[-1] + 1, device=ids.device)
-    return ((ids != 0) * places).flatten(1).amax(1)
-
-
-def _trimmed(x: Tensor) -> Tensor:
-    """Leave out columns of token ids that are padding in every row; of few lengths, as each is a record."""
-    if x.is_floating_point():
-        return x
-    longest = max(1, int(_lengths(x).max()))
-    return x[..., : min(x.shape[-1], -(-longest // TOKEN_STEP) * TOKEN_STEP)].contiguous()

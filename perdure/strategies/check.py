@@ -248,7 +248,7 @@ def _train(engine: Engine, where: str) -> _Ran:
     params = {k: v.clone() for k, v in replica["params"].items()}
     _finite(where, "the trained parameters", params)
     view = {k: replica[k] for k in ("params", "buffers", "state")}
-    x = torch.cat([engine._inputs(task.test) for task in stream])
+    x = torch.cat([engine.place.put(task.test.inputs()) for task in stream])
     task = torch.cat([torch.full((len(t.test),), i) for i, t in enumerate(stream)])
 
     def outputs(view: Any, x: Tensor, task: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def test_naive_follows_a_plain_loop_to_the_last_bit_of_the_order():
         start = engine.step_count
         replica = finish(engine, replica, phase, data)
         for epoch in range(2):
-            order = engine.order(len(data), start + epoch, "order")[0]
+            order = engine.sampler.order(len(data), start + epoch, "order")[0]
             for i in range(0, len(data), 16):
                 rows = order[i : i + 16]
                 optimizer.zero_grad()
@@ -115,7 +115,7 @@ def test_running_statistics_belong_to_the_replica_and_follow_torch():
         torch.manual_seed(r)
         model = normed((6,), 2).double().train()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        order = engine.order(len(data), 0, "order")[r]
+        order = engine.sampler.order(len(data), 0, "order")[r]
         for i in range(0, len(data), 16):
             rows = order[i : i + 16]
             optimizer.zero_grad()
@@ -268,7 +268,7 @@ def test_token_ids_are_scored_in_rows_no_longer_than_they_need(monkeypatch):
     stream = split(source, classes_per_task=2, setting="class")
     whole = make_engine(stream, Naive(), settings(stream, model=Sum))
     replica = whole.start()
-    monkeypatch.setattr("perdure.engine.engine._trimmed", lambda x: x)
+    monkeypatch.setattr("perdure.engine.data.trimmed", lambda x: x)
     expected = whole.evaluate(replica)
     monkeypatch.undo()
     monkeypatch.setattr("perdure.engine.engine.EVAL_SAMPLES", 30)

@@ -1,0 +1,170 @@
+"""Samples on the device: what a phase trains on, in which batches, and what is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from perdure.random import draw_bits, purpose_key
+from perdure.scenarios.stream import Stream
+from perdure.scenarios.task import Part
+from perdure.strategies.base import Phase
+
+# Token ids are scored in rows of a multiple of this length.
+TOKEN_STEP = 4
+
+# Index [replicas, n] and weight [n] of a batch, and how many of its samples are no padding (weight 0).
+Drawn = tuple[Tensor, Tensor, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Training samples of a phase on the device, and where each of its tasks begins and ends."""
+
+    x: Tensor
+    y: Tensor
+    task: Tensor
+    spans: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @cached_property
+    def arrays(self) -> dict[str, Tensor]:
+        """The samples by the names that a batch gives them."""
+        return {"x": self.x, "y": self.y, "task": self.task}
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Samples to score, padded to whole chunks; the padding counts for a task that does not exist."""
+
+    chunks: tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]
+    counts: Tensor
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where samples go, and as what kind of numbers."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def put(self, values: Tensor) -> Tensor:
+        """Bring values to the device; whole numbers stay whole."""
+        values = values.to(self.device)
+        return values.to(self.dtype) if values.is_floating_point() else values
+
+    def train(self, stream: Stream, tasks: Sequence[int]) -> Data:
+        """Lay the training parts of some tasks end to end."""
+        trains = [(i, stream[i].train) for i in tasks]
+        task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in trains])
+        ends = torch.tensor([len(p) for _, p in trains]).cumsum(0).tolist()
+        xs = [self.put(p.inputs()) for _, p in trains]
+        ys = [self.put(p.y) for _, p in trains]
+        return Data(
+            xs[0] if len(xs) == 1 else torch.cat(xs),
+            ys[0] if len(ys) == 1 else torch.cat(ys),
+            task.to(self.device),
+            tuple(zip([0, *ends[:-1]], ends, strict=True)),
+        )
+
+    def scored(self, some: Sequence[Part], most: int) -> Scored:
+        """Lay the parts of all tasks end to end, in chunks of one size, at most ``most``."""
+        x = torch.cat([self.put(p.inputs()) for p in some])
+        y = torch.cat([self.put(p.y) for p in some])
+        task = torch.cat([torch.full((len(p),), i, device=self.device) for i, p in enumerate(some)])
+        pieces = -(-len(y) // most)
+        size = -(-len(y) // pieces)
+        pad = size * pieces - len(y)
+        index = torch.cat([torch.arange(len(y)), torch.zeros(pad, dtype=torch.int64)]).to(self.device)
+        owner = torch.cat([task, torch.full((pad,), len(some), device=self.device)])
+        task = torch.cat([task, torch.zeros(pad, dtype=torch.int64, device=self.device)])
+        if not x.is_floating_point():
+            # Token ids: short rows go together, and columns that hold nothing but padding are left out.
+            by_length = lengths(x)[index].argsort(stable=True)
+            index, owner, task = index[by_length], owner[by_length], task[by_length]
+        cuts = [slice(i * size, (i + 1) * size) for i in range(pieces)]
+        return Scored(
+            tuple((trimmed(x[index[c]]), y[index[c]], task[c], owner[c]) for c in cuts),
+            torch.tensor([len(p) for p in some], device=self.device),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """The batches of every replica, each in an order of its own.
+
+    Parameters
+    ----------
+    seeds:
+        Seed of each replica, ``[replicas]``.
+    batch_size:
+        Samples of a step.
+    dtype:
+        Kind of number of the weights.
+    exact_tails:
+        Leave the last batch of an epoch as small as it is, where padding would count (batch norm).
+    """
+
+    seeds: Tensor
+    batch_size: int
+    dtype: torch.dtype
+    exact_tails: bool
+
+    def order(self, n: int, epoch: int, purpose: str) -> Tensor:
+        """Return each replica's own order of ``n`` samples, ``[replicas, n]``."""
+        at = torch.tensor(epoch, device=self.seeds.device)
+        return draw_bits(self.seeds, at, purpose_key(purpose), n).sort(dim=-1, stable=True).indices
+
+    def batches(self, phase: Phase, data: Data, epoch: int) -> Iterator[Drawn]:
+        """Yield the batches of an epoch: each replica goes through all samples in its own order."""
+        if phase.separate:
+            yield from self._separate(data, epoch)
+            return
+        yield from self.cut(self.order(len(data), epoch, "order"))
+
+    def cut(self, order: Tensor) -> Iterator[Drawn]:
+        """Cut the replicas' orders ``[replicas, n]`` into batches; the last is filled up to their size."""
+        n = order.shape[1]
+        size = min(self.batch_size, n)
+        ones = torch.ones(size, dtype=self.dtype, device=order.device)
+        for i in range(0, n - size + 1, size):
+            yield order[:, i : i + size], ones, size
+        left = n % size
+        if left and self.exact_tails:
+            yield order[:, n - left :], ones[:left], left
+        elif left:
+            # Same shape as the others, so that one record serves: the padding weighs nothing.
+            tail = torch.cat([order[:, n - left :], order[:, : size - left]], 1)
+            yield tail, (torch.arange(size, device=order.device) < left).to(self.dtype), left
+
+    def _separate(self, data: Data, epoch: int) -> Iterator[Drawn]:
+        """One batch per task at each step; shorter tasks start over until the longest is through."""
+        longest = max(b - a for a, b in data.spans)
+        size = min(self.batch_size, min(b - a for a, b in data.spans))
+        orders = []
+        for t, (a, b) in enumerate(data.spans):
+            order = self.order(b - a, epoch, f"order{t}") + a
+            orders.append(order.repeat(1, -(-longest // (b - a)))[:, :longest])
+        ones = torch.ones(size * len(orders), dtype=self.dtype, device=self.seeds.device)
+        for i in range(0, longest - size + 1, size):
+            yield torch.cat([o[:, i : i + size] for o in orders], 1), ones, len(ones)
+
+
+def lengths(ids: Tensor) -> Tensor:
+    """Return where the padding (0) at the end of each row of token ids begins, ``[n]``."""
+    places = torch.arange(1, ids.shape[-1] + 1, device=ids.device)
+    return ((ids != 0) * places).flatten(1).amax(1)
+
+
+def trimmed(x: Tensor) -> Tensor:
+    """Leave out columns of token ids that are padding in every row; of few lengths, as each is a record."""
+    if x.is_floating_point():
+        return x
+    longest = max(1, int(lengths(x).max()))
+    return x[..., : min(x.shape[-1], -(-longest // TOKEN_STEP) * TOKEN_STEP)].contiguous()
