@@ -49,5 +49,5 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,avalanche]"
+	$(INSTALL) -e ".[dev,avalanche,text]"
 	touch $@ $(VENV)/installed

@@ -24,6 +24,7 @@ MODULES = (
     "perdure.envs",
     "perdure.models",
     "perdure.analysis",
+    "perdure.sensitivity",
     "perdure.net",
     "perdure.random",
     "perdure.importance",

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from perdure.errors import PerdureError
     from perdure.experiment import compare
     from perdure.scenarios import check_stream
+    from perdure.sensitivity import measure_sensitivity
     from perdure.strategies import check_strategy
 
-__all__ = ["PerdureError", "Results", "check_strategy", "check_stream", "compare", "load"]
+__all__ = [
+    "PerdureError",
+    "Results",
+    "check_strategy",
+    "check_stream",
+    "compare",
+    "load",
+    "measure_sensitivity",
+]
 
 _PLACES = {
     "PerdureError": "perdure.errors",
@@ -27,6 +36,7 @@ _PLACES = {
     "check_stream": "perdure.scenarios",
     "compare": "perdure.experiment",
     "load": "perdure.analysis",
+    "measure_sensitivity": "perdure.sensitivity",
 }
 
 

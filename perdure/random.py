@@ -116,11 +116,12 @@ class Rng:
         return (self.bits(purpose, math.prod(shape)).view(shape) * high) >> 32
 
     def normal(self, purpose: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Standard normal, by the Box-Muller transform."""
+        """Standard normal, by the Box-Muller transform: two numbers of every two uniform ones."""
         n = math.prod(shape)
-        u = self.uniform(purpose, 2 * n, dtype=dtype)
-        radius = (-2.0 * torch.log(1.0 - u[:n])).sqrt()
-        return (radius * torch.cos(2.0 * math.pi * u[n:])).view(shape)
+        pairs = -(-n // 2)
+        u = self.uniform(purpose, 2 * pairs, dtype=dtype)
+        radius, angle = (-2.0 * torch.log(1.0 - u[:pairs])).sqrt(), 2.0 * math.pi * u[pairs:]
+        return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:n].view(shape)
 
     def permutation(self, purpose: str, n: int) -> Tensor:
         """Return a uniformly random order of ``n`` things, int64 ``[n]``."""

@@ -23,7 +23,7 @@ LEVELS = (
     {"settings", "outcome", "progress", "engine", "trained"},
     {"checkpoint"},
     {"experiment", "sweep"},
-    {"catalogue", "sensitivity"},
+    {"catalogue", "pretrain", "sensitivity"},
     {"cli", "__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

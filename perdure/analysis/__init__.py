@@ -32,8 +32,10 @@ from perdure.analysis.metrics import (
     zero_shot_transfer,
 )
 from perdure.analysis.notes import notes
+from perdure.analysis.pareto_plot import plot_front
 from perdure.analysis.registry import DIALECTS, METRICS, Metric
 from perdure.analysis.results import Curve, Results
+from perdure.analysis.sensitivity_plot import plot_sensitivity
 from perdure.analysis.statistics import (
     bootstrap_band,
     bootstrap_interval,
@@ -77,6 +79,8 @@ __all__ = [
     "paired_test",
     "performance_profile",
     "plasticity",
+    "plot_front",
+    "plot_sensitivity",
     "pooled_incremental_accuracy",
     "probability_of_improvement",
     "rl_forgetting",

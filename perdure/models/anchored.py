@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -44,10 +43,8 @@ class Reprogrammed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[n, before, h, w]`` to what the convolution gives, channel by channel filtered."""
-        size = self.kernel.shape[-1]
-        return nn.functional.conv2d(
-            self.conv(x), self.kernel, padding=size // 2, groups=self.conv.out_channels
-        )
+        kernel = self.kernel
+        return nn.functional.conv2d(self.conv(x), kernel, padding=kernel.shape[-1] // 2, groups=len(kernel))
 
 
 @dataclass(frozen=True)
@@ -125,6 +122,16 @@ def layout(model: nn.Module) -> Layout:
     )
 
 
+def plain_names(model: nn.Module) -> dict[str, str]:
+    """Return what the tensors of a reprogrammed model, all but its filters, are called in the plain model."""
+    names = {k: k for k in model.state_dict()}
+    for name, part in model.named_modules():
+        if isinstance(part, Reprogrammed):
+            del names[f"{name}.kernel"]
+            names |= {f"{name}.conv.{k}": f"{name}.{k}" for k in part.conv.state_dict()}
+    return names
+
+
 def is_norm(part: nn.Module) -> bool:
     """Tell whether a layer is a batch, instance, group or layer norm."""
     return isinstance(part, _NormBase | nn.GroupNorm | nn.LayerNorm)
@@ -134,22 +141,17 @@ def find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     """Return the name and the layer of the last registered linear or convolution: the classifier."""
     layers = [(k, m) for k, m in model.named_modules() if k and isinstance(m, nn.Linear | nn.Conv2d)]
     if not layers:
-        raise PerdureError(
-            f"expected a model with a linear or convolutional head; found {type(model).__name__}"
-        )
+        raise PerdureError(f"expected a linear or convolutional head; found none in {type(model).__name__}")
     return layers[-1]
 
 
 def _selected(model: nn.Module, variant: Variant) -> list[tuple[str, nn.Conv2d, int]]:
     """Return name, layer and filter size of the convolutions that get a filter: never the head."""
     convs = [(k, m) for k, m in model.named_modules() if k and isinstance(m, nn.Conv2d)]
-    if not convs:
-        return []
-    head = find_head(model)[1]
     found = []
     for name, conv in convs:
         pointwise = tuple(conv.kernel_size) == (1, 1)
-        if conv is not head and not (pointwise and variant == "default"):
+        if conv is not find_head(model)[1] and not (pointwise and variant == "default"):
             found.append((name, conv, 1 if pointwise and variant == "scalar" else 3))
     return found
 
@@ -157,16 +159,17 @@ def _selected(model: nn.Module, variant: Variant) -> list[tuple[str, nn.Conv2d, 
 # ---- on disk ------------------------------------------------------------------------------------------
 
 
-def save_deltas(deltas: nn.Module | Mapping[str, Tensor], path: Place) -> None:
-    """Write what one task owns, without the anchor, as safetensors: of a reprogrammed model, or given."""
-    if isinstance(deltas, nn.Module):
-        own = deltas.state_dict()
-        deltas = {k: own[k] for k in layout(deltas).deltas}
-    save_file({k: v.detach().cpu().clone() for k, v in deltas.items()}, Path(path))
-
-
 def load_deltas(model: nn.Module, path: Place) -> None:
-    """Put what a file holds of one task into a reprogrammed model; the anchor stays as it is."""
+    """Put what a file holds of one task into a reprogrammed model; the anchor stays as it is.
+
+    Parameters
+    ----------
+    model:
+        What :func:`reprogram` made of a plain model with the anchor's weights (:func:`load_anchor`), of the
+        variant that the task was learned with.
+    path:
+        A file of :func:`perdure.strategies.clr.save_deltas`.
+    """
     found, own = load_file(Path(path)), model.state_dict()
     check_alike({k: own[k] for k in layout(model).deltas}, found, f"the deltas in {path}")
     if extra := sorted(set(found) - set(layout(model).deltas)):
@@ -179,7 +182,9 @@ def load_anchor(model: nn.Module, path: Place) -> None:
     if not Path(path).is_file():
         raise PerdureError(f"anchor must be a safetensors file of the model's weights; found none at {path}")
     found, head = load_file(Path(path)), find_head(model)[0]
-    wanted = {k: v for k, v in model.state_dict().items() if k.rpartition(".")[0] != head}
+    # A layer that is there twice has its tensors once in the file.
+    once = {*dict(model.named_parameters()), *dict(model.named_buffers())}
+    wanted = {k: v for k, v in model.state_dict().items() if k in once and k.rpartition(".")[0] != head}
     check_alike(wanted, found, f"the anchor in {path}")
     model.load_state_dict({k: found[k] for k in wanted}, strict=False)
 

@@ -112,16 +112,33 @@ class Body(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         real = ids != 0
+        states = self.states(real, input_ids=ids)
+        weight = real.unsqueeze(-1).to(states.dtype)
+        return torch.div((states * weight).sum(1), weight.sum(1).clamp_min(1.0))
+
+    def embeddings(self, ids: Tensor) -> Tensor:
+        """Vectors of tokens ``[n, length]`` before the first layer, ``[n, length, width]``."""
+        table: Any = self.inner.get_input_embeddings()  # type: ignore[operator]
+        return table(ids)  # type: ignore[no-any-return]
+
+    def states(self, real: Tensor, **inputs: Tensor) -> Tensor:
+        """Outputs at all places, ``[n, length, width]``, where only ``real`` ones are attended to.
+
+        Parameters
+        ----------
+        real:
+            Which places are no padding, ``[n, length]`` bool.
+        inputs:
+            ``input_ids`` ``[n, length]``, or ``inputs_embeds`` ``[n, length, width]`` (:meth:`embeddings`).
+        """
         dtype = next(self.inner.parameters()).dtype
         seen = real.unsqueeze(1).unsqueeze(1)
         if self.causal:
-            length = ids.shape[1]
-            seen = seen & torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
+            length = real.shape[1]
+            seen = seen & torch.ones(length, length, dtype=torch.bool, device=real.device).tril()
         # Ready-made additive masks are taken as they are, whatever the values: nothing branches on padding.
         mask = (~seen).to(dtype) * CLOSED
-        states = self.inner(input_ids=ids, attention_mask=mask).last_hidden_state
-        weight = real.unsqueeze(-1).to(states.dtype)
-        return torch.div((states * weight).sum(1), weight.sum(1).clamp_min(1.0))
+        return self.inner(attention_mask=mask, **inputs).last_hidden_state  # type: ignore[no-any-return]
 
 
 class Classifier(nn.Module):
@@ -140,6 +157,7 @@ class Matcher(nn.Module):
 
     names: Tensor
     groups: Tensor
+    headless = True
 
     def __init__(
         self, body: Body, names: Tensor, groups: Sequence[Sequence[int]] | None, temperature: float

@@ -131,6 +131,10 @@ class Strategy:
         every = tuple(range(len(stream)))
         return [Phase(every)] if stream.setting == "joint" else [Phase((t,)) for t in every]
 
+    def arrange(self, stream: Stream, phases: list[Phase]) -> list[Phase]:
+        """Cut the phases that were laid out, or put more between them: what fine-tunes now and then does."""
+        return phases
+
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         """Allocate the state."""
         return {}
@@ -209,11 +213,16 @@ def overrides(strategy: Strategy, hook: str) -> bool:
     return any(getattr(type(p), hook) is not getattr(Strategy, hook) for p in parts(strategy))
 
 
+def owns(part: Strategy, hook: str) -> bool:
+    """Tell whether a part wants this hook to itself; who arranges the phases of others does not."""
+    return overrides(part, hook) and not (hook == "phases" and overrides(part, "arrange"))
+
+
 @dataclass(frozen=True)
 class Composition(Strategy):
     """Several strategies on one model: each hook is the fold of the parts' hooks, in order.
 
-    At most one part may have ``phases``, and one ``forward``, of its own.
+    At most one part may have ``phases``, and one ``forward``, of its own; any may ``arrange`` the phases.
     """
 
     parts: tuple[Strategy, ...]
@@ -221,7 +230,7 @@ class Composition(Strategy):
 
     def __post_init__(self) -> None:
         for hook in ("phases", "forward"):
-            owners = [p for p in self.parts if overrides(p, hook)]
+            owners = [p for p in self.parts if owns(p, hook)]
             if len(owners) > 1:
                 names = " and ".join(str(p) for p in owners)
                 raise PerdureError(f"expected at most one strategy with its own {hook}; found {names}")
@@ -248,8 +257,11 @@ class Composition(Strategy):
         return model
 
     def phases(self, stream: Stream) -> list[Phase]:
-        owner = next((p for p in self.parts if overrides(p, "phases")), self.parts[0])
-        return owner.phases(stream)
+        owner = next((p for p in self.parts if owns(p, "phases")), None)
+        phases = Strategy.phases(self, stream) if owner is None else owner.phases(stream)
+        for part in self.parts:
+            phases = part.arrange(stream, phases)
+        return phases
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         return {n: p.init(net, params, stream) for n, p in zip(self.names(), self.parts, strict=True)}

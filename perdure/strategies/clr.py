@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from perdure.errors import PerdureError
-from perdure.models.anchored import Variant, check_alike, check_variant, layout, load_anchor, reprogram
+from perdure.models.anchored import (
+    Place,
+    Variant,
+    check_variant,
+    find_head,
+    layout,
+    load_anchor,
+    plain_names,
+    reprogram,
+)
 from perdure.net import Batch, Net, Params, State
-from perdure.strategies.base import Phase, Step, Strategy, TaskData
+from perdure.strategies.base import Phase, Strategy, TaskData
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
     from perdure.scenarios.stream import Stream
+    from perdure.trained import Trained
 
 ANCHOR = "anchor"
 
@@ -45,12 +58,14 @@ class CLR(Strategy):
     pretrain:
         The anchor is first trained on so many first tasks of the stream, together; 0 takes the model as it
         is (a module with ``pretrained=True``, or ``anchor``). These tasks are then learned like the others.
+        ``None`` is 0 where an anchor is given, and otherwise 1.
     pretrain_epochs:
         Passes over their data; ``None`` takes the run's.
     penalty:
         Weight of the sum of norms.
     anchor:
-        A safetensors file of the plain model's weights, trained on any other source; its head is left out.
+        A safetensors file of the plain model's weights, trained on another source by
+        :func:`perdure.pretrain.pretrain` or elsewhere; its head is left out.
 
     Source: Ge et al., "CLR: channel-wise lightweight reprogramming for continual learning", ICCV 2023, arXiv
     2307.11386, and its code: place, shape and start of the filters, the variants, the penalty.
@@ -69,19 +84,24 @@ class CLR(Strategy):
 
     kind: ClassVar[str] = "clr"
     variant: Variant = "default"
-    pretrain: int = 1
+    pretrain: int | None = None
     pretrain_epochs: int | None = None
     penalty: float = 1e-5
     anchor: str | None = None
 
     def __post_init__(self) -> None:
         check_variant(self.variant)
-        if self.pretrain < 0:
+        if self.pretrain is not None and self.pretrain < 0:
             raise PerdureError(f"pretrain must be at least 0 tasks; found {self.pretrain}")
         if self.pretrain_epochs is not None and self.pretrain_epochs < 1:
             raise PerdureError(f"pretrain_epochs must be at least 1; found {self.pretrain_epochs}")
         if not self.penalty >= 0:
             raise PerdureError(f"penalty must be at least 0; found {self.penalty}")
+
+    @property
+    def first(self) -> int:
+        """How many first tasks the anchor is trained on."""
+        return (1 if self.anchor is None else 0) if self.pretrain is None else self.pretrain
 
     def _check(self, stream: Stream) -> None:
         if stream.setting != "task":
@@ -89,14 +109,14 @@ class CLR(Strategy):
                 "clr must be told the task when it scores: give a stream with setting='task'; "
                 f"found setting={stream.setting!r}"
             )
-        if self.pretrain > len(stream):
+        if self.first > len(stream):
             raise PerdureError(
-                f"pretrain must be at most the {len(stream)} tasks of the stream; found {self.pretrain}"
+                f"pretrain must be at most the {len(stream)} tasks of the stream; found {self.first}"
             )
-        if self.pretrain and stream.online:
+        if self.first and stream.online:
             raise PerdureError(
                 "the samples of an online stream may be passed over once: set pretrain=0 and bring an "
-                f"anchor; found pretrain={self.pretrain}"
+                f"anchor; found pretrain={self.first}"
             )
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
@@ -104,17 +124,11 @@ class CLR(Strategy):
         if self.anchor is not None:
             model = copy.deepcopy(model)
             load_anchor(model, self.anchor)
-        model = reprogram(model, self.variant)
-        if not self.pretrain:
-            # What has no gradient is a buffer to the engine: nothing is computed for it.
-            own = layout(model).deltas
-            for k, p in model.named_parameters():
-                p.requires_grad_(k in own)
-        return model
+        return reprogram(model, self.variant)
 
     def phases(self, stream: Stream) -> list[Phase]:
         self._check(stream)
-        first = tuple(range(self.pretrain))
+        first = tuple(range(self.first))
         before = [Phase(first, ANCHOR, stage=False, epochs=self.pretrain_epochs)] if first else []
         return before + [Phase((t,), reset=True) for t in range(len(stream))]
 
@@ -135,21 +149,18 @@ class CLR(Strategy):
         live = torch.arange(len(state["live"]), device=state["live"].device) == task.index
         return {**params, **state["start"]}, {**state, "live": live}
 
+    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        names = layout(net.module)
+        if phase == ANCHOR:
+            return [k for k in params if k not in names.kernels]
+        return [k for k in names.deltas if k in params]
+
     def losses(self, net: Net, params: Params, state: State, batch: Batch, losses: Tensor) -> Tensor:
         if batch.phase == ANCHOR:
             return losses
         own = [params[k] for k in layout(net.module).deltas if k in params]
         norms = torch.stack([torch.linalg.vector_norm(v) for v in own])
         return losses + self.penalty * norms.sum() / len(losses)
-
-    def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
-        moving = _moving(net, params, batch.phase)
-        return {k: g if k in moving else torch.zeros_like(g) for k, g in grads.items()}
-
-    def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
-        # Momentum and weight decay move what has no gradient: the frozen tensors are put back.
-        moving = _moving(net, params, step.batch.phase)
-        return {k: p if k in moving else step.previous[k] for k, p in params.items()}, state
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         own, live = {**net.buffers, **params}, torch.zeros_like(state["live"])
@@ -158,7 +169,10 @@ class CLR(Strategy):
             start = {**state["start"], **norms}
             bank = {k: torch.stack([v] * len(live)) for k, v in start.items()}
             return params, {"start": start, "bank": bank, "live": live}
-        return params, {**put_deltas(state, task.index, own), "live": live}
+        bank = {k: v.clone() for k, v in state["bank"].items()}
+        for k, v in bank.items():
+            v[task.index] = own[k]
+        return params, {**state, "bank": bank, "live": live}
 
     def forward(self, net: Net, params: Params, state: State, x: Tensor, task: Tensor) -> Tensor:
         output = self._answer(net, params, state, 0, x, task)
@@ -173,21 +187,45 @@ class CLR(Strategy):
         return net.eval({k: own[k] for k in net.buffers})({k: own[k] for k in params}, x, task)
 
 
-def _moving(net: Net, params: Params, phase: str) -> set[str]:
-    """Return the names that a phase trains: the net without filters, then what a task owns."""
-    names = layout(net.module)
-    return set(params) - set(names.kernels) if phase == ANCHOR else set(names.deltas)
+def get_deltas(trained: Trained, task: int, k: int = 0) -> Params:
+    """Return what task ``task`` owns in replica ``k`` of a run; names are those of the reprogrammed model.
+
+    Parameters
+    ----------
+    trained:
+        ``compare(..., keep=True).trained["clr"]``.
+    task:
+        Index of the task.
+    k:
+        Index of the replica.
+    """
+    bank = trained.state(CLR.kind, k)["bank"]
+    tasks = len(next(iter(bank.values())))
+    if not 0 <= task < tasks:
+        raise PerdureError(f"expected a task in [0, {tasks}); found {task}")
+    return {name: v[task] for name, v in bank.items()}
 
 
-def get_deltas(state: State, task: int) -> Params:
-    """Return what a task owns, from the state of one replica; names are those of the reprogrammed model."""
-    return {k: v[task] for k, v in state["bank"].items()}
+def save_deltas(trained: Trained, path: Place, task: int, k: int = 0) -> None:
+    """Write what a task owns, and nothing of the anchor, as safetensors; arguments as for :func:`get_deltas`.
+
+    :func:`perdure.models.anchored.load_deltas` puts the file into a reprogrammed model with the same anchor,
+    which then answers for this task as the run did, to the bit.
+    """
+    _write(get_deltas(trained, task, k), path)
 
 
-def put_deltas(state: State, task: int, deltas: Params) -> State:
-    """Return the state of one replica with other deltas of a task."""
-    check_alike(get_deltas(state, task), deltas, f"the deltas of task {task}")
-    bank = {k: v.clone() for k, v in state["bank"].items()}
-    for k, v in bank.items():
-        v[task] = deltas[k]
-    return {**state, "bank": bank}
+def save_anchor(trained: Trained, path: Place, k: int = 0) -> None:
+    """Write the anchor of replica ``k`` under the plain model's names: what ``CLR(anchor=path)`` reads.
+
+    The norms are those that every task starts from; the head is left out.
+    """
+    held = {**trained.buffers(k), **trained.params(k), **trained.state(CLR.kind, k)["start"]}
+    module = trained.program.module
+    head = find_head(module)[0]
+    names = plain_names(module)
+    _write({names[n]: v for n, v in held.items() if n in names and n.rpartition(".")[0] != head}, path)
+
+
+def _write(tensors: Params, path: Place) -> None:
+    save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, Path(path))

@@ -54,7 +54,10 @@ def divergence(mean: Tensor, sigma: Tensor, prior_mean: Tensor, prior_sigma: Ten
 
 def check_preference(preference: Sequence[float] | Tensor, seen: Sequence[bool] | Tensor) -> Tensor:
     """Return the preference as float64 ``[tasks]``: weights on the simplex, on tasks that were learned."""
-    weights = torch.as_tensor(preference, dtype=torch.float64).cpu()
+    try:
+        weights = torch.as_tensor(preference, dtype=torch.float64).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise PerdureError(f"a preference must be a list of numbers; found {preference!r}") from None
     known = torch.as_tensor(seen, dtype=torch.bool).cpu()
     if weights.shape != known.shape:
         raise PerdureError(
@@ -210,41 +213,3 @@ def highest_density(mixture: Mixture, alpha: float, rng: Rng) -> Region:
         mixture.log_density(mixture.draw(block, rng.scoped(f"level{i}"))) for i in range(-(-DRAWS // block))
     ]
     return Region(mixture, alpha, float(torch.cat(densities).quantile(alpha)))
-
-
-def pareto(points: Tensor) -> Tensor:
-    """Tell which of ``points`` ``[n, tasks]`` (higher is better) no other dominates, ``[n]`` bool.
-
-    One dominates another when it is nowhere lower and somewhere higher; equal ones stay.
-    """
-    no_lower = (points.unsqueeze(0) >= points.unsqueeze(1)).all(-1)
-    higher = (points.unsqueeze(0) > points.unsqueeze(1)).any(-1)
-    return ~(no_lower & higher).any(1)
-
-
-def hypervolume(points: Tensor, reference: Sequence[float] | Tensor) -> float:
-    """Volume that ``points`` ``[n, tasks]`` (higher is better) dominate above ``reference`` ``[tasks]``.
-
-    Exact (Zitzler & Thiele, 1998), by slicing; of exponential cost in the number of tasks.
-    """
-    floor = torch.as_tensor(reference, dtype=torch.float64)
-    if points.ndim != 2 or not len(points) or floor.shape != points.shape[1:]:
-        raise PerdureError(
-            "expected points [n, tasks] and a reference [tasks]; "
-            f"found {list(points.shape)} and {list(floor.shape)}"
-        )
-    return _volume((points.double() - floor).clamp_min(0.0))
-
-
-def _volume(points: Tensor) -> float:
-    """Volume of the union of the boxes from 0 to each point."""
-    if points.shape[1] == 1:
-        return float(points.max())
-    points = points[points[:, -1].argsort(descending=True)]
-    ends = [*points[1:, -1].tolist(), 0.0]
-    total = 0.0
-    for i, (top, end) in enumerate(zip(points[:, -1].tolist(), ends, strict=True)):
-        if top > end:
-            slab = points[: i + 1, :-1]
-            total += (top - end) * _volume(slab[pareto(slab)])
-    return total

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State, weighted_mean
+from perdure.strategies import moves
 from perdure.strategies.base import Phase, Step, Strategy, TaskData
 from perdure.strategies.memory import Rows, check_whole, draw, empty, offer
 from perdure.strategies.registry import STRATEGIES
-from perdure.strategies.sensitivity import by_module, named_modules, sensitivity, sizes, some_weights
+from perdure.strategies.sensitivity import all_weights, by_module, named_modules, random_weights
 
 if TYPE_CHECKING:
     from perdure.random import Rng
@@ -40,12 +41,12 @@ class FPF(Strategy):
     capacity:
         Number of samples that the memory holds.
     steps:
-        Steps of fine-tuning, of the run's batch size, learning rate and schedule; each batch is drawn from
-        the memory, uniformly with replacement.
+        Steps of fine-tuning, of the run's learning rate and schedule; each batch is drawn from the memory,
+        uniformly with replacement, and as long as a batch of the task at hand.
     modules:
         Which modules: names (``"0"``, ``["0", "bn1"]``), ``"head"`` (the last linear layer), ``"norm"``
-        (normalising layers), ``"first"`` (the first convolution or linear layer), joined by + or commas; or
-        ``"auto"``: each replica's most sensitive ones.
+        (normalising layers), ``"first"`` (the first convolution or linear layer), joined by + or commas;
+        ``"all"``; or ``"auto"``: each replica's most sensitive ones.
     top:
         How many modules ``"auto"`` takes. Sensitivity of module l is the sum over the epochs so far of
         ``(1 / |theta^l|) * ||theta^l_n - theta^l_(n-1)||_1``, and the move since the last epoch's end.
@@ -53,9 +54,11 @@ class FPF(Strategy):
         Fine-tune random modules instead, with as many weights as ``modules`` has: modules in random order,
         of the last one random weights. Drawn anew by each replica each time.
 
-    Cost: ``steps`` batches are seen besides the stream's. The whole gradient is taken and what lies outside
-    the modules is thrown away, so a step costs as many operations as one of learning; with the gradient of
-    the modules alone it would cost about 2/3 of it where they lie early, 1/3 for the head.
+    Cost: ``steps`` batches are seen besides the stream's. Only the gradient of the named modules is taken: of
+    the three products per weight of a step of learning, a step on the head leaves one, 1/3, and one on early
+    norms two, 2/3 (docs/methods.md has counts). What ``"auto"`` and ``control`` choose differs by replica,
+    and one recorded step serves them all: they take the whole gradient and throw the rest away.
+    ``perdure.measure_sensitivity`` tells which modules to name instead.
 
     Source: Zhang et al., "Forgetting-prioritized fine-tuning", arXiv 2304.04158. From the abstract: what is
     fine-tuned, when, on what. From second-hand accounts: the formula of sensitivity. No code was found:
@@ -64,6 +67,9 @@ class FPF(Strategy):
 
     kind: ClassVar[str] = "fpf"
     alone: ClassVar[tuple[str, ...]] = (FINE_TUNE,)
+    # How many times, and the weight of matching: no parameters here, but of k-FPF.
+    k = 1
+    kd = 0.0
     capacity: int = 200
     steps: int = 100
     modules: str | Sequence[str] = "norm+head"
@@ -71,71 +77,75 @@ class FPF(Strategy):
     control: bool = False
 
     def __post_init__(self) -> None:
+        if self.capacity == 0:
+            raise PerdureError(
+                f"{self.kind} fine-tunes on remembered samples: set capacity to at least 1, or use 'naive', "
+                "which remembers none; found capacity=0"
+            )
         for name in ("capacity", "steps", "top"):
             check_whole(name, getattr(self, name))
 
     @property
-    def times(self) -> int:
-        """How often the modules are fine-tuned."""
-        return 1
-
-    @property
-    def matching(self) -> float:
-        """Weight of the distance to stored outputs."""
-        return 0.0
+    def masked(self) -> bool:
+        """Whether each replica has modules of its own, which masks tell; otherwise names do, for all."""
+        return self.modules == "auto" or self.control
 
     def phases(self, stream: Stream) -> list[Phase]:
-        phases = super().phases(stream)
+        return self.arrange(stream, super().phases(stream))
+
+    def arrange(self, stream: Stream, phases: list[Phase]) -> list[Phase]:
+        for p in phases:
+            if (p.epochs, p.steps, p.portion) != (None, None, (0.0, 1.0)):
+                raise PerdureError(
+                    f"{self.kind} fine-tunes in between passes over the stream; found the phase {p.name!r}, "
+                    "which is of another kind"
+                )
         counts = [sum(len(stream[t].train) for t in p.tasks) for p in phases]
-        return interleave(phases, counts, self.times, self.steps)
+        return interleave(phases, counts, self.k, self.steps)
+
+    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        if phase != FINE_TUNE or self.masked:
+            return super().trained(net, params, phase)
+        groups = zip(by_module(params).values(), self.named(net, params), strict=True)
+        return [name for names, chosen in groups if chosen for name in names]
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         if self.modules != "auto":
-            named_modules(self.modules, net.module, params)
+            self.named(net, params)
         memory = empty(self.capacity, params, stream)
-        if self.matching:
-            memory["logits"] = memory["x"].new_zeros(self.capacity, stream.outputs)
-        state: State = {
-            "memory": memory,
-            "chosen": {k: torch.zeros_like(p, dtype=torch.bool) for k, p in params.items()},
-            "buffers": {k: v.clone() for k, v in net.buffers.items()},
-        }
+        if self.kd:
+            memory["logits"] = next(iter(params.values())).new_zeros(self.capacity, stream.outputs)
+        state: State = {"memory": memory, "buffers": {k: v.clone() for k, v in net.buffers.items()}}
+        if self.masked:
+            state["chosen"] = {k: torch.zeros_like(p, dtype=torch.bool) for k, p in params.items()}
         if self.modules == "auto":
-            state["before"] = {k: p.clone() for k, p in params.items()}
-            state["moved"] = torch.zeros_like(sensitivity(params, params))
-            state["seen"] = torch.zeros_like(memory["seen"])
-            state["length"] = torch.ones_like(memory["seen"])
+            state["moves"] = moves.start(params)
         return state
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         if task.phase.name != FINE_TUNE:
-            if self.modules != "auto":
-                return params, state
-            before, seen = {k: p.clone() for k, p in params.items()}, torch.zeros_like(state["seen"])
-            length = torch.full_like(seen, len(task.y))
-            return params, {**state, "before": before, "seen": seen, "length": length}
-        chosen = self.choose(net, params, state, task.rng)
-        state = {**state, "chosen": chosen, "buffers": {k: v.clone() for k, v in net.buffers.items()}}
+            if self.modules == "auto":
+                state = {**state, "moves": moves.begin(state["moves"], params, len(task.y))}
+            return params, state
+        state = {**state, "buffers": {k: v.clone() for k, v in net.buffers.items()}}
+        if self.masked:
+            state["chosen"] = self.choose(net, params, state, task.rng)
         if self.modules == "auto":
-            # What fine-tuning moves is no sensitivity: keep the move so far, and put it back afterwards.
-            state["before"] = {k: v - params[k] for k, v in state["before"].items()}
+            # What fine-tuning moves is no sensitivity.
+            state["moves"] = moves.turn(state["moves"], params)
         return params, state
 
+    def named(self, net: Net, params: Params) -> list[bool]:
+        """Tell of each module whether ``modules`` names it."""
+        return named_modules(self.modules, net.module, params)
+
     def choose(self, net: Net, params: Params, state: State, rng: Rng) -> dict[str, Tensor]:
-        """Return which weights to fine-tune, a mask like each parameter."""
-        like = next(iter(params.values()))
-        each = torch.tensor(sizes(params), device=like.device)
+        """Return which weights a replica fine-tunes, a mask like each parameter."""
         if self.modules == "auto":
-            moved = state["moved"] + sensitivity(state["before"], params)
-            place = moved.sort(descending=True, stable=True).indices.argsort()
-            quota = torch.where(place < self.top, each, 0)
+            chosen = moves.most(state["moves"], params, self.top)
         else:
-            quota = torch.tensor(named_modules(self.modules, net.module, params), device=like.device) * each
-        if self.control:
-            order = rng.permutation("modules", len(each))
-            ahead = (each[order].cumsum(0) - each[order])[order.argsort()]
-            quota = torch.minimum((quota.sum() - ahead).clamp_min(0), each)
-        return some_weights(params, quota, rng)
+            chosen = torch.tensor(self.named(net, params), device=rng.seed.device)
+        return random_weights(params, chosen, rng) if self.control else all_weights(params, chosen)
 
     def drawn(self, state: State, batch: Batch) -> tuple[Rows, Tensor]:
         """Return the remembered samples of this step; asked twice, the same ones."""
@@ -150,39 +160,40 @@ class FPF(Strategy):
         )
 
     def losses(self, net: Net, params: Params, state: State, batch: Batch, losses: Tensor) -> Tensor:
-        if batch.phase != FINE_TUNE or not self.matching:
+        if batch.phase != FINE_TUNE or not self.kd:
             return losses
         rows, weight = self.drawn(state, batch)
         distance = (net(params, batch.x, batch.task) - rows["logits"]).square().mean(-1)
-        return losses + self.matching * weighted_mean(distance, weight) / len(losses)
+        return losses + self.kd * weighted_mean(distance, weight) / len(losses)
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
         batch, n = step.batch, step.batch.fresh
         if batch.phase == FINE_TUNE:
-            held = {k: torch.where(state["chosen"][k], p, step.previous[k]) for k, p in params.items()}
-            return held, state
+            if self.masked:
+                params = {k: torch.where(m, params[k], step.previous[k]) for k, m in state["chosen"].items()}
+            return params, state
         rows = {"x": batch.x[:n], "y": batch.y[:n], "task": batch.task[:n]}
-        if self.matching:
+        if self.kd:
             rows["logits"] = net(step.previous, batch.x, batch.task)[:n]
         state = {**state, "memory": offer(state["memory"], batch.rng, rows, batch.weight[:n])}
         if self.modules == "auto":
-            seen = state["seen"] + (batch.weight[:n] > 0).sum()
-            through = seen >= state["length"]
-            state["moved"] = state["moved"] + torch.where(through, sensitivity(state["before"], params), 0.0)
-            state["before"] = {k: torch.where(through, p, state["before"][k]) for k, p in params.items()}
-            state["seen"] = torch.where(through, 0, seen)
+            state["moves"] = moves.add(state["moves"], params, (batch.weight[:n] > 0).sum())
         return params, state
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         if task.phase.name != FINE_TUNE:
             return params, state
-        groups, buffers = by_module(params), {}
+        # Running statistics go on where all of their module is fine-tuned, and back elsewhere.
+        groups, tuned, buffers = by_module(params), self.trained(net, params, FINE_TUNE), {}
         for k, before in state["buffers"].items():
-            flags = [state["chosen"][n].all() for n in groups.get(k.rpartition(".")[0], [])]
-            after = torch.where(torch.stack(flags).all(), net.buffers[k], before) if flags else before
+            own = groups.get(k.rpartition(".")[0], [])
+            after = net.buffers[k] if own and set(own) <= set(tuned) else before
+            if own and self.masked:
+                whole = torch.stack([state["chosen"][n].all() for n in own]).all()
+                after = torch.where(whole, after, before)
             buffers[k] = after.clone()
         if self.modules == "auto":
-            state = {**state, "before": {k: v + params[k] for k, v in state["before"].items()}}
+            state = {**state, "moves": moves.turn(state["moves"], params)}
         return {**params, **buffers}, state
 
 
@@ -205,8 +216,9 @@ class KFPF(FPF):
         Weight of the mean squared distance to the outputs stored with the samples, before the optimiser's
         step that stored them: k-FPF-KD.
 
-    Cost against replay with equal batches, if only the needed gradients were taken: ``1/2 + c k K / (2 S)``,
-    with K steps each time, S in all, and c from 1/3 (the head) to 2/3 (early norms); here, c is 1.
+    Cost against replay with equal batches: ``1/2 + c k K / (2 S)``, with K steps each time and S steps of
+    learning. The cost c of a step of fine-tuning lies between 1/3 (the head) and 2/3 (early norms) of a step
+    of learning, and is 1 with ``"auto"`` and ``control``.
 
     Source: as :class:`FPF`. That fine-tuning comes at even spacing and that the memory is filled all along
     is in the abstract; matching by squared distance, the step counts and the weight are a reconstruction.
@@ -223,14 +235,6 @@ class KFPF(FPF):
             raise PerdureError(f"k must be a whole number of at least 0; found {self.k!r}")
         if not self.kd >= 0:
             raise PerdureError(f"kd must be at least 0; found {self.kd}")
-
-    @property
-    def times(self) -> int:
-        return self.k
-
-    @property
-    def matching(self) -> float:
-        return self.kd
 
 
 def interleave(phases: list[Phase], sizes: Sequence[int], times: int, steps: int) -> list[Phase]:

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,11 @@ from torch.func import functional_call
 
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State, takes_task
-from perdure.random import Rng
 from perdure.strategies import credal
 from perdure.strategies.base import Strategy, TaskData
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
-    from perdure.engine.engine import Engine
     from perdure.scenarios.stream import Stream
 
 SCORED = ("uniform", "own")
@@ -70,16 +68,16 @@ class IBCL(Strategy):
     2-Wasserstein distance to every stored one exceeds ``distance``; otherwise the nearest stored one stands
     in for it. What is stored or stands in is the chain's next prior, and where it goes on.
 
-    The run is scored with the mean weights of the combination at a preference (see ``score``);
-    :class:`Knowledge` answers any other after the run, at no optimiser step. A step costs a pass per
-    chain, a forward pass, and 2 m D random numbers: slow on a CPU above some 10^5 weights.
+    The run is scored with the mean weights of the combination at a preference (see ``score``); the class
+    ``Knowledge`` answers any other after the run, at no optimiser step. A step costs a pass per chain, a
+    forward pass, and m D random numbers: slow on a CPU above some 10^5 weights.
 
     Parameters
     ----------
     priors:
         Standard deviations s_j of the priors; one chain for each.
     distance:
-        Threshold d: 0 stores every posterior, ``math.inf`` only the first.
+        Threshold d: 0 stores every posterior; ``None`` (or ``math.inf``) only the first.
     start:
         Standard deviation of every weight at the start; means start at the model's own weights.
     kl_weight:
@@ -96,7 +94,7 @@ class IBCL(Strategy):
 
     kind: ClassVar[str] = "ibcl"
     priors: Sequence[float] = (0.2, 0.25, 0.3)
-    distance: float = 0.005
+    distance: float | None = 0.005
     start: float = 0.05
     kl_weight: float = 1.0
     score: str = "uniform"
@@ -106,9 +104,12 @@ class IBCL(Strategy):
         if not self.priors or not all(0 < s < math.inf for s in (*self.priors, self.start)):
             found = f"priors={self.priors}, start={self.start}"
             raise PerdureError(f"priors (one at least) and start must be positive deviations; found {found}")
-        for name in ("distance", "kl_weight"):
-            if not getattr(self, name) >= 0:
-                raise PerdureError(f"{name} must be at least 0; found {getattr(self, name)}")
+        if self.distance == math.inf:
+            object.__setattr__(self, "distance", None)  # a spec can write this
+        if self.distance is not None and not self.distance >= 0:
+            raise PerdureError(f"distance must be None or at least 0; found {self.distance}")
+        if not self.kl_weight >= 0:
+            raise PerdureError(f"kl_weight must be at least 0; found {self.kl_weight}")
         if self.score not in SCORED:
             raise PerdureError(f"score must be one of {', '.join(SCORED)}; found {self.score!r}")
 
@@ -130,6 +131,12 @@ class IBCL(Strategy):
         }
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
+        if task.phase.epochs == 0:
+            # As gdumb's: it would be stored before it was trained, and bind what is trained after it.
+            raise PerdureError(
+                f"ibcl stores a posterior after each phase: expected phases that train; found "
+                f"{task.phase.name!r} of 0 epochs, from the strategy it is composed with"
+            )
         return params, {**state, "samples": torch.full_like(state["samples"], len(task.y))}
 
     def losses(self, net: Net, params: Params, state: State, batch: Batch, losses: Tensor) -> Tensor:
@@ -154,7 +161,8 @@ class IBCL(Strategy):
             )
             far = torch.where(stored, far, math.inf)
             slot = task.index * len(self.priors) + j
-            new = (far.min() > self.distance) | ~stored.any()
+            reach = math.inf if self.distance is None else self.distance
+            new = (far.min() > reach) | ~stored.any()
             at = torch.where(new, slot, far.argmin())
             write = (slots == slot) & new
             bank = {k: torch.where(write.unsqueeze(1), own[k], v) for k, v in bank.items()}
@@ -184,67 +192,3 @@ class IBCL(Strategy):
         rows = credal.row_weights(state["index"], preference, len(bank))
         mean = torch.where(state["seen"].any(), (rows.unsqueeze(1) * bank).sum(0), params["mean"].mean(0))
         return net({**params, "mean": mean.unsqueeze(0)}, *inputs)
-
-
-@dataclass(frozen=True, eq=False)
-class Knowledge:
-    """What one replica's run of IBCL knows: asked for any preference, it answers without training.
-
-    Parameters
-    ----------
-    net:
-        The replica's model as a function, with the buffers of the run's end.
-    mean, sigma, stored:
-        Posteriors ``[tasks * m, D]``, and which rows hold one.
-    index, seen:
-        The row of each task and chain, ``[tasks, m]``; the tasks learned, ``[tasks]`` bool.
-    """
-
-    net: Net
-    mean: Tensor
-    sigma: Tensor
-    stored: Tensor
-    index: Tensor
-    seen: Tensor
-
-    @classmethod
-    def of(cls, engine: Engine, replica: dict[str, Any], k: int = 0) -> Knowledge:
-        """Read replica ``k`` of an engine that trained IBCL, alone or in a composition."""
-        if "ibcl" not in replica["state"]:
-            raise PerdureError(f"expected the replicas of a run of ibcl; found {sorted(replica['state'])}")
-        state = replica["state"]["ibcl"]
-        net = engine.program.net({name: b[k].clone() for name, b in replica["buffers"].items()})
-        mean, sigma = state["bank"]["mean"][k].clone(), credal.get_sigma(state["bank"]["rho"][k])
-        return cls(net, mean, sigma, *(state[name][k].clone() for name in ("stored", "index", "seen")))
-
-    def posterior(self, preference: Sequence[float] | Tensor, reading: str = "barycentre") -> credal.Mixture:
-        """Return ``sum_t w_t (1/m) sum_j q_t^j``, the weights' distribution at a preference w."""
-        weights = credal.check_preference(preference, self.seen).to(self.mean.device)
-        rows = credal.row_weights(self.index, weights, len(self.mean))
-        return credal.combine(rows, self.mean, self.sigma, reading)
-
-    def models_for(
-        self, preference: Sequence[float] | Tensor, n: int, alpha: float = 0.05,
-        reading: str = "barycentre", seed: int = 0,
-    ) -> Tensor:  # fmt: skip
-        """``n`` weight vectors ``[n, D]`` drawn inside the region of mass ``1 - alpha`` at a preference."""
-        zero = torch.zeros((), dtype=torch.int64, device=self.mean.device)
-        rng = Rng(zero + seed, zero, "ibcl/query/")
-        return credal.highest_density(self.posterior(preference, reading), alpha, rng).draw(n, rng)
-
-    def model_for(self, preference: Sequence[float] | Tensor) -> nn.Module:
-        """Return the model at the mean of the posterior for a preference, in evaluation mode."""
-        return self.build(self.posterior(preference).center)
-
-    def build(self, weights: Tensor) -> nn.Module:
-        """Return the architecture with ``weights`` ``[D]`` as a module of its own."""
-        wrapper = self.net.module
-        assert isinstance(wrapper, Posterior)
-        model = copy.deepcopy(wrapper.inner)
-        named = wrapper.unflatten(weights.detach().clone())
-        kept = {k.removeprefix("inner."): b for k, b in self.net.buffers.items()}
-        for k, p in model.named_parameters():
-            p.data = (named[k] if k in named else kept[k]).clone()
-        for k, b in model.named_buffers():
-            b.data = kept[k].clone()
-        return model.eval()

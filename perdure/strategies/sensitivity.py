@@ -14,7 +14,6 @@ from perdure.net import Params
 if TYPE_CHECKING:
     from perdure.random import Rng
 
-KINDS = ("head", "norm", "first", "auto")
 NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
@@ -66,7 +65,8 @@ def named_modules(modules: str | Sequence[str], module: nn.Module, params: Param
     ----------
     modules:
         Names as in ``by_module``, and ``"head"`` (the last linear layer), ``"norm"`` (all normalising
-        layers) and ``"first"`` (the first convolution or linear layer); a string joins them by + or a comma.
+        layers), ``"first"`` (the first convolution or linear layer) and ``"all"``; a string joins them by +
+        or a comma.
     module, params:
         The model and its trained tensors.
     """
@@ -78,13 +78,14 @@ def named_modules(modules: str | Sequence[str], module: nn.Module, params: Param
         "head": [n for n, m in layers.items() if isinstance(m, nn.Linear)][-1:],
         "first": [n for n, m in layers.items() if isinstance(m, convolutions)][:1],
         "norm": [n for n, m in layers.items() if isinstance(m, NORMS)],
+        "all": groups,
     }
     chosen: set[str] = set()
     for name in (w.strip() for w in wanted):
         if name not in kinds and name not in groups:
+            known = ", ".join(map(repr, groups))
             raise PerdureError(
-                f"modules must be 'auto', 'head', 'norm', 'first' or among {', '.join(map(repr, groups))}; "
-                f"found {name!r}"
+                f"modules must be 'auto', 'all', 'head', 'norm', 'first' or among {known}; found {name!r}"
             )
         chosen.update(kinds.get(name, [name]))
     if not chosen:
@@ -92,12 +93,25 @@ def named_modules(modules: str | Sequence[str], module: nn.Module, params: Param
     return [n in chosen for n in groups]
 
 
-def some_weights(params: Params, quota: Tensor, rng: Rng) -> dict[str, Tensor]:
-    """Return a mask like each parameter: of each module, ``quota`` ``[modules]`` weights drawn at random."""
-    chosen: dict[str, Tensor] = {}
+def all_weights(params: Params, chosen: Tensor) -> dict[str, Tensor]:
+    """Return a mask like each parameter of the weights of the chosen modules, ``[modules]`` bool."""
+    groups = by_module(params).values()
+    owner = {n: one for names, one in zip(groups, chosen, strict=True) for n in names}
+    return {n: one.expand_as(params[n]).clone() for n, one in owner.items()}
+
+
+def random_weights(params: Params, chosen: Tensor, rng: Rng) -> dict[str, Tensor]:
+    """Return a mask like each parameter of random weights, as many as the chosen modules have.
+
+    Modules are taken whole, in random order, while there is room; of the last one, random weights.
+    """
+    each = torch.tensor(sizes(params), device=chosen.device)
+    order = rng.permutation("modules", len(each))
+    ahead = (each[order].cumsum(0) - each[order])[order.argsort()]
+    quota = torch.minimum(((each * chosen).sum() - ahead).clamp_min(0), each)
+    masks: dict[str, Tensor] = {}
     for i, (module, names) in enumerate(by_module(params).items()):
         counts = [params[n].numel() for n in names]
         within = rng.permutation(f"weights of {module}", sum(counts)) < quota[i]
-        masks = torch.split(within, counts)
-        chosen |= {n: m.view_as(params[n]) for n, m in zip(names, masks, strict=True)}
-    return chosen
+        masks |= {n: m.view_as(params[n]) for n, m in zip(names, torch.split(within, counts), strict=True)}
+    return masks

@@ -67,6 +67,24 @@ def test_normal_is_normal():
     assert stats.kstest(z.numpy(), "norm").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_normals_are_those_of_box_and_muller(n):
+    u = rng().uniform("z", n + n % 2, dtype=torch.float64)
+    first, second = u.view(2, -1)
+    radius = (-2 * (1 - first).log()).sqrt()
+    expected = torch.cat([radius * (2 * torch.pi * second).cos(), radius * (2 * torch.pi * second).sin()])[:n]
+    torch.testing.assert_close(rng().normal("z", n, dtype=torch.float64), expected)
+    assert rng().normal("z", 3, 5).shape == (3, 5)
+
+
+def test_the_two_normals_of_a_pair_are_independent():
+    z = rng().normal("z", 200_000, dtype=torch.float64).view(2, -1)
+    assert abs(float(torch.corrcoef(z)[0, 1])) < 4 / 100_000**0.5
+    assert abs(float(torch.corrcoef(z.square())[0, 1])) < 4 / 100_000**0.5
+    for row in z:
+        assert stats.kstest(row.numpy(), "norm").pvalue > 1e-3
+
+
 def test_integers_cover_the_range_evenly_and_take_a_tensor_bound():
     counts = torch.bincount(rng().integers("i", 7, 70_000), minlength=7)
     assert len(counts) == 7

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from perdure import PerdureError, compare
-from perdure.models import encoder, matcher
+from perdure.models import encoder, lowrank, matcher
 from perdure.net import CLOSED
 from perdure.scenarios import Source, check_stream, split
 from perdure.strategies import get
@@ -138,6 +138,14 @@ def test_a_match_is_a_cosine_over_the_temperature():
     a, b = model.body(ids)[0], model.body(NAMES)[4]
     expected = (a @ b / (a.norm() * b.norm()) / 0.1).item()
     assert model(ids, torch.tensor([0]))[0, 4].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_matcher_has_no_head_for_adapters_to_leave_out():
+    model = matcher(NAMES, CONFIGS["bert"]())((6,), 6)
+    adapted = lowrank.adapt(model, 6, 2, frozen=True)
+    assert len(lowrank.adapters(adapted)) == 2 * 6
+    trained = {k for k, p in adapted.named_parameters() if p.requires_grad}
+    assert trained == lowrank.names(adapted)
 
 
 def test_in_training_only_the_names_of_the_task_are_encoded():

@@ -11,21 +11,11 @@ from torch import nn
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
 from perdure.engine.optim import SGD, Adam, AdamW, constant
-from perdure.models import get as get_model
-from perdure.models.anchored import (
-    Reprogrammed,
-    layout,
-    load_deltas,
-    parameter_count,
-    reprogram,
-    save_deltas,
-)
+from perdure.models.anchored import layout, load_anchor, load_deltas, plain_names, reprogram
 from perdure.net import Batch, Net
 from perdure.scenarios import Classification, Part, Stream, Task
-from perdure.strategies import CLR, check_strategy, get, get_deltas, put_deltas
+from perdure.strategies import CLR, check_strategy, get, get_deltas, save_anchor, save_deltas
 from perdure.strategies.check import tiny_stream
-
-VARIANTS = ("default", "full", "scalar")
 
 
 def images(tasks=3, n=24, setting="task", seed=0):
@@ -83,6 +73,10 @@ def state_of(replica, r=0):
     return {k: {n: v[r] for n, v in s.items()} if isinstance(s, dict) else s[r] for k, s in held.items()}
 
 
+def own_of(replica, t, r=0):
+    return {k: v[t] for k, v in state_of(replica, r)["bank"].items()}
+
+
 def anchor_of(engine, replica):
     names = set(layout(engine.program.module).deltas)
     return {k: v.clone() for k, v in {**replica["buffers"], **replica["params"]}.items() if k not in names}
@@ -100,98 +94,6 @@ def learn(strategy, stream, model=sized, optimizer=AdamW(), seeds=(0,), decay=0.
             pass
         replica = engine.boundary(replica, phase, data, "end_task")
         yield engine, phase, replica
-
-
-# ---- the layers ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("spec", ["cnn(channels=[4, 6], hidden=8)", "resnet(width=4, blocks=1)"])
-def test_at_the_start_the_logits_are_the_anchors(variant, spec):
-    model = get_model(spec)((3, 16, 16), 7).eval()
-    x = torch.randn(4, 3, 16, 16)
-    assert (reprogram(model, variant).eval()(x) - model(x)).abs().max() <= 1e-6
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_torchvisions_nets_are_taken(variant):
-    models = pytest.importorskip("torchvision.models")
-    x = torch.randn(2, 3, 64, 64)
-    for model in (models.resnet18(num_classes=5).eval(), models.squeezenet1_1(num_classes=5).eval()):
-        assert (reprogram(model, variant).eval()(x) - model(x)).abs().max() <= 1e-6
-        assert not any(isinstance(m, Reprogrammed) for m in model.modules()), "the model itself is left alone"
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_filter_changes_only_its_own_channel(variant):
-    model = reprogram(small(), variant).eval()
-    seen = []
-    layers = [m for m in model.modules() if isinstance(m, Reprogrammed)]
-    x = torch.randn(2, 1, 6, 6)
-    for layer in layers:
-        hook = layer.register_forward_hook(lambda module, x, y: seen.append(y.detach().clone()))
-        model(x)
-        with torch.no_grad():
-            layer.kernel[2] += torch.randn_like(layer.kernel[2])
-        model(x)
-        hook.remove()
-        before, after = seen[-2:]
-        assert [not torch.equal(before[:, j], after[:, j]) for j in range(before.shape[1])] == [
-            j == 2 for j in range(before.shape[1])
-        ]
-
-
-def test_a_filter_is_a_zero_padded_cross_correlation_behind_the_convolution():
-    layer = Reprogrammed(nn.Conv2d(2, 3, 3, stride=2, padding=1))
-    with torch.no_grad():
-        layer.kernel.copy_(torch.randn_like(layer.kernel))
-    x = torch.randn(1, 2, 8, 8)
-    before, after = layer.conv(x)[0], layer(x)[0]
-    padded = nn.functional.pad(before, (1, 1, 1, 1))
-    for k in range(3):
-        by_hand = sum(layer.kernel[k, 0, i, j] * padded[k, i : i + 4, j : j + 4]
-                      for i in range(3) for j in range(3))  # fmt: skip
-        torch.testing.assert_close(after[k], by_hand)
-
-
-def test_the_variants_filter_what_they_say():
-    def shapes(variant):
-        return [tuple(m.kernel.shape) for m in reprogram(small(), variant).modules()
-                if isinstance(m, Reprogrammed)]  # fmt: skip
-
-    assert shapes("default") == [(3, 1, 3, 3), (4, 1, 3, 3)]
-    assert shapes("full") == [(3, 1, 3, 3), (5, 1, 3, 3), (4, 1, 3, 3)]
-    assert shapes("scalar") == [(3, 1, 3, 3), (5, 1, 1, 1), (4, 1, 3, 3)]
-
-
-def test_a_convolution_used_twice_has_one_filter():
-    conv = nn.Conv2d(3, 3, 3, padding=1)
-    model = reprogram(nn.Sequential(conv, nn.ReLU(), conv, nn.Flatten(), nn.Linear(27, 2)))
-    assert isinstance(model[0], Reprogrammed)
-    assert model[0] is model[2]
-
-
-# ---- how much -----------------------------------------------------------------------------------------
-
-
-def test_the_paper_counts():
-    models = pytest.importorskip("torchvision.models")
-    fifty = parameter_count(models.resnet50())
-    assert (fifty["layers"], fifty["kernels"], fifty["task"]) == (17, 34_560, 140_800)
-    assert (fifty["backbone"], round(100 * fifty["share"], 3)) == (23_508_032, 0.599)
-    eighteen = parameter_count(models.resnet18(), outputs=10)
-    assert (eighteen["kernels"], eighteen["task"], eighteen["head"]) == (35_136, 54_336, 5_130)
-    assert round(100 * eighteen["share"], 3) == 0.486
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_count_is_that_of_the_tensors(variant):
-    model = reprogram(small(), variant)
-    held, names = model.state_dict(), layout(model)
-    counted = parameter_count(small(), variant)
-    for what, keys in (("kernels", names.kernels), ("norms", names.norms), ("head", names.head)):
-        real = [held[k] for k in keys if held[k].is_floating_point()]
-        assert counted[what] == sum(v.numel() for v in real)
 
 
 # ---- what is kept -------------------------------------------------------------------------------------
@@ -216,7 +118,7 @@ def test_nothing_is_forgotten_to_the_bit(optimizer, pretrain):
         assert set(held) == {"0.conv.weight", "3.conv.weight", "3.conv.bias", "6.conv.weight",
                              "6.conv.bias", "10.weight", "10.bias"}  # fmt: skip
     # Every tensor of a task is its own: none is where it started, none is another task's.
-    first, last = (get_deltas(state_of(replica), t) for t in (0, 2))
+    first, last = (own_of(replica, t) for t in (0, 2))
     start = state_of(replica)["start"]
     for k in layout(engine.program.module).deltas:
         if "num_batches" not in k:
@@ -241,46 +143,65 @@ def test_only_the_phase_of_the_anchor_trains_the_anchor():
     assert all(torch.equal(start[k], v) for k, v in norm.items()), "norms start as the anchor's"
 
 
-def test_the_deltas_alone_bring_a_task_back(tmp_path):
-    stream = images()
-    for engine, phase, replica in learn(CLR(), stream):
-        if phase.name == "anchor":
-            trained = anchor_of(engine, replica)
-        elif phase.tasks == (0,):
-            right_after = answers(engine, replica)[:10]
-            save_deltas(get_deltas(state_of(replica), 0), tmp_path / "0.safetensors")
-    kept = load_file(tmp_path / "0.safetensors")
-    assert not set(kept) & set(trained)
-    # Into a plain module with the anchor's weights, ...
-    model = reprogram(small()).eval()
-    model.load_state_dict({k: v[0] for k, v in trained.items()}, strict=False)
-    load_deltas(model, tmp_path / "0.safetensors")
-    x, task = mixed(stream)
-    with torch.no_grad():
-        assert torch.equal(model(x)[:10, :2], right_after[:, :2])
-    save_deltas(model, tmp_path / "again.safetensors")
-    again = load_file(tmp_path / "again.safetensors")
-    assert all(torch.equal(again[k], v) for k, v in kept.items())
-    # ... and into a state that has lost them.
-    lost = put_deltas(state_of(replica), 0, state_of(replica)["start"])
-    back = put_deltas(lost, 0, kept)
-    net = engine.program.net({k: v[0] for k, v in replica["buffers"].items()})
-    params = {k: v[0] for k, v in replica["params"].items()}
-    with torch.no_grad():
-        assert not torch.equal(CLR().forward(net, params, lost, x, task)[:10], right_after)
-        assert torch.equal(CLR().forward(net, params, back, x, task)[:10], right_after)
+def test_no_gradient_is_taken_of_what_a_phase_does_not_train():
+    for engine, phase, replica in learn(CLR(), images(2), optimizer=Adam(), decay=0.0):
+        names, first = layout(engine.program.module), replica["optim"]["first"]
+        rests = names.kernels if phase.name == "anchor" else set(first) - set(names.deltas)
+        assert rests
+        for k, v in first.items():
+            assert (v == 0).all() == (k in rests), k
 
 
-def test_what_does_not_fit_is_not_loaded(tmp_path):
-    other = reprogram(small(), "full").state_dict()
-    save_deltas({k: other[k] for k in layout(reprogram(small(), "full")).deltas}, tmp_path / "full")
-    with pytest.raises(PerdureError, match=r"found '3\.kernel' besides"):
-        load_deltas(reprogram(small()), tmp_path / "full")
-    with pytest.raises(PerdureError, match=r"'3\.kernel' of shape \(5, 1, 1, 1\); found one of shape"):
-        load_deltas(reprogram(small(), "scalar"), tmp_path / "full")
-    save_deltas(reprogram(small()), tmp_path / "default")
-    with pytest.raises(PerdureError, match=r"must hold '3\.kernel' of shape \(5, 1, 3, 3\); found none"):
-        load_deltas(reprogram(small(), "full"), tmp_path / "default")
+@pytest.fixture(scope="module")
+def kept():
+    results = compare(images(), [CLR(variant="scalar")], model=sized, seeds=2, epochs=3, batch_size=8,
+                      optimizer="adam", lr=0.01, quiet=True, keep=True)  # fmt: skip
+    return results.trained["clr"]
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_the_deltas_alone_bring_a_task_back_to_the_bit(kept, k, tmp_path):
+    save_anchor(kept, tmp_path / "anchor", k)
+    model = small()
+    load_anchor(model, tmp_path / "anchor")
+    model = reprogram(model, "scalar").eval()
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    mine = set(layout(model).deltas)
+    for t in (2, 0, 1):
+        file = tmp_path / f"{t}.safetensors"
+        save_deltas(kept, file, task=t, k=k)
+        assert set(load_file(file)) == mine, "nothing of the anchor is in the file"
+        load_deltas(model, file)
+        x = images()[t].test.x
+        with torch.no_grad():
+            mine_now = model(x)[:, 2 * t : 2 * t + 2]
+        assert torch.equal(mine_now, kept.chosen(slice(k, k + 1)).predict(x, t)[0, :, 2 * t : 2 * t + 2])
+        assert all(torch.equal(v, get_deltas(kept, t, k)[n]) for n, v in load_file(file).items())
+    assert all(torch.equal(before[n], v) for n, v in model.state_dict().items() if n not in mine)
+
+
+def test_the_anchor_of_a_run_is_the_start_of_another(kept, tmp_path):
+    save_anchor(kept, tmp_path / "anchor", 1)
+    held = load_file(tmp_path / "anchor")
+    assert set(held) == {n for n in small().state_dict() if not n.startswith("12.")}, "plain names, no head"
+    strategy = CLR(anchor=str(tmp_path / "anchor"))
+    assert [p.name for p in strategy.phases(images())] == ["learn"] * 3, (
+        "an anchor that is given is not trained"
+    )
+    for engine, _, replica in learn(strategy, images()):
+        for n, v in anchor_of(engine, replica).items():
+            assert torch.equal(v[0], held[plain_names(engine.program.module)[n]])
+    start = state_of(replica)["start"]
+    assert all(
+        torch.equal(start[n], kept.state("clr", 1)["start"][n]) for n in layout(engine.program.module).norms
+    )
+
+
+def test_what_is_not_there_is_not_saved(kept):
+    with pytest.raises(PerdureError, match=r"expected a task in \[0, 3\); found 3"):
+        get_deltas(kept, 3)
+    with pytest.raises(PerdureError, match=r"expected a replica in \[0, 2\); found 2"):
+        get_deltas(kept, 0, k=2)
 
 
 def test_a_mixed_batch_is_answered_by_each_samples_own_task():
@@ -298,7 +219,7 @@ def test_a_mixed_batch_is_answered_by_each_samples_own_task():
     for t in range(3):
         model = reprogram(small()).eval()
         held = {**anchor_of(engine, replica)}
-        model.load_state_dict({**{k: v[0] for k, v in held.items()}, **get_deltas(state_of(replica), t)})
+        model.load_state_dict({**{k: v[0] for k, v in held.items()}, **own_of(replica, t)})
         with torch.no_grad():
             own = model(x[task == t])[:, 2 * t : 2 * t + 2]
         torch.testing.assert_close(together[task == t][:, 2 * t : 2 * t + 2], own)
@@ -433,10 +354,6 @@ def test_a_model_without_convolutions_is_refused():
     with pytest.raises(PerdureError, match="give a model with a Conv2d") as caught:
         compare(tiny_stream("task", (6, 6)), ["clr"], model="mlp", quiet=True)
     assert "\n" not in str(caught.value)
-    pointwise = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.Linear(8, 2))
-    with pytest.raises(PerdureError, match="variant='full' takes those"):
-        reprogram(pointwise)
-    assert isinstance(reprogram(pointwise, "scalar")[0], Reprogrammed)
 
 
 @pytest.mark.parametrize(

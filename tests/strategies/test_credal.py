@@ -16,8 +16,6 @@ from perdure.strategies.credal import (
     get_rho,
     get_sigma,
     highest_density,
-    hypervolume,
-    pareto,
     row_weights,
     wasserstein,
 )
@@ -69,6 +67,10 @@ def test_rho_is_the_inverse_of_sigma(sigma):
     ("preference", "line"),
     [
         ([0.5, 0.5], "one weight for each of the 3 tasks"),
+        ([0.5, 0.5, 0.0, 0.0], "one weight for each of the 3 tasks"),
+        (0.5, r"one weight for each of the 3 tasks; found shape \[\]"),
+        (["a", "b", "c"], "a list of numbers"),
+        ([0.5, [0.5], 0.0], "a list of numbers"),
         ([0.7, 0.7, 0.0], "sum to 1: divide by the sum"),
         ([1.5, -0.5, 0.0], "at least 0"),
         ([math.nan, 1.0, 0.0], "at least 0"),
@@ -227,27 +229,3 @@ def test_the_density_is_torchs():
     theirs = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(mixture.weight), each)
     points = mixture.draw(50, rng())
     torch.testing.assert_close(mixture.log_density(points), theirs.log_prob(points))
-
-
-# ---- fronts -------------------------------------------------------------------------------------------
-
-
-def test_the_front_by_hand():
-    points = torch.tensor([[1.0, 3.0], [2.0, 2.0], [2.0, 1.0], [3.0, 1.0], [3.0, 1.0], [0.0, 0.0]])
-    assert pareto(points).tolist() == [True, True, False, True, True, False]
-
-
-def test_the_volume_by_hand():
-    points = torch.tensor([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0], [1.0, 1.0]])
-    assert hypervolume(points, [0.0, 0.0]) == pytest.approx(6.0)
-    assert hypervolume(points, [1.0, 1.0]) == pytest.approx(1.0)
-    assert hypervolume(points, [9.0, 0.0]) == 0.0
-    with pytest.raises(PerdureError, match="a reference"):
-        hypervolume(points, [0.0])
-
-
-def test_the_volume_in_three_dimensions_is_that_of_the_union():
-    points = torch.rand(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    grid = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    below = (grid.unsqueeze(1) <= points).all(-1).any(1).double().mean().item()
-    assert hypervolume(points, [0.0, 0.0, 0.0]) == pytest.approx(below, abs=0.005)

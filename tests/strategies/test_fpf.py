@@ -1,21 +1,22 @@
+import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from perdure import PerdureError, compare
-from perdure.analysis.sensitivity_plot import plot_sensitivity
+from perdure import PerdureError, cli, compare, measure_sensitivity
+from perdure.analysis import plot_sensitivity
 from perdure.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
 from perdure.engine.optim import SGD, Adam, constant, cosine
 from perdure.engine.step import Program
-from perdure.experiment import run
-from perdure.sensitivity import measure_sensitivity
+from perdure.experiment import get_phases, run
 from perdure.settings import make_settings
 from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy, check_strategy, fpf
 from perdure.strategies import get as strategy
@@ -55,12 +56,22 @@ def trained(engine, watch=lambda phase, before, begun, after: None):
     return copied(replica)
 
 
+def tuned(engine, replica):
+    """What a replica fine-tunes, a mask like each parameter: of its own, or by name."""
+    plugin, params = engine.strategy, replica["params"]
+    if plugin.masked:
+        return replica["state"][plugin.kind]["chosen"]
+    names = plugin.trained(engine.program.net({}), params, FINE_TUNE)
+    return {k: torch.full_like(p, k in names, dtype=torch.bool) for k, p in params.items()}
+
+
 # ---- what fine-tuning leaves alone --------------------------------------------------------------------
 
 CHOICES = [
     {"modules": "head"},
     {"modules": "norm+head"},
     {"modules": ["1"]},
+    {"modules": "first+norm", "kd": 0.5},
     {"modules": "auto", "top": 1},
     {"modules": "auto", "control": True, "top": 2},
     {"modules": "head", "control": True},
@@ -78,7 +89,7 @@ def test_what_is_outside_the_modules_stays_to_the_bit_and_the_optimizers_memory_
     def watch(phase, before, begun, after):
         if phase.name != FINE_TUNE:
             return
-        chosen = after["state"]["kfpf"]["chosen"]
+        chosen = tuned(engine, after)
         for k, mask in chosen.items():
             assert torch.equal(after["params"][k][~mask], before["params"][k][~mask])
         moved = [after["params"][k][m] != before["params"][k][m] for k, m in chosen.items() if m.any()]
@@ -87,14 +98,42 @@ def test_what_is_outside_the_modules_stays_to_the_bit_and_the_optimizers_memory_
         for k, v in after["buffers"].items():
             unchanged = (v == before["buffers"][k]).reshape(2, -1).all(1)
             assert torch.equal(unchanged, ~norm), k
+        # What is learned from the memory does not enter it again.
+        assert same(after["state"]["kfpf"]["memory"], before["state"]["kfpf"]["memory"])
         # No leak in either direction: fine-tuning starts afresh, learning goes on with what it had.
         assert all(not v.any() for v in pytree.tree_leaves(begun["optim"]))
         assert same(after["optim"], before["optim"])
         assert any(v.any() for v in pytree.tree_leaves(before["optim"]))
         seen.append(phase)
 
-    trained(build(KFPF(10, steps=3, k=4, **choice), optimizer=optimizer), watch)
+    engine = build(KFPF(10, steps=3, k=4, **choice), optimizer=optimizer)
+    trained(engine, watch)
     assert len(seen) == 4
+
+
+def test_names_are_what_is_trained_and_masks_train_all():
+    net, params = build(Naive()).program.net({}), build(Naive()).start()["params"]
+    names = KFPF(modules="head").trained(net, params, FINE_TUNE)
+    assert list(names) == ["5.weight", "5.bias"]
+    assert list(KFPF(modules="all").trained(net, params, FINE_TUNE)) == list(params)
+    for own in (KFPF(modules="auto"), KFPF(modules="head", control=True)):
+        assert list(own.trained(net, params, FINE_TUNE)) == list(params)
+    assert list(KFPF(modules="head").trained(net, params, "learn")) == list(params)
+    # Named modules need no masks, and only `auto` follows how far modules move.
+    kept = [
+        set(build(FPF(**c)).start()["state"]["fpf"]) for c in ({}, {"control": True}, {"modules": "auto"})
+    ]
+    both = {"memory", "buffers"}
+    assert kept == [both, both | {"chosen"}, both | {"chosen", "moves"}]
+
+
+def test_masks_and_names_train_the_same():
+    # All of the modules chosen by mask (the control of all modules is all of them) is all by name.
+    for changes in ({}, {"optimizer": Adam()}):
+        ways = [KFPF(10, steps=3, k=4, modules="all", control=c, kd=0.5) for c in (False, True)]
+        one, two = (trained(build(plugin, **changes)) for plugin in ways)
+        for what in ("params", "buffers"):
+            torch.testing.assert_close(one[what], two[what], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +170,22 @@ def test_the_memory_is_read_at_the_schedule_only(monkeypatch):
     assert [at for at, _ in reads] == [7] * 3 + [12] * 3 + [18] * 3 + [24] * 3
     assert engine.costs.steps == 24 + 4 * 3
     assert engine.costs.steps_apart == 4 * 3
+
+
+PRODUCTS = {"head": 66 + 36, "norm": 66 + 36, "norm+head": 66 + 36 + 36, "first": 66 + 36 + 30, "auto": 168}
+
+
+@pytest.mark.parametrize("modules", PRODUCTS)
+def test_the_cost_of_a_step_by_hand(modules):
+    # 5 inputs, 6 units, norm, 6 outputs: 30 + 36 products forward, as many for the weights' gradients, and 36
+    # for the gradient of what goes into the head; that of the inputs is not taken. With batch norm, batches
+    # are as long as those of the task at hand, of 7 samples: 4 and 3.
+    spent = []
+    for k in (0, 1):
+        engine = build(KFPF(k=k, steps=2, modules=modules), seeds=(0, 1), epochs=1)
+        trained(engine)
+        spent.append(engine.costs.flops)
+    assert spent[1] - spent[0] == 2 * 7 * PRODUCTS[modules]
 
 
 def test_phases_by_hand():
@@ -263,7 +318,7 @@ def test_the_state_adds_up_the_epochs_that_the_measurement_reports():
     assert frame.groupby(["seed", "task", "module"]).size().eq(3).all()
     state = trained(build(KFPF(k=0, modules="auto"), epochs=3))["state"]["kfpf"]
     expected = frame.groupby(["seed", "module"])["sensitivity"].sum().unstack()
-    np.testing.assert_allclose(state["moved"].numpy(), expected.to_numpy(), rtol=1e-12)
+    np.testing.assert_allclose(state["moves"]["sums"].numpy(), expected.to_numpy(), rtol=1e-12)
     assert frame.groupby("module")["size"].first().tolist() == [36, 12, 42]
 
 
@@ -273,7 +328,7 @@ def test_what_fine_tuning_moves_is_no_sensitivity():
         return 1.0 if total == 50 else 0.0
 
     state = trained(build(KFPF(k=4, steps=50, modules="auto"), schedule=schedule))
-    assert state["state"]["kfpf"]["moved"].max() < 1e-12
+    assert state["state"]["kfpf"]["moves"]["sums"].max() < 1e-12
     start = build(Naive()).start()["params"]
     assert not same(state["params"], start)
 
@@ -284,7 +339,8 @@ def test_each_replica_tunes_its_own_most_sensitive_modules():
     def watch(phase, before, begun, after):
         state = before["state"]["fpf"]
         if phase.name == FINE_TUNE:
-            moved = state["moved"] + vmap(sensitivity)(state["before"], before["params"])
+            moves = state["moves"]
+            moved = moves["sums"] + vmap(sensitivity)(moves["before"], before["params"])
             for i in range(4):
                 chosen = {k: v[i] for k, v in after["state"]["fpf"]["chosen"].items()}
                 best = int(moved[i].argmax())
@@ -322,6 +378,7 @@ def test_modules_by_name():
     assert named_modules("norm + head", module, params) == [False, True, False, True]
     assert named_modules("first,3", module, params) == [True, False, True, False]
     assert named_modules(["1", "4"], module, params) == [False, True, False, True]
+    assert named_modules("all", module, params) == [True] * 4
 
 
 def test_the_figure(tmp_path):
@@ -337,6 +394,15 @@ def test_the_figure(tmp_path):
         plot_sensitivity(frame[:0])
     with pytest.raises(PerdureError, match="found 'speed'"):
         measure_sensitivity(tiny_stream("class"), speed=1)
+
+
+def test_the_figure_has_room_for_many_modules(tmp_path):
+    rows = [(0, 0, epoch, f"{i}.conv", 0.1 / (i + epoch)) for i in range(24) for epoch in (1, 2)]
+    frame = pd.DataFrame(rows, columns=["seed", "task", "epoch", "module", "sensitivity"])
+    figure = plot_sensitivity(frame, tmp_path / "many.svg")  # a legend without room would warn
+    axes = figure.axes[0]
+    assert len(axes.get_legend().get_texts()) == 24
+    assert axes.get_window_extent().width > 0.3 * figure.bbox.width
 
 
 # ---- matching -----------------------------------------------------------------------------------------
@@ -398,8 +464,15 @@ def test_costs_count_every_sample_and_operation(digits):
     extras = dict(zip(names, results.extras.values(), strict=True))
     assert costs["kfpf"]["samples_seen"] == costs["naive"]["samples_seen"] + 5 * 50 * 32
     assert costs["kfpf"]["steps"] == costs["naive"]["steps"] + 5 * 50
+    # 64 inputs, layers of 256 and 256, 10 outputs. Learning takes three products per weight, but no gradient
+    # of the inputs; fine-tuning the head takes all products forward, and the gradient of its own weights.
+    weights = [64 * 256, 256 * 256, 256 * 10]
+    share = (sum(weights) + weights[2]) / (3 * sum(weights) - weights[0])
     per_step = costs["naive"]["flops"] / costs["naive"]["steps"]
-    assert costs["kfpf"]["flops"] == pytest.approx(per_step * costs["kfpf"]["steps"], rel=0.05)
+    for name, c in (("kfpf", share), ("kfpf(modules='auto')", 1.0)):
+        assert sum(extras[name]["training_flops"]) == pytest.approx(costs[name]["flops"], rel=1e-12)
+        extra = costs[name]["flops"] - costs["naive"]["flops"]
+        assert extra == pytest.approx(c * per_step * 5 * 50, rel=0.05), name
     # The yardstick, one pass over each task, is the same for all.
     np.testing.assert_allclose(
         sum(extras["kfpf"]["pass_flops"]), sum(extras["naive"]["pass_flops"]), rtol=1e-12
@@ -431,8 +504,13 @@ def test_contract(spec):
 
 
 def test_refusals():
-    with pytest.raises(PerdureError, match=r"^capacity must be a whole number of at least 1; found 0$"):
-        KFPF(0)
+    for maker in (FPF, KFPF):
+        with pytest.raises(PerdureError) as refused:
+            maker(capacity=0)
+        said = "fine-tunes on remembered samples: set capacity to at least 1, or use 'naive'"
+        assert str(refused.value) == f"{maker.kind} {said}, which remembers none; found capacity=0"
+    with pytest.raises(PerdureError, match=r"^capacity must be a whole number of at least 1; found 2.5$"):
+        KFPF(2.5)
     with pytest.raises(PerdureError, match="k must be a whole number of at least 0; found -1"):
         KFPF(k=-1)
     with pytest.raises(PerdureError, match="kd must be at least 0"):
@@ -441,9 +519,39 @@ def test_refusals():
         FPF(steps=0)
     with pytest.raises(PerdureError, match="top"):
         FPF(top=0)
-    with pytest.raises(PerdureError, match=r"modules must be .* among '1', '2', '5'; found '7'"):
+    with pytest.raises(PerdureError, match=r"modules must be 'auto', .* among '1', '2', '5'; found '7'"):
         build(FPF(modules="head, 7")).start()
     with pytest.raises(PerdureError, match="found none for 'norm'"):
         build(FPF(modules="norm"), model=nn.Linear(5, 6)).start()
-    with pytest.raises(PerdureError, match="at most one strategy with its own phases"):
-        strategy("gdumb + kfpf")
+    for other in ("gdumb", "packnet", "fpf"):
+        with pytest.raises(PerdureError, match="in between passes over the stream; found the phase"):
+            get_phases(strategy(f"{other} + kfpf"), tiny_stream("task", (6, 6)))
+
+
+@pytest.mark.parametrize("order", ["adaptive-svd + kfpf(k=4, steps=3)", "kfpf(k=4, steps=3) + adaptive-svd"])
+def test_fine_tuning_comes_between_the_phases_of_another_strategy(order):
+    stream = tiny_stream("class", (6, 6))
+    both, alone = (strategy(s).phases(stream) for s in (order, "adaptive-svd"))
+    assert [p.name for p in both] == [n for p in alone for n in (p.name, "fine-tune") * 2]
+    assert [(p.name, p.reset) for p in both if p.name != "fine-tune"] == [
+        (p.name, p.reset) for p in alone for _ in range(2)
+    ]
+    assert sum(p.stage for p in both) == 2
+
+
+@pytest.mark.parametrize("other", ["adaptive-svd", "joint", "o-lora(rank=2)"])
+def test_any_strategy_of_plain_passes_can_be_fine_tuned(other):
+    check_strategy(strategy(f"{other} + kfpf(capacity=6, steps=2, k=3)"))
+
+
+def test_without_a_memory_the_command_says_so_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["perdure", "compare", "split-digits", "kfpf(capacity=0)", "--quiet"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err == (
+        "perdure: kfpf fine-tunes on remembered samples: set capacity to at least 1, or use 'naive', which "
+        "remembers none; found capacity=0\n"
+    )

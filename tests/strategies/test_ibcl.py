@@ -15,10 +15,11 @@ from perdure.net import Batch
 from perdure.random import Rng
 from perdure.scenarios import Part, Regression, Stream, Task, get, take
 from perdure.settings import Settings
-from perdure.strategies import IBCL, check_strategy
+from perdure.strategies import IBCL, Knowledge, check_strategy
+from perdure.strategies import get as get_strategy
 from perdure.strategies.check import normed, perceptron, tiny_stream
 from perdure.strategies.credal import divergence, get_sigma
-from perdure.strategies.ibcl import Knowledge
+from perdure.trained import Trained
 
 
 def settings(model=perceptron, **changes):
@@ -38,6 +39,10 @@ def train(stream, strategy, chosen, tasks=None):
     return engine, replica
 
 
+def knowledge(engine, replica, k=0):
+    return Knowledge.of(Trained(engine.program, {n: replica[n] for n in ("params", "buffers", "state")}), k)
+
+
 @pytest.fixture(scope="module")
 def three():
     stream = tiny_stream("domain", (9, 12, 7))
@@ -46,7 +51,10 @@ def three():
 
 @pytest.mark.parametrize(
     "strategy",
-    [IBCL(priors=(0.2,), score="own"), IBCL(priors=[0.3, 0.1], distance=1.5, kl_weight=0.1, start=0.1)],
+    [
+        IBCL(priors=(0.2,), score="own", distance=None),
+        IBCL(priors=[0.3, 0.1], distance=1.5, kl_weight=0.1, start=0.1),
+    ],
 )
 def test_the_contract(strategy):
     check_strategy(strategy)
@@ -61,11 +69,11 @@ def test_an_infinite_distance_trains_as_well():
 def test_a_replica_learns_the_same_alone_as_among_three(three):
     stream, engine, replica = three
     other_engine, alone = train(stream, IBCL(distance=0.0), settings(seeds=(2,)))
-    one, other = Knowledge.of(engine, replica, 2), Knowledge.of(other_engine, alone)
+    one, other = knowledge(engine, replica, 2), knowledge(other_engine, alone)
     torch.testing.assert_close(one.mean, other.mean, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(one.sigma, other.sigma, rtol=1e-9, atol=1e-12)
     assert torch.equal(one.index, other.index)
-    assert not torch.allclose(one.mean, Knowledge.of(engine, replica, 1).mean)
+    assert not torch.allclose(one.mean, knowledge(engine, replica, 1).mean)
 
 
 # ---- what is stored -----------------------------------------------------------------------------------
@@ -82,14 +90,7 @@ def test_distance_0_stores_all_and_infinite_distance_one(distance, count):
 
 def test_the_nearest_stored_one_stands_in_and_is_the_next_prior():
     stream = tiny_stream("domain", (9, 12))
-    engine = make_engine(stream, IBCL(priors=(0.2, 0.3), distance=2.0), settings())
-    replica = engine.start()
-    size = replica["params"]["mean"].shape[-1]
-    for phase, means in zip(IBCL().phases(stream), [(0.0, 10.0), (8.0, 5.0)], strict=True):
-        mean = torch.zeros(1, 2, size, dtype=torch.float64)
-        mean[0, :, 0] = torch.tensor(means)
-        replica = {**replica, "params": {"mean": mean, "rho": torch.full_like(mean, -1.0)}}
-        replica = engine.boundary(replica, phase, engine.load(phase), "end_task")
+    replica = placed_means(stream, IBCL(priors=(0.2, 0.3), distance=2.0), [(0.0, 10.0), (8.0, 5.0)])
     state = replica["state"]["ibcl"]
     # 8 is 2 from the stored 10, not more, so 10 stands in for it; 5 is far from both.
     assert state["index"].tolist() == [[[0, 1], [1, 3]]]
@@ -97,6 +98,53 @@ def test_the_nearest_stored_one_stands_in_and_is_the_next_prior():
     assert state["prior"]["mean"][0, :, 0].tolist() == [10.0, 5.0]
     assert torch.equal(state["prior"]["mean"], replica["params"]["mean"])
     assert torch.equal(state["prior"]["rho"], replica["params"]["rho"])
+
+
+def placed_means(stream, strategy, means, rho=-1.0):
+    """End one task after the other with the chains' first coordinates at ``means``, all others at 0."""
+    engine = make_engine(stream, strategy, settings())
+    replica = engine.start()
+    size = replica["params"]["mean"].shape[-1]
+    for phase, firsts in zip(strategy.phases(stream), means, strict=True):
+        mean = torch.zeros(1, len(firsts), size, dtype=torch.float64)
+        mean[0, :, 0] = torch.tensor(firsts)
+        replica = {**replica, "params": {"mean": mean, "rho": torch.full_like(mean, rho)}}
+        replica = engine.boundary(replica, phase, engine.load(phase), "end_task")
+    return replica
+
+
+def test_an_empty_place_is_near_to_nothing():
+    # What is not stored yet holds zeros: a posterior that equals them is new all the same.
+    replica = placed_means(
+        tiny_stream("domain", (9, 12)), IBCL(priors=(0.2, 0.3), distance=2.0), [(10.0, 0.0), (4.0, 20.0)], 0.0
+    )
+    state = replica["state"]["ibcl"]
+    assert state["stored"].tolist() == [[True, True, True, True]]
+    assert state["index"].tolist() == [[[0, 1], [2, 3]]]
+    assert state["bank"]["mean"][0, :, 0].tolist() == [10.0, 0.0, 4.0, 20.0]
+
+
+def test_whichever_is_nearest_stands_in():
+    replica = placed_means(
+        tiny_stream("domain", (9, 12, 7)), IBCL(priors=(0.2, 0.3), distance=2.0),
+        [(0.0, 10.0), (20.0, 30.0), (29.0, 19.0)],
+    )  # fmt: skip
+    state = replica["state"]["ibcl"]
+    assert state["index"].tolist() == [[[0, 1], [2, 3], [3, 2]]]
+    assert state["stored"].tolist() == [[True, True, True, True, False, False]]
+    assert state["prior"]["mean"][0, :, 0].tolist() == [30.0, 20.0]
+
+
+def test_a_spec_can_say_that_one_posterior_is_enough():
+    once = IBCL(distance=math.inf)
+    assert once == IBCL(distance=None) == get_strategy("ibcl(distance=None)") == get_strategy(str(once))
+
+
+@pytest.mark.parametrize("spec", ["gdumb + ibcl", "ibcl + gdumb"])
+def test_a_phase_without_training_is_refused(spec):
+    with pytest.raises(PerdureError, match="phases that train; found 'collect' of 0 epochs") as caught:
+        compare(tiny_stream(), [spec], model=perceptron, seeds=2, quiet=True)
+    assert "\n" not in str(caught.value)
 
 
 # ---- what is trained ----------------------------------------------------------------------------------
@@ -149,7 +197,7 @@ def test_a_conjugate_problem_recovers_the_exact_posterior_task_after_task():
         lambda: nn.Linear(2, 1, bias=False), batch_size=16, epochs=2500, lr=0.01, schedule="cosine"
     )
     engine, replica = train(stream, IBCL(priors=(0.5, 1.0), distance=0.0), chosen)
-    found = Knowledge.of(engine, replica)
+    found = knowledge(engine, replica)
     for j, s in enumerate((0.5, 1.0)):
         precision, shift = torch.full((2,), s**-2), torch.zeros(2)
         for t, task in enumerate(stream):
@@ -157,7 +205,7 @@ def test_a_conjugate_problem_recovers_the_exact_posterior_task_after_task():
             precision = precision + 2 * task.train.x.square().sum(0)
             shift = shift + 2 * task.train.x.T @ task.train.y
             row = found.index[t, j]
-            torch.testing.assert_close(found.mean[row].float(), shift / precision, rtol=0, atol=0.03)
+            torch.testing.assert_close(found.mean[row].float(), shift / precision, rtol=0, atol=0.04)
             torch.testing.assert_close(found.sigma[row].float(), precision**-0.5, rtol=0.08, atol=0)
 
 
@@ -167,7 +215,7 @@ def test_a_conjugate_problem_recovers_the_exact_posterior_task_after_task():
 def test_preferences_cost_no_step_and_leave_what_is_stored_untouched(three):
     _stream, engine, replica = three
     steps, before = engine.step_count, {k: v.clone() for k, v in replica["state"]["ibcl"]["bank"].items()}
-    known = Knowledge.of(engine, replica, 1)
+    known = knowledge(engine, replica, 1)
     kept = known.mean.clone(), known.sigma.clone()
     for i in range(20):
         w = torch.rand(3, generator=torch.Generator().manual_seed(i), dtype=torch.float64)
@@ -184,7 +232,7 @@ def test_preferences_cost_no_step_and_leave_what_is_stored_untouched(three):
 def test_all_preference_on_one_task_returns_its_posterior():
     stream = tiny_stream("domain", (9, 12, 7))
     engine, replica = train(stream, IBCL(priors=(0.2,), distance=0.0), settings())
-    known = Knowledge.of(engine, replica)
+    known = knowledge(engine, replica)
     for t in range(3):
         one = known.posterior([float(t == u) for u in range(3)])
         torch.testing.assert_close(one.mean[0], known.mean[t], rtol=1e-12, atol=0)
@@ -196,7 +244,7 @@ def test_all_preference_on_one_task_returns_its_posterior():
 def test_the_model_for_a_preference_is_the_one_that_is_scored(setting):
     stream = tiny_stream(setting, (10, 8))
     engine, replica = train(stream, IBCL(), settings(model=normed))
-    known = Knowledge.of(engine, replica)
+    known = knowledge(engine, replica)
     view = {k: {n: v[0] for n, v in replica[k].items()} for k in ("params", "buffers")}
     state = {k: v[0] if not isinstance(v, dict) else {n: u[0] for n, u in v.items()} for k, v in
              replica["state"]["ibcl"].items()}  # fmt: skip
@@ -214,7 +262,7 @@ def test_the_model_for_a_preference_is_the_one_that_is_scored(setting):
 
 def test_sampled_models_lie_in_the_region_and_differ_by_seed(three):
     _, engine, replica = three
-    known = Knowledge.of(engine, replica)
+    known = knowledge(engine, replica)
     one, again, other = (known.models_for([0.5, 0.5, 0.0], 4, seed=s) for s in (0, 0, 1))
     assert one.shape == (4, known.mean.shape[1])
     assert torch.equal(one, again)
@@ -228,7 +276,7 @@ def test_sampled_models_lie_in_the_region_and_differ_by_seed(three):
 def test_a_preference_for_a_task_not_learned_is_refused():
     stream = tiny_stream("domain", (9, 12, 7))
     engine, replica = train(stream, IBCL(), settings(), tasks=2)
-    known = Knowledge.of(engine, replica)
+    known = knowledge(engine, replica)
     assert known.posterior([0.5, 0.5, 0.0]).mean.isfinite().all()
     with pytest.raises(PerdureError, match="task 2 weight 0 or learn it"):
         known.model_for([0.5, 0.0, 0.5])
@@ -249,7 +297,8 @@ def test_the_weights_of_one_model_are_trained_and_the_users_module_is_left_alone
         ({"priors": ()}, "priors"),
         ({"priors": (0.2, 0.0)}, "priors"),
         ({"start": 0.0}, "start"),
-        ({"distance": -1.0}, "distance must be at least 0; found -1.0"),
+        ({"distance": -1.0}, "distance must be None or at least 0; found -1.0"),
+        ({"distance": math.nan}, "distance must be None or at least 0"),
         ({"kl_weight": math.nan}, "kl_weight must be at least 0"),
         ({"score": "mean"}, "score must be one of uniform, own"),
     ],
@@ -267,7 +316,7 @@ def test_frozen_layers_stay_and_a_model_with_nothing_to_train_is_refused():
 
     engine, replica = train(tiny_stream("domain", (9, 12)), IBCL(), settings(model=half))
     assert replica["params"]["mean"].shape == (1, 3, 14)
-    built = Knowledge.of(engine, replica).model_for([1.0, 0.0])
+    built = knowledge(engine, replica).model_for([1.0, 0.0])
     assert torch.equal(built[1].weight, replica["buffers"]["inner.1.weight"][0])
     with pytest.raises(PerdureError, match="found none"):
         compare(tiny_stream(), [IBCL()], model=lambda: nn.Linear(5, 2).requires_grad_(False), quiet=True)

@@ -17,7 +17,7 @@ from perdure.engine.optim import SGD, AdamW
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net
 from perdure.random import Rng
-from perdure.scenarios import Classification
+from perdure.scenarios import Classification, from_arrays
 from perdure.scenarios.registry import get as get_stream
 from perdure.strategies import AdaptiveSVD, Phase, Step, check_strategy
 from perdure.strategies.check import tiny_stream
@@ -442,3 +442,42 @@ def test_a_pretrained_network_goes_on():
         assert np.abs(scores[:, 1:] - naive[:, 1:]).max() > 0.001
     # Two square layers have cosines of their own.
     assert (results.scores["adaptive-svd"] != results.scores["adaptive-svd(ratio=0.8)"]).any()
+
+
+@pytest.mark.parametrize("form", ["factors", "matrix"])
+def test_through_the_engine_too_what_is_protected_stays_for_3000_steps(form):
+    generator = torch.Generator().manual_seed(0)
+    x = [torch.randn(32, 20, generator=generator) for _ in range(2)]
+    tasks = [
+        ((v, (v[:, t] > 0).long() + 2 * (v[:, t + 2] > 0)), (v + 9, torch.zeros(32, dtype=torch.int64)))
+        for t, v in enumerate(x)
+    ]
+    strategy = AdaptiveSVD(ratio=0.5, form=form)
+    weights = []
+    for number in (1, 2):
+        stream = from_arrays(tasks[:number], setting="domain", outputs=4)
+        results = compare(
+            stream, [strategy], model="mlp(hidden=[20, 20])", seeds=2, epochs=3000, batch_size=32,
+            optimizer="adamw", lr=1e-3, quiet=True, keep=True,
+        )  # fmt: skip
+        params = results.trained["adaptive-svd"].params(1)
+        if form == "factors":
+            head = "2.parametrizations.weight"
+            u, s, v = (params[f"{head}.0.{f}"] for f in "usv")
+            weights.append(params[f"{head}.original"] + (u * s) @ v)
+        else:
+            weights.append(params["2.weight"])
+    change = weights[1] - weights[0]
+    assert change.abs().max() > 0.05
+    assert leak(change, weights[0], 10, "two-sided") < 1e-5
+
+
+def test_under_autocast_the_weight_is_added_up_in_full_precision():
+    torch.manual_seed(0)
+    model = AdaptiveSVD(ratio=0.5, head=True).extend(linear(12, 8), tiny_stream())
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    whole = model[0].weight
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model[0](torch.ones(2, 8)).dtype == torch.bfloat16
+        assert torch.equal(model[0].weight, whole)

@@ -1,0 +1,172 @@
+"""Adaptive SVD on a pretrained transformer: CLINC150's ten domains in sequence, in two protocols.
+
+python examples/methods/transformer.py            # goes on where it was stopped; hours on two cores
+python examples/methods/transformer.py --table    # writes the table of what has been measured so far
+
+`heads`: a head per domain on MiniLM, two epochs a domain. `matching`: one encoder matches a sentence with the
+intents' names, one epoch a domain; scored over the domain's intents and over all. A domain has 50 training
+sentences an intent, half of what there is. A method's learning rate is the one whose run with seed 0 ends best
+on the validation sentences of all domains. Needs the extra `text`, and CLINC150 in PERDURE_DATA. Each run is a
+line of transformer.jsonl beside this file: a run that is there is not made again.
+"""
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from table import cell, markdown, put
+
+from perdure import compare
+from perdure.models import encoder, matcher
+from perdure.scenarios import SOURCES, Stream, get, tokenize
+from perdure.strategies import STRATEGIES, Phase, Strategy
+
+SOURCE = "minilm"  # or any transformer that `perdure.models.encoder` takes
+KEPT = Path(__file__).with_suffix(".jsonl")
+RATES, HIGH_RATES, HEAD_RATES = (3e-5, 1e-4, 3e-4), (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2)
+# Name in the table: strategy, learning rates to choose from.
+METHODS = {
+    "sequential": ("naive", RATES),
+    "adaptive SVD": ("adaptive-svd(first=True)", HIGH_RATES),
+    "adaptive SVD, ratio 0.9": ("adaptive-svd(ratio=0.9, first=True)", HIGH_RATES),
+    "LoRA": ("lora(rank=8, warm=False)", HIGH_RATES),
+    "O-LoRA": ("o-lora(rank=8, warm=False)", HIGH_RATES),
+    "frozen encoder": ("probe", HEAD_RATES),
+    "zero-shot": ("untouched", (1.0,)),
+    "joint": ("joint", RATES),
+}
+EPOCHS = {"heads": 2, "matching": 1}
+# A matcher has no head to train; heads that were not trained say nothing.
+LEFT_OUT = {("heads", "zero-shot"), ("matching", "frozen encoder")}
+# Tokens of a sentence (98 % have no more), training sentences of a domain.
+LENGTH, SENTENCES = 20, 750
+
+
+@STRATEGIES.register("untouched")
+@dataclass(frozen=True)
+class Untouched(Strategy):
+    """Learns nothing: what the pretrained model knows already."""
+
+    kind: ClassVar[str] = "untouched"
+
+    def phases(self, stream: Stream) -> list[Phase]:
+        return [replace(phase, epochs=0) for phase in super().phases(stream)]
+
+
+@cache
+def stream(setting: str = "task") -> Stream:
+    spec = f"split-clinc150(features='tokens', length={LENGTH}, setting='{setting}', val=0.16666667)"
+    return get(f"{spec} | limit({SENTENCES})")
+
+
+def model(protocol: str, method: str):
+    frozen = ["embeddings"]
+    if protocol == "heads":
+        return encoder(SOURCE, frozen=frozen)
+    names = [name.replace("_", " ") for name in SOURCES.get("clinc150(words=1)").class_names]
+    groups = None if method == "joint" else [task.classes for task in stream()]
+    return matcher(tokenize(names, 8), SOURCE, groups=groups, frozen=frozen)
+
+
+def train(protocol: str, method: str, rate: float, seed: int, folder: Path) -> dict:
+    """One run, which goes on where it was stopped."""
+    since = time.perf_counter()
+    spec, _ = METHODS[method]
+    results = compare(
+        stream(), [spec], model=model(protocol, method), seeds=[seed], epochs=EPOCHS[protocol],
+        optimizer="adamw", lr=rate, precision="bfloat16", out=folder, resume=folder.exists(), keep=True,
+    )  # fmt: skip
+    (name,) = results.strategies
+    trained, scores = results.trained[name], results.scores[name][0]
+    row = {"protocol": protocol, "method": method, "strategy": spec, "rate": rate, "seed": seed}
+    row |= {"validation": trained.evaluate(stream(), "val").mean(), "final": scores[-1].mean()}
+    if len(scores) > 1:
+        row |= {k: results.metric(k, name)[0] for k in ("learning_accuracy", "forgetting")}
+    if protocol == "matching":
+        row["all"] = trained.evaluate(stream("class")).mean()
+    return {**row, "seconds": time.perf_counter() - since, "scores": scores.round(4).tolist()}
+
+
+def rows() -> list[dict]:
+    return [json.loads(line) for line in KEPT.read_text().splitlines()] if KEPT.exists() else []
+
+
+def known(**wanted) -> list[dict]:
+    return [r for r in rows() if all(r.get(k) == v for k, v in wanted.items())]
+
+
+def keep(row: dict) -> None:
+    with KEPT.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def made(protocol: str, method: str, rate: float, seed: int, work: Path) -> dict:
+    """The run that was asked for, made now if it is not there yet."""
+    spec, _ = METHODS[method]
+    of = {"protocol": protocol, "method": method, "strategy": spec, "rate": rate, "seed": seed}
+    if not known(**of):
+        folder = work / f"{protocol}-{method}-{rate}-{seed}".replace(" ", "-")
+        keep(train(protocol, method, rate, seed, folder))
+        shutil.rmtree(folder)
+        print({k: v for k, v in known(**of)[0].items() if k != "scores"}, flush=True)
+    return known(**of)[0]
+
+
+def choose(protocol: str, method: str, work: Path) -> float:
+    """The rate whose run with seed 0 ends best on the validation sentences."""
+    return max(METHODS[method][1], key=lambda rate: made(protocol, method, rate, 0, work)["validation"])
+
+
+def chosen(protocol: str, method: str) -> list[dict]:
+    """The runs at the best rate of those tried so far."""
+    runs = known(protocol=protocol, method=method, strategy=METHODS[method][0])
+    best = max((r for r in runs if r["seed"] == 0), key=lambda r: r["validation"], default=None)
+    return [] if best is None else [r for r in runs if r["rate"] == best["rate"]]
+
+
+def table() -> str:
+    lines = []
+    for protocol in EPOCHS:
+        for method, (_, rates) in METHODS.items():
+            if not (done := chosen(protocol, method)):
+                continue
+            tried = {r["rate"] for r in known(protocol=protocol, method=method, strategy=METHODS[method][0])}
+            lines.append(
+                {
+                    "protocol": protocol, "method": method, "rate": f"{done[0]['rate']:g}",
+                    "rates tried": str(len(tried & set(rates))), "seeds": str(len(done)),
+                    "final accuracy": column(done, "final"), "over all intents": column(done, "all"),
+                    "learning accuracy": column(done, "learning_accuracy"),
+                    "forgetting": column(done, "forgetting"),
+                    "minutes a seed": f"{np.median([r['seconds'] for r in done]) / 60:.1f}",
+                }
+            )  # fmt: skip
+    return markdown(lines)
+
+
+def column(done: list[dict], name: str) -> str:
+    return cell([r[name] for r in done]) if name in done[0] else ""
+
+
+def main(seeds: int = 3, protocols=tuple(EPOCHS), methods=tuple(METHODS), work=Path("runs/transformer")):
+    work.mkdir(parents=True, exist_ok=True)
+    for seed in range(seeds):
+        for protocol in protocols:
+            for method in methods:
+                if (protocol, method) not in LEFT_OUT:
+                    made(protocol, method, choose(protocol, method, work), seed, work)
+
+
+if __name__ == "__main__":
+    if "--table" in sys.argv:
+        put("transformer", table())
+    else:
+        main()

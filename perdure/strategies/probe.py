@@ -1,0 +1,46 @@
+"""The linear probe: how far the features go that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from perdure.net import Net, Params, State
+from perdure.strategies.base import Strategy, TaskData
+from perdure.strategies.registry import STRATEGIES
+from perdure.strategies.sensitivity import by_module, named_modules
+
+if TYPE_CHECKING:
+    from perdure.scenarios.stream import Stream
+
+
+@STRATEGIES.register("probe")
+@dataclass(frozen=True)
+class Probe(Strategy):
+    """Train the head alone, task after task; all other weights stay as they were, to the bit.
+
+    With a pretrained model, the baseline that any fine-tuning has to beat: with a head per task
+    (task-incremental setting; no momentum, no weight decay) it forgets nothing. With random weights it shows
+    what random features give. Running statistics of norm layers are put back at the end of each task.
+
+    Parameters
+    ----------
+    modules:
+        What is trained: ``"head"`` (the last linear layer), or other modules, as for :class:`FPF`.
+    """
+
+    kind: ClassVar[str] = "probe"
+    modules: str | Sequence[str] = "head"
+
+    def init(self, net: Net, params: Params, stream: Stream) -> State:
+        self.trained(net, params, "")  # a module that does not exist is found before any work
+        return {"buffers": {k: v.clone() for k, v in net.buffers.items()}}
+
+    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        chosen = named_modules(self.modules, net.module, params)
+        groups = by_module(params).values()
+        return tuple(k for own, names in zip(chosen, groups, strict=True) if own for k in names)
+
+    def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
+        return {**params, **{k: v.clone() for k, v in state["buffers"].items()}}, state
