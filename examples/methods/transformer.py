@@ -5,9 +5,9 @@ python examples/methods/transformer.py --table    # writes the table of what has
 
 `heads`: a head per domain on MiniLM, two epochs a domain. `matching`: one encoder matches a sentence with the
 intents' names, one epoch a domain; scored over the domain's intents and over all. A domain has 50 training
-sentences an intent, half of what there is. A method's learning rate is the one whose run with seed 0 ends best
-on the validation sentences of all domains. Needs the extra `text`, and CLINC150 in PERDURE_DATA. Each run is a
-line of transformer.jsonl beside this file: a run that is there is not made again.
+sentences an intent, half of what there is. A method's learning rate is the one whose run with seed 0 ends
+best on the validation sentences of all domains. Needs the extra `text`, and CLINC150 in PERDURE_DATA. Each
+run is a line of transformer.jsonl beside this file: a run that is there is not made again.
 """
 
 import json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -260,8 +261,24 @@ def count_flops(graph: fx.Graph) -> float:
     """Return the floating-point operations of the matrix products and convolutions of a record."""
     total = 0.0
     for node in graph.nodes:
-        rule = flop_registry.get(getattr(node.target, "overloadpacket", None))
+        kind = getattr(node.target, "overloadpacket", None)
+        rule = FLOPS.get(kind, flop_registry.get(kind))
         if rule is not None:
             args, kwargs = pytree.tree_map_only(fx.Node, _value, (node.args, node.kwargs))
             total += rule(*args, **kwargs, out_val=_value(node))
     return total
+
+
+def _convolution_backward(
+    slope: Tensor, x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any,
+    transposed: bool, output_padding: Any, groups: int, wanted: Sequence[bool], *, out_val: Any,
+) -> int:  # fmt: skip
+    """Count the gradients of inputs and weights: each as much as the convolution, whatever the groups.
+
+    Torch's own rule multiplies the weight's part by the number of groups.
+    """
+    places = x if transposed else slope
+    return 2 * places.numel() * weight[0].numel() * sum(wanted[:2])
+
+
+FLOPS: dict[Any, Callable[..., int]] = {torch.ops.aten.convolution_backward: _convolution_backward}

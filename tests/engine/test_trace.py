@@ -112,6 +112,20 @@ def test_flops_are_those_of_the_matrix_products():
     assert Traced(sgd, (params, x)).flops == expected
 
 
+@pytest.mark.parametrize(("groups", "inputs"), [(1, 8), (4, 2), (8, 1)])
+def test_flops_of_a_convolution_in_groups_by_hand(groups, inputs):
+    weight, x = torch.randn(8, inputs, 3, 3), torch.randn(2, 8, 5, 5)
+
+    def slopes(weight, x):
+        def loss(weight, x):
+            return torch.nn.functional.conv2d(x, weight, padding=1, groups=groups).square().sum()
+
+        return grad(loss, (0, 1))(weight, x)
+
+    # The output, and the gradients of weights and inputs: 9 products for each pair of channels and place.
+    assert Traced(slopes, (weight, x)).flops == 3 * 2 * (2 * 25) * 8 * inputs * 9
+
+
 def test_a_branch_on_a_value_is_refused():
     def branch(x):
         return x * 2 if bool(x.sum() > 0) else x
