@@ -31,7 +31,7 @@ from perdure.strategies import STRATEGIES, Phase, Strategy
 
 SOURCE = "minilm"  # or any transformer that `perdure.models.encoder` takes
 KEPT = Path(__file__).with_suffix(".jsonl")
-RATES, HIGH_RATES, HEAD_RATES = (3e-5, 1e-4, 3e-4), (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2)
+RATES, HIGH_RATES, HEAD_RATES = (1e-5, 3e-5, 1e-4), (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2)
 # Name in the table: strategy, learning rates to choose from.
 METHODS = {
     "sequential": ("naive", RATES),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from perdure.errors import PerdureError
+from perdure.models.factored import Family, Low, free_part, product, some, zeros
 from perdure.net import Batch, Net, Params, State
 from perdure.strategies.base import Phase, Step, Strategy, TaskData
 from perdure.strategies.registry import STRATEGIES
@@ -19,7 +20,6 @@ from perdure.strategies.registry import STRATEGIES
 if TYPE_CHECKING:
     from perdure.scenarios.stream import Stream
 
-Family = Literal["two-sided", "input", "paper"]
 Form = Literal["factors", "matrix"]
 # The names of phases without and with a constraint.
 FREE, LOW = "learn", "low"
@@ -108,7 +108,7 @@ class AdaptiveSVD(Strategy):
                 raise PerdureError(f"form='factors' needs plain weights; {path}.weight is shared or computed")
             if layer.weight.requires_grad:
                 low = self._bounds(layer.weight)[0]
-                parametrize.register_parametrization(layer, "weight", _Low(layer.weight, low))
+                parametrize.register_parametrization(layer, "weight", Low(layer.weight, low))
         return model
 
     def phases(self, stream: Stream) -> list[Phase]:
@@ -135,7 +135,7 @@ class AdaptiveSVD(Strategy):
         weights = {path: params[name] for path, name in names.items() if name in params}
         square = {p: w for p, w in weights.items() if w.ndim == 2 and w.shape[0] == w.shape[1]}
         return {
-            "high": {path: _zeros(w, slice(self._bounds(w)[1])) for path, w in weights.items()},
+            "high": {path: zeros(w, slice(self._bounds(w)[1])) for path, w in weights.items()},
             "cosine": {p: w.new_zeros(2) for p, w in square.items() if self.ratio is None},
         }
 
@@ -171,17 +171,17 @@ class AdaptiveSVD(Strategy):
         for path, ratio in self._retained(state).items():
             whole = params[name := self._name(path)]
             if self.form == "factors":
-                whole = whole + _product({f: params[self._name(path, f)] for f in "usv"}).view(whole.shape)
+                whole = whole + product({f: params[self._name(path, f)] for f in "usv"}).view(whole.shape)
             # A replica that diverged stays so, and does not stop the others.
             u, s, v = torch.linalg.svd(whole.flatten(1).nan_to_num(0.0, 0.0, 0.0), full_matrices=False)
             k = (ratio * len(s) + 1e-9).floor().clamp_max(len(s) - 1)
             top = (torch.arange(len(s), device=s.device) < k).to(s.dtype)
             free, most = self._bounds(whole)
-            high[path] = _some({"u": u, "s": s, "v": v}, top, slice(most))
+            high[path] = some({"u": u, "s": s, "v": v}, top, slice(most))
             if self.form == "factors":
-                low = _some({"u": u, "s": s, "v": v}, 1 - top, free)
+                low = some({"u": u, "s": s, "v": v}, 1 - top, free)
                 new.update({self._name(path, f): value for f, value in low.items()})
-                new[name] = whole - _product(low).view(whole.shape)
+                new[name] = whole - product(low).view(whole.shape)
         return new, {**state, "high": high}
 
     def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
@@ -195,7 +195,7 @@ class AdaptiveSVD(Strategy):
             # W is put on the constraint, not its step alone: so rounding does not add up over the steps.
             for path, high in state["high"].items():
                 name = self._name(path)
-                new[name] = new[name] + _product(high).view(new[name].shape)
+                new[name] = new[name] + product(high).view(new[name].shape)
         return new, state
 
     def _project(self, values: Params, params: Params, state: State) -> Params:
@@ -205,7 +205,7 @@ class AdaptiveSVD(Strategy):
             if self.form == "matrix":
                 name = self._name(path)
                 flat = values[name].flatten(1 - params[name].ndim)
-                new[name] = _free(flat, high, self.family).view(values[name].shape)
+                new[name] = free_part(flat, high, self.family).view(values[name].shape)
                 continue
             u, v = self._name(path, "u"), self._name(path, "v")
             new[v] = values[v] - (values[v] @ high["v"].mT) @ high["v"]
@@ -226,45 +226,6 @@ class AdaptiveSVD(Strategy):
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         cosine = {p: c + task.measured["cosine"][p] for p, c in state["cosine"].items()}
         return params, {**state, "cosine": cosine}
-
-
-class _Low(nn.Module):
-    """Adds the trained part to what is frozen of a weight: ``base + U diag(S) V``, of no effect at first."""
-
-    def __init__(self, weight: Tensor, free: slice) -> None:
-        super().__init__()
-        self.u, self.s, self.v = map(nn.Parameter, _zeros(weight.detach(), free).values())
-
-    def forward(self, base: Tensor) -> Tensor:
-        # Under autocast the sum would be the weight in half precision, added up over all tasks.
-        with torch.autocast(base.device.type, enabled=False):
-            return base + _product({"u": self.u, "s": self.s, "v": self.v}).view(base.shape)
-
-
-def _zeros(weight: Tensor, among: slice) -> Params:
-    out, width = weight.flatten(1).shape
-    rank = len(range(min(out, width))[among])
-    return {"u": weight.new_zeros(out, rank), "s": weight.new_zeros(rank), "v": weight.new_zeros(rank, width)}
-
-
-def _some(factors: Params, mask: Tensor, among: slice) -> Params:
-    """Keep the triplets that the mask chooses among some, zeros in place of the others."""
-    u, s, v = factors["u"] * mask, factors["s"] * mask, factors["v"] * mask.unsqueeze(-1)
-    return {"u": u[:, among], "s": s[among], "v": v[among]}
-
-
-def _product(factors: Params) -> Tensor:
-    return (factors["u"] * factors["s"]) @ factors["v"]
-
-
-def _free(matrix: Tensor, high: Params, family: Family) -> Tensor:
-    """Return the part of a matrix that the family leaves free."""
-    u, v = high["u"], high["v"]
-    right = (matrix @ v.mT) @ v
-    if family == "paper":
-        return matrix - u @ (u.mT @ right)
-    rest = matrix - right
-    return rest if family == "input" else rest - u @ (u.mT @ rest)
 
 
 def _watch(module: nn.Module, path: str, sums: Params, weight: Tensor) -> Any:
