@@ -30,15 +30,15 @@ from perdure.strategies import STRATEGIES, Phase, Strategy
 
 SOURCE = "minilm"  # or any transformer that `perdure.models.encoder` takes
 KEPT = Path(__file__).with_suffix(".jsonl")
-RATES, HIGH_RATES, HEAD_RATES = (1e-5, 3e-5, 1e-4), (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2)
+RATES, HIGH_RATES, ADAPTER_RATES = (1e-5, 3e-5, 1e-4), (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2)
 # Name in the table: strategy, learning rates to choose from.
 METHODS = {
     "sequential": ("naive", RATES),
     "adaptive SVD": ("adaptive-svd(first=True)", HIGH_RATES),
     "adaptive SVD, ratio 0.9": ("adaptive-svd(ratio=0.9, first=True)", HIGH_RATES),
-    "LoRA": ("lora(rank=8, warm=False)", HIGH_RATES),
-    "O-LoRA": ("o-lora(rank=8, warm=False)", HIGH_RATES),
-    "frozen encoder": ("probe", HEAD_RATES),
+    "LoRA": ("lora(rank=8, warm=False)", ADAPTER_RATES),
+    "O-LoRA": ("o-lora(rank=8, warm=False)", ADAPTER_RATES),
+    "frozen encoder": ("probe", ADAPTER_RATES),
     "zero-shot": ("untouched", (1.0,)),
     "joint": ("joint", RATES),
 }
