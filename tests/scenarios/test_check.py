@@ -36,7 +36,7 @@ class Forgetful(Stream):
         (lambda s: change(s, 1, test=spoil(s[1].test, x=s[1].test.x[:, :2])), ["'2/3', test", "[3]", "[2]"]),
         (
             lambda s: change(s, train=spoil(s[0].train, x=s[0].train.x.int())),
-            ["floating point", "int64", "int32"],
+            ["floating point", "int32"],
         ),
         (lambda s: change(s, 1, val=spoil(s[1].val, x=s[1].val.x.double())), ["float32", "float64"]),
         (lambda s: change(s, val=s[0].val.take(torch.arange(0))), ["validation part", "none"]),
