@@ -87,8 +87,7 @@ class Engine:
         self.place = Place(self.device, self.dtype)
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
-        alone = self.replicas == 1
-        self.mapper = Mapper(self.replicas, alone or (self.device.type == "cpu" and convolves(modules[0])))
+        self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
         masks = self.stream.masks()
         self.program = Program(
             modules[0],
@@ -101,6 +100,9 @@ class Engine:
         )
         self.params, self.buffers = stack(modules, self.device, self.dtype)
         self.work = self._check_output(modules[0])
+        # Mapping over one replica costs a large model its plain kernels; a small one runs faster mapped.
+        alone = self.replicas == 1 and 3 * self.batch_size * self.work >= SMALL_WORK
+        self.mapper.unroll = self.mapper.unroll or alone
         self.hyper = {
             "seed": torch.tensor(list(self.seeds), device=self.device),
             "lr": torch.tensor(list(self.lr), dtype=torch.float64, device=self.device),
