@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perdure.errors import PerdureError
+from perdure.errors import PerdureError, check_pattern
 from perdure.models.registry import MODELS, Builder
 from perdure.net import CLOSED
 
@@ -192,6 +192,8 @@ def _check_tokens(shape: tuple[int, ...]) -> None:
 
 def _loader(source: Any, weights: bool, frozen: Sequence[str]) -> Callable[[], Body]:
     patterns = [frozen] if isinstance(frozen, str) else list(frozen)
+    for pattern in patterns:
+        check_pattern(pattern, "frozen")
 
     def load() -> Body:
         return Body(load_transformer(source, weights), patterns)

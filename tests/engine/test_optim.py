@@ -1,10 +1,12 @@
 """Optimisers follow torch's, step by step; rates and decays may differ by replica."""
 
+import numpy as np
 import pytest
 import torch
 from torch.func import vmap
 
-from perdure.engine.optim import OPTIMIZERS, SCHEDULES
+from perdure import compare
+from perdure.engine.optim import OPTIMIZERS, SCHEDULES, Scaled
 from perdure.errors import PerdureError
 
 CASES = [
@@ -62,3 +64,67 @@ def test_schedules():
     assert [steps(i, 4) for i in range(4)] == pytest.approx([1.0, 1.0, 0.1, 0.1])
     with pytest.raises(PerdureError, match="every must be a share"):
         SCHEDULES.get("steps(every=0)")
+
+
+@pytest.mark.parametrize(("spec", "decay", "reference"), CASES)
+def test_scaled_rates_are_those_of_torchs_parameter_groups(spec, decay, reference):
+    rule = Scaled(spec, {"head": 30.0, "^body": 0.5})
+    generator = torch.Generator().manual_seed(1)
+    names = ["body.head.weight", "body.weight", "neck.weight", "head.bias"]
+    start = {k: torch.randn(3, 2, generator=generator, dtype=torch.float64) for k in names}
+    own = {k: torch.nn.Parameter(v.clone()) for k, v in start.items()}
+    # The first expression that fits counts.
+    groups = [
+        {"params": [own[k]], "lr": 0.01 * f} for k, f in zip(names, (30.0, 0.5, 1.0, 30.0), strict=True)
+    ]
+    optimizer = reference(groups, 0.01, decay)
+    params, state = start, rule.init(start)
+    for _ in range(20):
+        grads = {k: torch.randn(3, 2, generator=generator, dtype=torch.float64) for k in names}
+        lr, wd = torch.tensor(0.01, dtype=torch.float64), torch.tensor(decay, dtype=torch.float64)
+        params, state = rule.update(params, grads, state, lr, wd if decay else None)
+        for k, p in own.items():
+            p.grad = grads[k].clone()
+        optimizer.step()
+    for k in names:
+        assert torch.allclose(params[k], own[k], rtol=1e-10, atol=1e-10), k
+
+
+def test_a_factor_of_0_freezes_to_the_bit():
+    rule = OPTIMIZERS.get("scaled('adamw', {'a': 0})")
+    params = {"a": torch.randn(5), "b": torch.randn(5)}
+    moved, _ = rule.update(params, params, rule.init(params), torch.tensor(0.1), torch.tensor(0.1))
+    assert torch.equal(moved["a"], params["a"])
+    assert not torch.equal(moved["b"], params["b"])
+
+
+def test_heads_learn_faster_in_an_experiment():
+    terms = {"seeds": 2, "epochs": 1, "quiet": True, "model": "mlp(hidden=[8])"}
+    stream = "split-digits | take(2)"
+    plain = compare(stream, ["naive"], lr=0.001, **terms)
+    faster = compare(stream, ["naive"], lr=0.001, optimizer="scaled('sgd', {'^3': 100})", **terms)
+    both = compare(stream, ["naive"], lr=0.1, optimizer="scaled('sgd', {'^1': 0.01})", **terms)
+    slow, fast = (results.metric("learning_accuracy", "naive").mean() for results in (plain, faster))
+    assert slow < fast
+    assert np.allclose(faster.scores["naive"], both.scores["naive"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("scaled('sgd', {})", "factors must be a table"),
+        ("scaled('sgd', {'head': -1})", "a factor must be a number of at least 0; found -1 for 'head'"),
+        ("scaled('sgd', {'(': 1})", r"a name in factors must be a regular expression; found '\('"),
+        ("scaled('sdg', {'head': 1})", "unknown optimizer 'sdg'"),
+        ("scaled(3, {'head': 1})", "scaled takes an optimizer or the name of one; found 3"),
+    ],
+)
+def test_bad_factors_are_refused(spec, message):
+    with pytest.raises(PerdureError, match=message):
+        OPTIMIZERS.get(spec)
+
+
+def test_a_name_that_is_nowhere_is_refused():
+    rule = Scaled("sgd", {"haed": 10.0})
+    with pytest.raises(PerdureError, match=r"'haed' is not in 'head\.weight'"):
+        rule.init({"head.weight": torch.ones(1)})
