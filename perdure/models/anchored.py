@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from perdure.errors import PerdureError
+from perdure.models.head import find_head
 
 Variant = Literal["default", "full", "scalar"]
 VARIANTS = ("default", "full", "scalar")
@@ -116,7 +117,7 @@ def layout(model: nn.Module) -> Layout:
         elif is_norm(part):
             own = (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))
             norms += [f"{prefix}{k}" for k, _ in own]
-    head, layer = find_head(model)
+    head, layer = head_of(model)
     return Layout(
         tuple(kernels), tuple(norms), tuple(f"{head}.{k}" for k, _ in layer.named_parameters(recurse=False))
     )
@@ -137,12 +138,13 @@ def is_norm(part: nn.Module) -> bool:
     return isinstance(part, _NormBase | nn.GroupNorm | nn.LayerNorm)
 
 
-def find_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+def head_of(model: nn.Module) -> tuple[str, Any]:
     """Return the name and the layer of the last registered linear or convolution: the classifier."""
-    layers = [(k, m) for k, m in model.named_modules() if k and isinstance(m, nn.Linear | nn.Conv2d)]
-    if not layers:
+    name = find_head(model)
+    if not name:
         raise PerdureError(f"expected a linear or convolutional head; found none in {type(model).__name__}")
-    return layers[-1]
+    layer: Any = model.get_submodule(name)
+    return name, layer
 
 
 def _selected(model: nn.Module, variant: Variant) -> list[tuple[str, nn.Conv2d, int]]:
@@ -151,7 +153,7 @@ def _selected(model: nn.Module, variant: Variant) -> list[tuple[str, nn.Conv2d, 
     found = []
     for name, conv in convs:
         pointwise = tuple(conv.kernel_size) == (1, 1)
-        if conv is not find_head(model)[1] and not (pointwise and variant == "default"):
+        if conv is not head_of(model)[1] and not (pointwise and variant == "default"):
             found.append((name, conv, 1 if pointwise and variant == "scalar" else 3))
     return found
 
@@ -181,7 +183,7 @@ def load_anchor(model: nn.Module, path: Place) -> None:
     """Put pretrained weights (a state dictionary as safetensors) into a plain model, all but its head."""
     if not Path(path).is_file():
         raise PerdureError(f"anchor must be a safetensors file of the model's weights; found none at {path}")
-    found, head = load_file(Path(path)), find_head(model)[0]
+    found, head = load_file(Path(path)), head_of(model)[0]
     # A layer that is there twice has its tensors once in the file.
     once = {*dict(model.named_parameters()), *dict(model.named_buffers())}
     wanted = {k: v for k, v in model.state_dict().items() if k in once and k.rpartition(".")[0] != head}
@@ -235,7 +237,7 @@ def parameter_count(
         for v in (*part.parameters(recurse=False), *part.buffers(recurse=False))
         if v.is_floating_point()
     )
-    head = find_head(model)[1]
+    head = head_of(model)[1]
     width = head.weight.shape[0]
     per_output = sum(v.numel() for v in head.parameters(recurse=False)) // width
     backbone = sum(v.numel() for v in model.parameters()) - per_output * width

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from perdure.errors import PerdureError
+from perdure.errors import PerdureError, check_pattern
+from perdure.models.head import find_head
 from perdure.net import Params
 
 LAYERS = (nn.Linear, nn.Conv2d)
@@ -69,18 +70,17 @@ def product(down: Tensor, up: Tensor, magnitude: Tensor | None, scale: float) ->
 # ---- which layers -------------------------------------------------------------------------------------
 
 
-def find_head(model: nn.Module, outputs: int) -> str | None:
-    """Return the name of the layer that gives the outputs: the last linear one of that width, or at all.
+def head_of(model: nn.Module, outputs: int) -> str | None:
+    """Return the name of the layer that gives the outputs: the last one of that width, or at all.
 
-    ``None`` for a model that says that it has none (``headless``), as a matcher of names does.
+    ``None`` for a model that says that it has none (``headless``, as a matcher of names does).
     """
-    if getattr(model, "headless", False):
-        return None
-    linears = {p: m.out_features for p, m in model.named_modules() if isinstance(m, nn.Linear)}
-    fitting = [p for p, width in linears.items() if width == outputs]
-    if not linears:
-        raise PerdureError(f"expected a model with a linear head; found {type(model).__name__} without one")
-    head: str = (fitting or list(linears))[-1]
+    fitting = find_head(model, outputs)
+    head = find_head(model) if fitting is None else fitting
+    if head is None and not getattr(model, "headless", False):
+        raise PerdureError(
+            f"expected a model with a linear or convolutional head; found {type(model).__name__} without one"
+        )
     return head
 
 
@@ -96,7 +96,7 @@ def find_targets(model: nn.Module, outputs: int, targets: Targets = None) -> dic
         or what follows a dot (``["query", "value"]``).
     """
     found = {p: m for p, m in model.named_modules() if isinstance(m, LAYERS)}
-    head = find_head(model, outputs)
+    head = head_of(model, outputs)
     chosen = {p: m for p, m in found.items() if p != head and _wanted(p, targets)}
     if not chosen:
         there = ", ".join(map(repr, (p for p in found if p != head))) or "none"
@@ -107,14 +107,10 @@ def find_targets(model: nn.Module, outputs: int, targets: Targets = None) -> dic
 
 def check_targets(targets: Targets) -> None:
     """Refuse targets that are neither a regular expression nor names."""
-    wrong = ""
-    try:
-        re.compile(targets if isinstance(targets, str) else "")
-    except re.error as error:
-        wrong = f", {error}"
-    named = targets is None or all(isinstance(name, str) for name in targets)
-    if wrong or not named:
-        raise PerdureError(f"targets must be a regular expression or names; found {targets!r}{wrong}")
+    if isinstance(targets, str):
+        check_pattern(targets, "targets, if no list of names,")
+    elif targets is not None and not all(isinstance(name, str) for name in targets):
+        raise PerdureError(f"targets must be a regular expression or names; found {targets!r}")
 
 
 def _wanted(path: str, targets: Targets) -> bool:
@@ -146,7 +142,7 @@ def adapt(
         Where a weight is shared or computed already, or of a smaller rank than asked for.
     """
     model = copy.deepcopy(model)
-    chosen, head = find_targets(model, outputs, targets), find_head(model, outputs)
+    chosen, head = find_targets(model, outputs, targets), head_of(model, outputs)
     owners = [id(p) for _, p in model.named_parameters(remove_duplicate=False)]
     for path, layer in chosen.items():
         if parametrize.is_parametrized(layer) or owners.count(id(layer.weight)) > 1:

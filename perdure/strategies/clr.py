@@ -17,7 +17,7 @@ from perdure.models.anchored import (
     Place,
     Variant,
     check_variant,
-    find_head,
+    head_of,
     layout,
     load_anchor,
     plain_names,
@@ -222,7 +222,7 @@ def save_anchor(trained: Trained, path: Place, k: int = 0) -> None:
     """
     held = {**trained.buffers(k), **trained.params(k), **trained.state(CLR.kind, k)["start"]}
     module = trained.program.module
-    head = find_head(module)[0]
+    head = head_of(module)[0]
     names = plain_names(module)
     _write({names[n]: v for n, v in held.items() if n in names and n.rpartition(".")[0] != head}, path)
 

@@ -44,7 +44,7 @@ class FPF(Strategy):
         Steps of fine-tuning, of the run's learning rate and schedule; each batch is drawn from the memory,
         uniformly with replacement, and as long as a batch of the task at hand.
     modules:
-        Which modules: names (``"0"``, ``["0", "bn1"]``), ``"head"`` (the last linear layer), ``"norm"``
+        Which modules: names (``"0"``, ``["0", "bn1"]``), ``"head"`` (the last layer), ``"norm"``
         (normalising layers), ``"first"`` (the first convolution or linear layer), joined by + or commas;
         ``"all"``; or ``"auto"``: each replica's most sensitive ones.
     top:

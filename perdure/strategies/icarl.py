@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from perdure.errors import PerdureError
+from perdure.models.head import need_head
 from perdure.net import CLOSED, Batch, Net, Params, State, weighted_mean
 from perdure.strategies.base import Strategy, TaskData
 from perdure.strategies.memory import Rows, check_whole, draw, empty, join, pick
-from perdure.strategies.packnet import find_head
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def features(net: Net, params: Params, x: Tensor, task: Tensor, outputs: int) ->
 
     ``net`` must be in evaluation mode.
     """
-    path, caught = find_head(net.module, outputs, "icarl"), []
+    path, caught = need_head(net.module, outputs, "icarl"), []
 
     def catch(layer: nn.Module, args: tuple[Any, ...]) -> None:
         caught.append(args[0])

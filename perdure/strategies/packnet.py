@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 
 from perdure.errors import PerdureError
+from perdure.models.head import need_head, width
 from perdure.net import Net, Params, State
 from perdure.strategies.base import Phase, Step, Strategy, TaskData
 from perdure.strategies.memory import check_whole
@@ -81,7 +81,7 @@ class PackNet(Strategy):
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
         self._check(stream)
-        head = find_head(model, stream.outputs, "packnet")
+        head = need_head(model, stream.outputs, "packnet")
         if not _weights(model, head):
             raise PerdureError(
                 "packnet needs a linear or convolution layer with plain weights besides the head; "
@@ -99,7 +99,7 @@ class PackNet(Strategy):
         return phases
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
-        head = find_head(net.module, stream.outputs, "packnet")
+        head = need_head(net.module, stream.outputs, "packnet")
         own = {k: params[k] for k in _named(head, net.module.get_submodule(head)) if k in params}
         device = next(iter(params.values())).device
         return {
@@ -173,24 +173,6 @@ def smallest(weight: Tensor, among: Tensor, share: float) -> Tensor:
     return (rank < count).view(weight.shape) & among
 
 
-def find_head(model: nn.Module, outputs: int, asker: str) -> str:
-    """Return the path of the last linear or convolution layer registered that gives so many outputs."""
-    sizes = {k: _width(m) for k, m in model.named_modules()}
-    found: list[str] = [k for k, size in sizes.items() if size == outputs]
-    if not found:
-        raise PerdureError(
-            f"{asker} needs a head, a linear or convolution layer with {outputs} outputs; "
-            f"found none in {type(model).__name__}"
-        )
-    return found[-1]
-
-
-def _width(layer: nn.Module) -> int | None:
-    if isinstance(layer, nn.Linear):
-        return layer.out_features
-    return layer.out_channels if isinstance(layer, _ConvNd) else None
-
-
 def _named(path: str, layer: nn.Module) -> list[str]:
     """Return the names of a layer's own parameters within the model."""
     return [f"{path}.{k}".lstrip(".") for k, _ in layer.named_parameters()]
@@ -199,7 +181,7 @@ def _named(path: str, layer: nn.Module) -> list[str]:
 def _weights(model: nn.Module, head: str) -> list[str]:
     """Return the names of the weights that tasks share out: not those of the head, nor computed ones."""
     names = set(dict(model.named_parameters()))
-    layers = [k for k, m in model.named_modules() if _width(m) is not None and k != head]
+    layers = [k for k, m in model.named_modules() if width(m) is not None and k != head]
     return [name for k in layers if (name := f"{k}.weight".lstrip(".")) in names]
 
 

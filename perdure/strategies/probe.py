@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from perdure.net import Net, Params, State
-from perdure.strategies.base import Strategy, TaskData
+from perdure.strategies.base import Phase, Strategy, TaskData
 from perdure.strategies.registry import STRATEGIES
 from perdure.strategies.sensitivity import by_module, named_modules
 
@@ -21,17 +21,21 @@ class Probe(Strategy):
     """Train the head alone, task after task; all other weights stay as they were, to the bit.
 
     With a pretrained model, the baseline that any fine-tuning has to beat: with a head per task
-    (task-incremental setting; no momentum, no weight decay) it forgets nothing. With random weights it shows
-    what random features give. Running statistics of norm layers are put back at the end of each task.
+    (task-incremental setting, no weight decay) it forgets nothing. What the optimiser remembers starts afresh
+    with each task, or it would go on moving the heads of earlier ones. With random weights it shows what
+    random features give. Running statistics of norm layers are put back at the end of each task.
 
     Parameters
     ----------
     modules:
-        What is trained: ``"head"`` (the last linear layer), or other modules, as for :class:`FPF`.
+        What is trained: ``"head"`` (the last linear or convolution), or other modules, as for :class:`FPF`.
     """
 
     kind: ClassVar[str] = "probe"
     modules: str | Sequence[str] = "head"
+
+    def phases(self, stream: Stream) -> list[Phase]:
+        return [replace(phase, reset=i > 0) for i, phase in enumerate(super().phases(stream))]
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         self.trained(net, params, "")  # a module that does not exist is found before any work

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from perdure.errors import PerdureError
+from perdure.models.head import LAYERS, find_head
 from perdure.net import Params
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def named_modules(modules: str | Sequence[str], module: nn.Module, params: Param
     Parameters
     ----------
     modules:
-        Names as in ``by_module``, and ``"head"`` (the last linear layer), ``"norm"`` (all normalising
+        Names as in ``by_module``, and ``"head"`` (the last layer with weights), ``"norm"`` (normalising
         layers), ``"first"`` (the first convolution or linear layer) and ``"all"``; a string joins them by +
         or a comma.
     module, params:
@@ -73,10 +74,9 @@ def named_modules(modules: str | Sequence[str], module: nn.Module, params: Param
     wanted = modules.replace("+", ",").split(",") if isinstance(modules, str) else modules
     groups = list(by_module(params))
     layers = {n: m for n, m in module.named_modules() if n in groups}
-    convolutions = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     kinds = {
-        "head": [n for n, m in layers.items() if isinstance(m, nn.Linear)][-1:],
-        "first": [n for n, m in layers.items() if isinstance(m, convolutions)][:1],
+        "head": [n for n in layers if n == find_head(module)],
+        "first": [n for n, m in layers.items() if isinstance(m, LAYERS)][:1],
         "norm": [n for n, m in layers.items() if isinstance(m, NORMS)],
         "all": groups,
     }

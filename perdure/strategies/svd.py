@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from perdure.errors import PerdureError
 from perdure.models.factored import Family, Low, free_part, product, some, zeros
+from perdure.models.head import LAYERS, find_head
 from perdure.net import Batch, Net, Params, State
 from perdure.strategies.base import Phase, Step, Strategy, TaskData
 from perdure.strategies.registry import STRATEGIES
@@ -24,7 +25,6 @@ Form = Literal["factors", "matrix"]
 # The names of phases without and with a constraint.
 FREE, LOW = "learn", "low"
 ORIGINAL, FACTORS = ".original", (".0.u", ".0.s", ".0.v")
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @STRATEGIES.register("adaptive-svd")
@@ -45,8 +45,8 @@ class AdaptiveSVD(Strategy):
     - ``"paper"`` holds ``U_high^T dW V_high^T = 0``, the weakest, as the paper's text states.
 
     Optimiser memory starts afresh with each task. Biases, norms, attention's packed ``in_proj_weight`` and
-    the head are trained freely. The method relies on weights of low rank, as pretrained networks have; small
-    networks trained from scratch may lose by it.
+    the head are trained freely (all but the head can be left at rest). The method relies on weights of low
+    rank, as pretrained networks have; small networks trained from scratch may lose by it.
 
     Parameters
     ----------
@@ -63,6 +63,9 @@ class AdaptiveSVD(Strategy):
         Whether the last linear layer that gives the outputs is protected too.
     first:
         Whether the first task is constrained already: protects what a pretrained model knows.
+    rest:
+        Whether what is not decomposed is trained as well; ``False`` trains, besides the head, weights alone
+        (as PEFT does), while running statistics go on.
 
     Source: Nayak et al., arXiv 2504.07097; the projection after the step as in the authors' code.
     Reconstructed: negative cosines count as 0; layers without one (not square, convolutions) have importance
@@ -77,6 +80,7 @@ class AdaptiveSVD(Strategy):
     form: Form = "factors"
     head: bool = False
     first: bool = False
+    rest: bool = True
 
     def __post_init__(self) -> None:
         for name in ("mrr", "trr", "ratio"):
@@ -118,16 +122,20 @@ class AdaptiveSVD(Strategy):
         ]
 
     def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
-        if self.form == "matrix":
-            return tuple(params)
         # Factors rest while the whole matrix is free, and what is frozen of it while they are trained.
-        resting = ORIGINAL if phase == LOW else FACTORS
-        return tuple(k for k in params if not k.endswith(resting))
+        resting = () if self.form == "matrix" else ORIGINAL if phase == LOW else FACTORS
+        names = [k for k in params if not k.endswith(resting)]
+        if not self.rest:
+            layers = [p for p, m in net.module.named_modules() if isinstance(m, LAYERS)]
+            weights = {self._name(p, f) for p in layers for f in ("", *"usv")}
+            head = find_head(net.module)
+            names = [k for k in names if k in weights or k.rpartition(".")[0] == head]
+        return tuple(names)
 
     def _targets(self, model: nn.Module, stream: Stream) -> dict[str, Any]:
         found = {p: m for p, m in model.named_modules() if isinstance(m, LAYERS)}
-        heads = [p for p, m in found.items() if isinstance(m, nn.Linear) and m.out_features == stream.outputs]
-        return {p: m for p, m in found.items() if self.head or p not in heads[-1:]}
+        head = None if self.head else find_head(model, stream.outputs)
+        return {p: m for p, m in found.items() if p != head}
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         names = {path: self._name(path) for path in self._targets(net.module, stream)}

@@ -134,10 +134,10 @@ def test_names_may_be_what_follows_a_dot():
 
 def test_the_head_is_the_last_linear_layer_as_wide_as_the_outputs():
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 5))
-    assert lowrank.find_head(model, 3) == "1"
-    assert lowrank.find_head(model, 5) == "2"
-    assert lowrank.find_head(model, 7) == "2"
-    assert lowrank.find_head(nn.Linear(2, 3), 3) == ""
+    assert lowrank.head_of(model, 3) == "1"
+    assert lowrank.head_of(model, 5) == "2"
+    assert lowrank.head_of(model, 7) == "2"
+    assert lowrank.head_of(nn.Linear(2, 3), 3) == ""
 
 
 # ---- training -----------------------------------------------------------------------------------------
@@ -259,8 +259,8 @@ def test_on_a_net_of_torchvision():
     from torchvision.models import resnet18, squeezenet1_1
 
     assert len(lowrank.find_targets(resnet18(num_classes=10), 10)) == 20
-    with pytest.raises(PerdureError, match="linear head"):
-        lowrank.find_head(squeezenet1_1(), 10)
+    # Its head is a convolution.
+    assert "classifier.1" not in lowrank.find_targets(squeezenet1_1(num_classes=10), 10)
 
 
 @pytest.mark.parametrize("name", ["o-lora", "inflora"])
@@ -289,7 +289,7 @@ def test_bad_settings_are_one_line(kind):
         ("rank=1.5", "rank must be a whole number of at least 1; found 1.5"),
         ("alpha=-1", "alpha must be above 0; found -1"),
         ("alpha=0", "alpha must be above 0; found 0"),
-        ("targets='(a'", r"targets must be a regular expression or names; found '\(a', missing \), unter"),
+        ("targets='(a'", r"targets, if no list of names, must be a regular expression; found '\(a', missing"),
         ("targets=[1]", r"targets must be a regular expression or names; found \[1\]"),
     ]:
         if kind == "sd-lora" and "alpha" in terms:
@@ -309,7 +309,7 @@ def test_models_that_it_cannot_take():
         LoRA().extend(nn.Linear(5, 2), stream)
     with pytest.raises(PerdureError, match="need a layer that 'query' names besides the head '3'; found '1'"):
         LoRA(targets="query").extend(perceptron((5,), 2), stream)
-    with pytest.raises(PerdureError, match="expected a model with a linear head; found ReLU without one"):
+    with pytest.raises(PerdureError, match="a linear or convolutional head; found ReLU without one"):
         LoRA().extend(nn.ReLU(), stream)
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
     tied[1].weight = tied[0].weight

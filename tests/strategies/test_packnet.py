@@ -11,11 +11,12 @@ from torch import nn
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
 from perdure.engine.optim import SGD, Adam, AdamW, constant, cosine
+from perdure.models.head import find_head
 from perdure.net import Batch
 from perdure.strategies import Naive, PackNet, check_strategy, get
 from perdure.strategies.base import Step
 from perdure.strategies.check import normed, perceptron, tiny_stream
-from perdure.strategies.packnet import find_head, smallest
+from perdure.strategies.packnet import smallest
 
 OPTIMIZERS = {"sgd": SGD(momentum=0.9, nesterov=True), "adam": Adam(), "adamw": AdamW()}
 
@@ -293,9 +294,9 @@ def test_retraining_takes_half_the_steps_or_the_epochs_asked_for():
 
 def test_the_last_head_of_all_outputs_is_found():
     model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 4), nn.Linear(4, 3))
-    assert find_head(model, 4, "packnet") == "1"
-    assert find_head(nn.Linear(5, 4), 4, "packnet") == ""
-    assert find_head(convolved((5,), 7), 7, "packnet") == "7"
+    assert find_head(model, 4) == "1"
+    assert find_head(nn.Linear(5, 4), 4) == ""
+    assert find_head(convolved((5,), 7), 7) == "7"
 
 
 @pytest.mark.parametrize("setting", ["domain", "class", "joint"])

@@ -12,11 +12,12 @@ from perdure.strategies import Probe
 STREAM = "split-digits(setting='task')"
 
 
-def test_only_the_head_moves_and_nothing_is_forgotten():
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd(momentum=0.9)", 0.02), ("adamw", 0.01)])
+def test_only_the_head_moves_and_nothing_is_forgotten(optimizer, lr):
     start = nn.Sequential(nn.Flatten(), nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
     before = {k: v.clone() for k, v in start.named_parameters()}
     results = compare(
-        STREAM, ["probe"], model=start, pretrained=True, seeds=2, lr=0.1,
+        STREAM, ["probe"], model=start, pretrained=True, seeds=2, optimizer=optimizer, lr=lr,
         epochs=4, quiet=True, keep=True,
     )  # fmt: skip
     end = results.trained["probe"].params(0)

@@ -302,7 +302,7 @@ def test_replicas_that_diverge_do_not_stop_the_others():
     [
         AdaptiveSVD(ratio=0.5, form="matrix", first=True),
         AdaptiveSVD(family="paper", form="matrix", head=True),
-        AdaptiveSVD(ratio=0.5, family="input"),
+        AdaptiveSVD(ratio=0.5, family="input", rest=False),
     ],
     ids=str,
 )
@@ -362,6 +362,25 @@ def test_frozen_layers_are_left_alone():
     model[1].requires_grad_(True)
     names = [k for k, p in AdaptiveSVD().extend(model, tiny_stream()).named_parameters() if p.requires_grad]
     assert [k.partition(".")[0] for k in names] == ["1"] * 5
+
+
+@pytest.mark.parametrize("form", ["factors", "matrix"])
+def test_biases_and_norms_can_be_left_at_rest(form):
+    start = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    strategy = AdaptiveSVD(ratio=0.5, form=form, rest=False)
+    results = compare(
+        "split-digits | take(2)", [strategy], model=start, pretrained=True, seeds=1, epochs=1,
+        optimizer="adamw", lr=0.01, quiet=True, keep=True,
+    )  # fmt: skip
+    (trained,), moved = results.trained.values(), set()
+    end = trained.params()
+    for name, before in start.named_parameters():
+        after = end[name] if name in end else end["0.parametrizations.weight.original"]
+        if not torch.equal(before, after):
+            moved.add(name)
+    assert moved == {"0.weight", "4.weight", "4.bias"}
+    if form == "factors":
+        assert end["0.parametrizations.weight.0.s"].any()
 
 
 def test_the_model_given_is_left_as_it_is():
