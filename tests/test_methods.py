@@ -67,7 +67,7 @@ def test_the_transformer_script_goes_on_where_it_was_stopped(tmp_path, monkeypat
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, pad_token_id=0
     )
     kept = tmp_path / "kept.jsonl"
-    for name, value in {"SOURCE": small, "KEPT": kept, "SENTENCES": 30}.items():
+    for name, value in {"SOURCE": small, "KEPT": kept, "SENTENCES": 30, "GRID": (1e-3, 3e-3)}.items():
         monkeypatch.setattr(script, name, value)
     monkeypatch.setitem(script.METHODS, "sequential", ("naive", (1e-3, 3e-3)))
     arguments = {"seeds": 1, "protocols": ("matching",), "methods": ("sequential",), "work": tmp_path / "w"}
