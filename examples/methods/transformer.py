@@ -41,6 +41,7 @@ METHODS = {
     "sequential": ("naive", RATES),
     "adaptive SVD": ("adaptive-svd(first=True)", HIGH_RATES),
     "adaptive SVD, ratio 0.9": ("adaptive-svd(ratio=0.9, first=True)", HIGH_RATES),
+    "adaptive SVD, weights only": ("adaptive-svd(ratio=0.9, first=True, rest=False)", HIGH_RATES),
     "LoRA": ("lora(rank=8, warm=False)", ADAPTER_RATES),
     "O-LoRA": ("o-lora(rank=8, warm=False)", ADAPTER_RATES),
     "frozen encoder": ("probe", ADAPTER_RATES),
@@ -63,11 +64,11 @@ PROTOCOLS = {
     "heads": Protocol(2),
     "matching": Protocol(1),
     "fast heads": Protocol(2, seeds=1, head=3e-3),
-    "shared labels": Protocol(3, "domain", seeds=1),
+    "shared labels": Protocol(3, "domain"),
 }
 # Besides the first two protocols, only what adaptive SVD is compared with. A matcher has no head to train;
 # heads that were not trained say nothing.
-RIVALS = ("sequential", "adaptive SVD, ratio 0.9", "LoRA", "O-LoRA")
+RIVALS = ("sequential", "adaptive SVD, ratio 0.9", "adaptive SVD, weights only", "LoRA", "O-LoRA")
 LEFT_OUT = {
     ("heads", "zero-shot"), ("matching", "frozen encoder"),
     *((p, m) for p in ("fast heads", "shared labels") for m in METHODS if m not in RIVALS),

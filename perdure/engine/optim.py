@@ -173,7 +173,7 @@ class Scaled(Optimizer):
     def init(self, params: Params) -> dict[str, Any]:
         for pattern in self.factors:
             if not any(re.search(pattern, name) for name in params):
-                there = ", ".join(map(repr, params))
+                there = ", ".join(map(repr, list(params)[:5])) + (", ..." if len(params) > 5 else "")
                 raise PerdureError(f"factors must name parameters; {pattern!r} is not in {there}")
         return self.inner.init(params)
 
