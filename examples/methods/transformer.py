@@ -3,8 +3,8 @@
 python examples/methods/transformer.py            # goes on where it was stopped; hours on two cores
 python examples/methods/transformer.py --table    # writes the table of what has been measured so far
 
-`heads`: a head per domain on MiniLM, two epochs a domain. `fast heads`: the same, and the heads learn at the
-rate that is best for them alone, whatever the encoder's. `matching`: one encoder matches a sentence with the
+`heads`: a head per domain on MiniLM, two epochs a domain. `fast heads`: the same, and the heads learn at
+0.003, whatever the encoder's rate. `matching`: one encoder matches a sentence with the
 intents' names, one epoch a domain; scored over the domain's intents and over all. `shared labels`: it matches
 with fifteen numbers, which mean other intents in each domain; three epochs. A domain has 50 training
 sentences an intent, half of what there is. A method's learning rate is the one whose run with seed 0 ends

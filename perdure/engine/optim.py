@@ -182,8 +182,8 @@ class Scaled(Optimizer):
     ) -> tuple[Params, dict[str, Any]]:
         moved, new = self.inner.update(params, grads, state, lr, decay)
         # In every rule the whole move is proportional to the learning rate.
-        for k, factor in ((k, self.factor(k)) for k in params):
-            if factor != 1:
+        for k in params:
+            if (factor := self.factor(k)) != 1:
                 moved[k] = torch.lerp(params[k], moved[k], factor)
         return moved, new
 

@@ -150,10 +150,10 @@ def head_of(model: nn.Module) -> tuple[str, Any]:
 def _selected(model: nn.Module, variant: Variant) -> list[tuple[str, nn.Conv2d, int]]:
     """Return name, layer and filter size of the convolutions that get a filter: never the head."""
     convs = [(k, m) for k, m in model.named_modules() if k and isinstance(m, nn.Conv2d)]
-    found = []
+    found, head = [], head_of(model)[1] if convs else None
     for name, conv in convs:
         pointwise = tuple(conv.kernel_size) == (1, 1)
-        if conv is not head_of(model)[1] and not (pointwise and variant == "default"):
+        if conv is not head and not (pointwise and variant == "default"):
             found.append((name, conv, 1 if pointwise and variant == "scalar" else 3))
     return found
 

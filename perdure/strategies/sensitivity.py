@@ -74,8 +74,9 @@ def named_modules(modules: str | Sequence[str], module: nn.Module, params: Param
     wanted = modules.replace("+", ",").split(",") if isinstance(modules, str) else modules
     groups = list(by_module(params))
     layers = {n: m for n, m in module.named_modules() if n in groups}
+    head = find_head(module)
     kinds = {
-        "head": [n for n in layers if n == find_head(module)],
+        "head": [head] if head in layers else [],
         "first": [n for n, m in layers.items() if isinstance(m, LAYERS)][:1],
         "norm": [n for n, m in layers.items() if isinstance(m, NORMS)],
         "all": groups,
