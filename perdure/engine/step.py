@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,12 +32,24 @@ class Program:
     decays: bool = False
     mappable: bool = True
     precision: torch.dtype | None = None
+    # Asked once: finding names in a large model takes longer than a small step.
+    _trained: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def net(self, buffers: Params, rng: Rng | None = None, training: bool = False) -> Net:
         """Return the model of one replica as a function."""
         return Net(
             self.module, buffers, self.masks, self.objective, training, rng, self.mappable, self.precision
         )
+
+    def trained(self, net: Net, params: Params, phase: str) -> tuple[str, ...]:
+        """Name the parameters that phases of this name train."""
+        if phase not in self._trained:
+            names = tuple(self.strategy.trained(net, params, phase))
+            if not names:
+                found = f"{self.strategy} trains nothing in the phase {phase!r}"
+                raise PerdureError(f"{found}; expected a parameter")
+            self._trained[phase] = names
+        return self._trained[phase]
 
     def step(
         self,
@@ -64,9 +76,7 @@ class Program:
         batch = strategy.batch(net.eval(), params, replica["state"], batch)
         net = replace(net, _memo={})
 
-        names = strategy.trained(net.eval(), params, phase.name)
-        if not names:
-            raise PerdureError(f"{strategy} trains nothing in the phase {phase.name!r}; expected a parameter")
+        names = self.trained(net.eval(), params, phase.name)
         learned = {k: params[k] for k in names}
 
         def losses(learned: Params) -> tuple[Tensor, Params]:

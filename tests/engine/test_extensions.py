@@ -279,6 +279,19 @@ def test_training_the_head_alone_takes_fewer_operations():
     assert flops[0][1] < 0.45 * flops[1][1]
 
 
+def test_what_a_phase_trains_is_asked_once():
+    asked = []
+
+    @dataclass(frozen=True)
+    class Asked(Some):
+        def trained(self, net, params, phase):
+            asked.append(phase)
+            return super().trained(net, params, phase)
+
+    train(points(3), Asked(), epochs=2)
+    assert asked == ["learn", "head"]
+
+
 def test_training_nothing_is_refused():
     @dataclass(frozen=True)
     class Nothing(Strategy):
