@@ -22,7 +22,7 @@ from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strat
 from perdure.strategies import get as strategy
 from perdure.strategies.check import normed, tiny_stream
 from perdure.strategies.fpf import FINE_TUNE, interleave
-from perdure.strategies.sensitivity import by_module, named_modules, sensitivity
+from perdure.strategies.sensitivity import all_weights, by_module, named_modules, sensitivity
 
 
 def build(plugin, stream=None, model=normed, seeds=(0, 1), optimizer=None, **changes):
@@ -61,8 +61,8 @@ def tuned(engine, replica):
     plugin, params = engine.strategy, replica["params"]
     if plugin.masked:
         return replica["state"][plugin.kind]["chosen"]
-    names = plugin.trained(engine.program.net({}), params, FINE_TUNE)
-    return {k: torch.full_like(p, k in names, dtype=torch.bool) for k, p in params.items()}
+    # Not by asking what it trains: that is what is tested.
+    return all_weights(params, torch.tensor(plugin.named(engine.program.net({}), params)))
 
 
 # ---- what fine-tuning leaves alone --------------------------------------------------------------------

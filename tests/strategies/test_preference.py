@@ -60,10 +60,11 @@ def test_a_step_by_hand():
     assert found["weight"].item() == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize("kind", [Weighted, WeightedReplay])
 @pytest.mark.parametrize("w", [0.0, 0.3, 1.0])
-def test_it_finds_the_minimiser_of_the_weighted_loss(w):
-    # (1 - w) (theta - 2) + 4 w (theta + 1) = 0
-    found = final(regressions(), Weighted((1 - w, w)), lr=0.05, epochs=300)
+def test_it_finds_the_minimiser_of_the_weighted_loss(w, kind):
+    # (1 - w) (theta - 2) + 4 w (theta + 1) = 0. What the memory holds of the first task is all alike.
+    found = final(regressions(), kind((1 - w, w)), lr=0.05, epochs=300)
     assert found["weight"].item() == pytest.approx((2 * (1 - w) - 4 * w) / (1 + 3 * w), abs=1e-6)
 
 

@@ -277,6 +277,7 @@ def test_cosines_are_averaged_over_all_earlier_tasks_and_padding_is_left_out():
 def test_ranks_are_rounded_down_and_leave_a_direction(ratio, size, rank):
     run, _ = second_task(AdaptiveSVD(ratio=ratio, head=True), (size, size))
     assert (run.state["high"]["0"]["s"] > 0).sum() == rank
+    assert (run.params["0.parametrizations.weight.0.s"] > 0).sum() == size - rank
 
 
 def test_the_first_task_is_free_unless_asked():
