@@ -147,7 +147,7 @@ class Strategy:
         """Name the parameters that phases of this name train; the others stay as they are, to the bit.
 
         No gradient is taken for those, hooks see zeros, and their optimiser memory rests. Only the names of
-        ``params`` may matter.
+        ``params`` may matter: a run asks once for each name of a phase.
         """
         return tuple(params)
 
