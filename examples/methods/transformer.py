@@ -76,7 +76,7 @@ PROTOCOLS = {
 RIVALS = ("sequential", "adaptive SVD, ratio 0.9", "adaptive SVD, weights only", "LoRA", "O-LoRA")
 LEFT_OUT = {
     ("heads", "zero-shot"), ("matching", "frozen encoder"), ("matching", "L2P"),
-    *((p, m) for p in ("fast heads", "shared labels", "borrowed names") for m in METHODS if m not in RIVALS),
+    *((p, m) for p in PROTOCOLS if p not in ("heads", "matching") for m in METHODS if m not in RIVALS),
 }  # fmt: skip
 # Shared labels, a variant and its rate were settled on with the seeds before this one.
 FRESH = 5
