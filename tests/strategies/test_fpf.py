@@ -3,7 +3,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -11,7 +10,6 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from perdure import PerdureError, cli, compare, measure_sensitivity
-from perdure.analysis import plot_sensitivity
 from perdure.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
 from perdure.engine.optim import SGD, Adam, constant, cosine
@@ -22,7 +20,7 @@ from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strat
 from perdure.strategies import get as strategy
 from perdure.strategies.check import normed, tiny_stream
 from perdure.strategies.fpf import FINE_TUNE, interleave
-from perdure.strategies.sensitivity import all_weights, by_module, named_modules, sensitivity
+from perdure.strategies.sensitivity import all_weights, by_module, sensitivity
 
 
 def build(plugin, stream=None, model=normed, seeds=(0, 1), optimizer=None, **changes):
@@ -290,27 +288,6 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
 # ---- sensitivity --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shift", [0.25, -0.25])
-def test_a_uniform_shift_is_the_sensitivity_whatever_the_size(shift):
-    params = {"a.weight": torch.randn(3, 70), "a.bias": torch.zeros(3), "b.c.weight": torch.ones(1)}
-    moved = {k: v + shift for k, v in params.items()}
-    torch.testing.assert_close(sensitivity(params, moved), torch.full((2,), 0.25))
-
-
-def test_sensitivity_by_hand():
-    before = {
-        "0.weight": torch.tensor([[1.0, -1.0]]),
-        "0.bias": torch.tensor([0.0]),
-        "2.weight": torch.ones(2),
-    }
-    after = {
-        "0.weight": torch.tensor([[2.0, -3.0]]),
-        "0.bias": torch.tensor([3.0]),
-        "2.weight": torch.ones(2),
-    }
-    assert sensitivity(before, after).tolist() == [2.0, 0.0]
-
-
 def test_the_state_adds_up_the_epochs_that_the_measurement_reports():
     stream = tiny_stream("class", (10, 12, 7))
     settings = {"epochs": 3, "batch_size": 4, "lr": 0.05, "weight_decay": 0.01, "dtype": "float64"}
@@ -367,42 +344,6 @@ def test_the_control_has_as_many_weights_and_others():
     assert len(set(masks)) > 10
     touched = np.array(masks)[:, -42:].all(1)
     assert not touched.all()
-
-
-def test_modules_by_name():
-    module = nn.Sequential(
-        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 4), nn.Linear(4, 3)
-    )
-    params = dict(module.named_parameters())
-    assert named_modules("head", module, params) == [False, False, False, True]
-    assert named_modules("norm + head", module, params) == [False, True, False, True]
-    assert named_modules("first,3", module, params) == [True, False, True, False]
-    assert named_modules(["1", "4"], module, params) == [False, True, False, True]
-    assert named_modules("all", module, params) == [True] * 4
-
-
-def test_the_figure(tmp_path):
-    frame = measure_sensitivity(
-        tiny_stream("class", (10, 12, 7)), model=normed, seeds=2, epochs=2, batch_size=4
-    )
-    figure = plot_sensitivity(frame, tmp_path / "moves.png")
-    assert (tmp_path / "moves.png").stat().st_size > 5_000
-    assert {text.get_text() for text in figure.axes[0].get_legend().get_texts()} == {"1", "2", "5"}
-    with pytest.raises(PerdureError, match="expected a column 'module'"):
-        plot_sensitivity(frame.drop(columns="module"))
-    with pytest.raises(PerdureError, match="empty"):
-        plot_sensitivity(frame[:0])
-    with pytest.raises(PerdureError, match="found 'speed'"):
-        measure_sensitivity(tiny_stream("class"), speed=1)
-
-
-def test_the_figure_has_room_for_many_modules(tmp_path):
-    rows = [(0, 0, epoch, f"{i}.conv", 0.1 / (i + epoch)) for i in range(24) for epoch in (1, 2)]
-    frame = pd.DataFrame(rows, columns=["seed", "task", "epoch", "module", "sensitivity"])
-    figure = plot_sensitivity(frame, tmp_path / "many.svg")  # a legend without room would warn
-    axes = figure.axes[0]
-    assert len(axes.get_legend().get_texts()) == 24
-    assert axes.get_window_extent().width > 0.3 * figure.bbox.width
 
 
 # ---- matching -----------------------------------------------------------------------------------------
