@@ -7,9 +7,9 @@ python examples/methods/transformer.py --table    # writes the table of what has
 0.003, whatever the encoder's rate. `matching`: one encoder matches a sentence with the
 intents' names, one epoch a domain; scored over the domain's intents and over all. `shared labels`: it matches
 with fifteen numbers, which mean other intents in each domain; three epochs. `borrowed names`: as `matching`,
-but each intent bears the name of another, drawn at random; three epochs. `reversed order`, `blurred
-boundaries`, `recurring domains`: as `shared labels`, the domains from last to first, an eighth of the
-sentences exchanged with the next domain's, or the first five domains twice. A domain has 50 training
+but each intent bears the name of another, drawn at random; three epochs. As `shared labels`: `reversed
+order`, the domains from last to first; `recurring domains`, the first five of them twice; `blurred
+boundaries`, a twentieth of a domain's sentences exchanged with each neighbour's. A domain has 50 training
 sentences an intent, half of what there is. A method's learning rate is the one whose run with seed 0 ends
 best on the validation sentences of all domains; rates are tried until the best one's neighbours are worse.
 
@@ -79,8 +79,8 @@ PROTOCOLS = {
     "shared labels": Protocol(3, "domain", seeds=10, fresh=5),
     "borrowed names": Protocol(3, seeds=1),
     "reversed order": Protocol(3, "domain", 5, operators=" | take([9, 8, 7, 6, 5, 4, 3, 2, 1, 0])", fresh=1),
-    "recurring domains": Protocol(3, "domain", 5, operators=" | take(5) | repeat(2)"),
-    "blurred boundaries": Protocol(3, "domain", 5, operators=" | blur(width=0.5)"),
+    "recurring domains": Protocol(3, "domain", 3, operators=" | take(5) | repeat(2)", fresh=1),
+    "blurred boundaries": Protocol(3, "domain", 1, operators=" | blur(width=0.2)"),
 }
 # Besides the first two protocols, only what adaptive SVD is compared with. A matcher has no head to train;
 # heads that were not trained say nothing.
