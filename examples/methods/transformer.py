@@ -47,8 +47,11 @@ METHODS = {
     "adaptive SVD": ("adaptive-svd(first=True)", HIGH_RATES),
     "adaptive SVD, ratio 0.9": ("adaptive-svd(ratio=0.9, first=True)", HIGH_RATES),
     "adaptive SVD, weights only": ("adaptive-svd(ratio=0.9, first=True, rest=False)", MIDDLE_RATES),
+    "adaptive SVD, eight directions": ("adaptive-svd(ratio=0.98, first=True, rest=False)", HIGH_RATES),
+    "adaptive SVD, one direction": ("adaptive-svd(ratio=0.998, first=True, rest=False)", ADAPTER_RATES),
     "LoRA": ("lora(rank=8, warm=False)", ADAPTER_RATES),
     "O-LoRA": ("o-lora(rank=8, warm=False)", ADAPTER_RATES),
+    "O-LoRA, rank 2": ("o-lora(rank=2, warm=False)", ADAPTER_RATES),
     "L2P": ("l2p", PROMPT_RATES),
     "frozen encoder": ("probe", ADAPTER_RATES),
     "zero-shot": ("untouched", (1.0,)),
@@ -83,10 +86,11 @@ PROTOCOLS = {
     "blurred boundaries": Protocol(3, "domain", 1, operators=" | blur(width=0.2)"),
 }
 # Besides the first two protocols, only what adaptive SVD is compared with. A matcher has no head to train;
-# heads that were not trained say nothing.
+# heads that were not trained say nothing. The narrow ones are for a head per domain.
 RIVALS = ("sequential", "adaptive SVD, ratio 0.9", "adaptive SVD, weights only", "LoRA", "O-LoRA")
+NARROW = ("adaptive SVD, eight directions", "adaptive SVD, one direction", "O-LoRA, rank 2")
 LEFT_OUT = {
-    ("heads", "zero-shot"), ("matching", "frozen encoder"), ("matching", "L2P"),
+    ("heads", "zero-shot"), *(("matching", m) for m in ("frozen encoder", "L2P", *NARROW)),
     *((p, m) for p in PROTOCOLS if p not in ("heads", "matching") for m in METHODS if m not in RIVALS),
     *((p, "adaptive SVD, ratio 0.9") for p, terms in PROTOCOLS.items() if terms.operators),
 }  # fmt: skip
