@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.overrides import TorchFunctionMode
 
+from perdure.layer_draws import OwnDraws
 from perdure.random import Rng
 
 if TYPE_CHECKING:
@@ -98,37 +98,6 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * (weight / weight.sum().clamp_min(1e-12))).sum()
 
 
-class _Dropout(TorchFunctionMode):
-    """Draws every dropout mask from the replica's own numbers instead of torch's global generator."""
-
-    def __init__(self, rng: Rng) -> None:
-        super().__init__()
-        self.rng = rng
-        self.calls = 0
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        channels = {
-            nn.functional.dropout: False,
-            nn.functional.dropout1d: True,
-            nn.functional.dropout2d: True,
-        }
-        if func not in channels:
-            return func(*args, **(kwargs or {}))
-        return self.drop(*args, channelwise=channels[func], **(kwargs or {}))
-
-    def drop(
-        self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, channelwise: bool
-    ) -> Tensor:
-        if not training or p == 0.0:
-            return x
-        self.calls += 1
-        shape = (*x.shape[:2], *(1,) * (x.ndim - 2)) if channelwise else tuple(x.shape)
-        keep = self.rng.uniform(f"dropout{self.calls}", *shape, dtype=x.dtype) >= p
-        return x * keep / max(1.0 - p, 1e-12)
-
-
 def takes_task(module: nn.Module) -> bool:
     """Tell whether the module's ``forward`` has a parameter ``task`` (heads or weights per task)."""
     return "task" in inspect.signature(module.forward).parameters
@@ -205,15 +174,14 @@ class Net:
         task = task.expand(x.shape[0]) if task.ndim == 0 else task
         if self.module.training != self.training:
             self.module.train(self.training)
-        # Norm layers write on their statistics in place: each call gets its own copy.
-        buffers = self.buffers
-        if self.training:
-            written = {k for k, _ in self.module.named_buffers()}
-            buffers = {k: v.clone() if k in written else v for k, v in buffers.items()}
+        # Models may write on their inputs, and norm layers do on their statistics: each call gets copies.
+        written = {k for k, _ in self.module.named_buffers()}
+        buffers = {k: v.clone() if k in written else v for k, v in self.buffers.items()}
+        x = x.clone()
         # A parameter absent from `params` would be read from the module itself: hence the merge.
         tensors = {**buffers, **params}
         arguments = (x, task) if takes_task(self.module) else (x,)
-        with self._autocast(x), self._dropout():
+        with self._autocast(x), self._draws():
             output: Tensor = functional_call(self.module, tensors, arguments)
         if self.training and "buffers" not in self._memo:
             self._memo["buffers"] = buffers
@@ -224,12 +192,12 @@ class Net:
             return nullcontext()
         return torch.autocast(x.device.type, dtype=self.precision)
 
-    def _dropout(self) -> AbstractContextManager[Any]:
-        if not self.training or self.rng is None:
+    def _draws(self) -> AbstractContextManager[Any]:
+        if self.rng is None:
             return nullcontext()
-        if "dropout" not in self._memo:
-            self._memo["dropout"] = _Dropout(self.rng.scoped("model"))
-        mode: _Dropout = self._memo["dropout"]
+        if "draws" not in self._memo:
+            self._memo["draws"] = OwnDraws(self.rng.scoped("model"))
+        mode: OwnDraws = self._memo["draws"]
         return mode
 
     @property
@@ -239,8 +207,9 @@ class Net:
 
     def eval(self, buffers: Params | None = None) -> Net:
         """Return the same model in evaluation mode, with its own or other buffers."""
+        rng = None if self.rng is None else self.rng.scoped("eval")
         return replace(
-            self, training=False, buffers=self.updated if buffers is None else buffers, rng=None, _memo={}
+            self, training=False, buffers=self.updated if buffers is None else buffers, rng=rng, _memo={}
         )
 
     def sample_losses(self, params: Params, batch: Batch) -> Tensor:
@@ -259,6 +228,6 @@ class Net:
     def each(self, function: Callable[..., Any], *samples: Tensor) -> Any:
         """Map ``function`` over the first axis of ``samples``; results are stacked."""
         if self.mappable:
-            return vmap(function)(*samples)
+            return vmap(function, randomness="different")(*samples)
         results = [function(*row) for row in zip(*samples, strict=True)]
         return torch.utils._pytree.tree_map(lambda *r: torch.stack(r), *results)

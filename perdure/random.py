@@ -84,7 +84,7 @@ class Rng:
     Parameters
     ----------
     seed:
-        The replica's seed, a 0-d int64 tensor.
+        The replica's seed, a 0-d int64 tensor; with an axis of replicas, draws have it too.
     step:
         Position in the run, a 0-d int64 tensor.
     scope:
@@ -108,20 +108,21 @@ class Rng:
 
     def uniform(self, purpose: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform in [0, 1) on a grid of 2^-24, so that float32 and float64 runs draw the same."""
-        n = math.prod(shape)
-        return ((self.bits(purpose, n) >> 8).to(dtype) * 2.0**-24).view(shape)
+        words = self.bits(purpose, math.prod(shape)).view(*self.seed.shape, *shape)
+        return (words >> 8).to(dtype) * 2.0**-24
 
     def integers(self, purpose: str, high: int | Tensor, *shape: int) -> Tensor:
         """Uniform in {0, ..., high - 1}, int64; ``high`` in [1, 2^31) may be a tensor that broadcasts."""
-        return (self.bits(purpose, math.prod(shape)).view(shape) * high) >> 32
+        return (self.bits(purpose, math.prod(shape)).view(*self.seed.shape, *shape) * high) >> 32
 
     def normal(self, purpose: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal, by the Box-Muller transform: two numbers of every two uniform ones."""
         n = math.prod(shape)
         pairs = -(-n // 2)
         u = self.uniform(purpose, 2 * pairs, dtype=dtype)
-        radius, angle = (-2.0 * torch.log(1.0 - u[:pairs])).sqrt(), 2.0 * math.pi * u[pairs:]
-        return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:n].view(shape)
+        radius, angle = (-2.0 * torch.log(1.0 - u[..., :pairs])).sqrt(), 2.0 * math.pi * u[..., pairs:]
+        both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], -1)
+        return both[..., :n].view(*self.seed.shape, *shape)
 
     def permutation(self, purpose: str, n: int) -> Tensor:
         """Return a uniformly random order of ``n`` things, int64 ``[n]``."""

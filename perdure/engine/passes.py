@@ -14,13 +14,8 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
-_VIEWS = {
-    aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.transpose.int, aten.squeeze.dim,
-    aten.squeeze.dims, aten.unsqueeze.default, aten.permute.default, aten.t.default, aten.select.int,
-    aten.slice.Tensor, aten.detach.default, aten.alias.default, aten.reshape.default,
-    aten._reshape_alias.default, aten.as_strided.default, aten.diagonal.default, aten.split.Tensor,
-    aten.unbind.int, aten.split_with_sizes.default, aten.chunk.default, operator.getitem,
-}  # fmt: skip
+# Views whose schema does not say that they share memory.
+_VIEWS = {aten._unsafe_view.default, aten.reshape.default, operator.getitem}
 _SAME = {
     aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default,
     aten.alias.default, aten.reshape.default, aten.clone.default, aten.permute.default,
@@ -79,7 +74,7 @@ def _simpler(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
     """Return a cheaper node for the same value, or None."""
     target, args = node.target, node.args
     if target in _SAME and isinstance(args[0], fx.Node) and _same_layout(node, args[0]):
-        # Copies are dropped too: nothing in the record writes on a tensor until `reuse_memory` decides.
+        # Copies are dropped too: nothing in a record writes on a tensor until `reuse_memory` decides.
         return args[0]
     if target in (aten.mul.Scalar, aten.mul.Tensor, aten.div.Scalar, aten.div.Tensor) and args[1] == 1:
         source = args[0]
@@ -115,10 +110,6 @@ def _fuse_bias(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
 
 def clean(graph: fx.Graph) -> fx.Graph:
     """Drop what does nothing, share what is computed twice, and fuse biases."""
-    if any(node.target in _writers() for node in graph.nodes):
-        # In-place operations of a user's model: leave their order and their copies alone.
-        graph.eliminate_dead_code()
-        return graph
     for _ in range(2):
         for node in list(graph.nodes):
             if node.op == "call_function" and (better := _simpler(node, graph)) is not None:
@@ -128,16 +119,30 @@ def clean(graph: fx.Graph) -> fx.Graph:
     return graph
 
 
-def _writers() -> set[Any]:
-    return set(_IN_PLACE.values()) | {aten.copy_.default, aten.zero_.default, aten.fill_.Scalar}
+def writes(node: fx.Node) -> bool:
+    """Tell whether an operation writes on one of its arguments."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def _viewed(node: fx.Node) -> fx.Node | None:
+    """Return the argument whose memory a node's value shares, as the operator's schema says."""
+    if node.target in _VIEWS:
+        return node.args[0] if isinstance(node.args[0], fx.Node) else None
+    schema = getattr(node.target, "_schema", None)
+    # What an operation in place returns is a new value, though in old memory.
+    if schema is None or schema.is_mutable or not any(result.alias_info for result in schema.returns):
+        return None
+    shared = (a for a, kind in zip(node.args, schema.arguments, strict=False) if kind.alias_info)
+    return next((a for a in shared if isinstance(a, fx.Node)), None)
 
 
 def _roots(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
     """Map every node that only views another's memory to the owner of that memory."""
     owner: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
-        source = node.args[0] if node.args and node.target in _VIEWS else None
-        owner[node] = owner[source] if isinstance(source, fx.Node) else node
+        source = _viewed(node)
+        owner[node] = node if source is None else owner[source]
     return owner
 
 

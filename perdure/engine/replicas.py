@@ -14,6 +14,7 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from perdure.errors import PerdureError
+from perdure.layer_draws import NoDraws
 from perdure.net import Params
 
 
@@ -42,7 +43,8 @@ class Mapper:
         in_dims = tuple(None if i in shared else 0 for i in range(len(args)))
         if self.mapped and not self.unroll:
             try:
-                return vmap(function, in_dims)(*args)
+                with NoDraws():
+                    return vmap(function, in_dims, randomness="different")(*args)
             except PerdureError:
                 raise
             except Exception as error:
@@ -69,7 +71,8 @@ class Mapper:
                 a if d is None else pytree.tree_map(lambda v, r=r: v[r] if isinstance(v, Tensor) else v, a)
                 for a, d in zip(args, in_dims, strict=True)
             ]
-            results.append(function(*own))
+            with NoDraws():
+                results.append(function(*own))
         return pytree.tree_map(lambda *v: _joined(v) if isinstance(v[0], Tensor) else v[0], *results)
 
 

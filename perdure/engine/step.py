@@ -15,6 +15,7 @@ from perdure.net import Batch, Net, Params
 from perdure.random import Rng
 from perdure.scenarios.task import Objective
 from perdure.strategies.base import Composition, Phase, Step
+from perdure.tree import like
 
 # All that one replica carries through a run: params, buffers, optim, carry (the objective's), state.
 Replica = dict[str, Any]
@@ -91,7 +92,8 @@ class Program:
         taken, buffers = gradient(learned)
         grads = {k: taken[k] if k in taken else _no_gradient(p, taken, strategy) for k, p in params.items()}
         quiet = self.net(replica["buffers"], rng, training=True)
-        grads = strategy.gradient(quiet, params, replica["state"], grads, batch)
+        changed = strategy.gradient(quiet, params, replica["state"], grads, batch)
+        grads = like(params, changed, "the gradient that `gradient` returns")
         lr = hyper["lr"] * at["factor"]
         moved, memory = self.optimizer.update(
             learned, grads, replica["optim"], lr, hyper["decay"] if self.decays else None
@@ -100,7 +102,8 @@ class Program:
             moved, memory = {**params, **moved}, _rejoin(replica["optim"], memory)
         after = replace(quiet, buffers=buffers, _memo={})
         moved, state = strategy.after_step(after, moved, replica["state"], Step(batch, params, grads))
-        return {"params": moved, "buffers": buffers, "optim": memory, "carry": carry, "state": state}
+        new = {"params": moved, "buffers": buffers, "optim": memory, "carry": carry, "state": state}
+        return like(replica, new, f"what a step of {strategy} returns")  # type: ignore[no-any-return]
 
     def measure(
         self, replica: Replica, hyper: dict[str, Tensor], samples: dict[str, Tensor], at: dict[str, Tensor],
@@ -111,12 +114,12 @@ class Program:
         batch = Batch(
             samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name
         )
-        net = self.net(replica["buffers"])
+        net = self.net(replica["buffers"], rng)
         return self.strategy.measure(net, replica["params"], replica["state"], batch)
 
-    def score(self, replica: Replica, x: Tensor, y: Tensor, task: Tensor) -> Tensor:
-        """Score of each sample, ``[n]``."""
-        net = self.net(replica["buffers"])
+    def score(self, replica: Replica, x: Tensor, y: Tensor, task: Tensor, rng: Rng | None = None) -> Tensor:
+        """Score of each sample, ``[n]``; ``rng`` is for models that draw in evaluation mode."""
+        net = self.net(replica["buffers"], rng)
         output = self.strategy.forward(net, replica["params"], replica["state"], x, task)
         return self.objective.score(output, y)
 

@@ -13,14 +13,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from perdure.engine import passes
+from perdure.errors import PerdureError
 from perdure.random import draw_bits
 
-# Steps for which the random numbers are drawn in one go.
-BLOCK = 64
+# Steps for which the random numbers are drawn in one go, and the bytes that they may take.
+BLOCK, BLOCK_BYTES = 64, 1 << 24
 
 
 class Traced:
@@ -47,8 +49,12 @@ class Traced:
             out_spec.append(tree)
             return out
 
+        # In-place operations (of a user's model, say) are recorded as what they compute; what is left of them
+        # writes on an argument. Under one fake-tensor mode nothing is computed twice.
+        pure = functionalize(flat_function, remove="mutations")
         with torch.no_grad():
-            module = make_fx(flat_function)(*flat)
+            module = make_fx(pure, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)
+        _refuse_writes(module.graph, example)
         graph = passes.clean(module.graph)
         self.flops = passes.count_flops(graph)
         if donated:
@@ -60,7 +66,7 @@ class Traced:
         self._run = self.module.forward
         self._spec = out_spec[-1]
         self._block: list[Tensor] = []
-        self._first = -1
+        self._first, self._length = -1, 0
         # Nested arguments by place, with their tensors in order. They are never changed, only replaced.
         self._seen: dict[int, tuple[Any, list[Tensor]]] = {}
         self._in_place = donate == 1
@@ -89,9 +95,36 @@ class Traced:
             seen = self._seen[place] = (arg, pytree.tree_leaves(arg))
         return seen[1]
 
+    def forget(self) -> None:
+        """Let go of the arguments of the last call, and of drawn numbers."""
+        self._seen.clear()
+        self._block, self._first = [], -1
+
     def _draw(self, flat: list[Tensor], step: int) -> list[Tensor]:
-        if not self._first <= step < self._first + BLOCK or self._first < 0:
-            self._first = step - step % BLOCK
-            steps = torch.arange(self._first, self._first + BLOCK, device=flat[self.draws[0][0]].device)
-            self._block = [draw_bits(flat[seed], steps.unsqueeze(1), p, n) for seed, p, n in self.draws]
+        if not self._first <= step < self._first + self._length or self._first < 0:
+            if not self._length:
+                self._length = _block_length(sum(len(flat[seed]) * n for seed, _, n in self.draws))
+            self._first = step - step % self._length
+            device = flat[self.draws[0][0]].device
+            steps = torch.arange(self._first, self._first + self._length, device=device).unsqueeze(1)
+            self._block = [draw_bits(flat[seed], steps, p, n) for seed, p, n in self.draws]
         return [block[step - self._first] for block in self._block]
+
+
+def _block_length(words: int) -> int:
+    """Return for how many steps to draw at a time, when a step takes so many words of 8 bytes."""
+    return max(1, min(BLOCK, BLOCK_BYTES // (8 * words)))
+
+
+def _refuse_writes(graph: fx.Graph, example: tuple[Any, ...]) -> None:
+    """Refuse a function that writes on its arguments: they belong to the caller."""
+    names = [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(example)]
+    places = graph.find_nodes(op="placeholder")
+    for node in graph.nodes:
+        if passes.writes(node):
+            written = node.args[0]
+            where = names[places.index(written)] if written in places else str(written)
+            raise PerdureError(
+                f"a hook or the model writes in place on what it was given (argument {where}): "
+                "return new tensors instead"
+            )
