@@ -29,7 +29,15 @@ _HALF = 2.0**-25
 _WIDEST = 2**31
 
 
-class OwnDraws(TorchDispatchMode):
+class Light(TorchDispatchMode):
+    """A dispatch mode without the compiler, whose import would take seconds."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class OwnDraws(Light):
     """Draws the random numbers of a model from ``rng``; an operation that it does not know is refused by name.
 
     Parameters
@@ -60,7 +68,7 @@ class OwnDraws(TorchDispatchMode):
         return rule(_Draw(Rng(seed, step, self.rng.scope), func, self.calls), *args, **kwargs)
 
 
-class NoDraws(TorchDispatchMode):
+class NoDraws(Light):
     """Refuses draws from torch's global generator."""
 
     def __torch_dispatch__(

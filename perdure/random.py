@@ -57,24 +57,29 @@ def draw_bits(seed: Tensor, step: Tensor, purpose: int, n: int) -> Tensor:
     return torch.stack(words, -1).flatten(-2)[..., :n]
 
 
-@torch.library.custom_op("perdure::random_bits", mutates_args=())
-def random_bits(seed: Tensor, step: Tensor, purpose: int, n: int) -> Tensor:
-    """:func:`draw_bits` as one node of a traced step, so that the engine can draw for many steps at once."""
-    return draw_bits(seed, step, purpose, n)
+# :func:`draw_bits` as one node of a recorded step, so that the engine can draw for many steps at once.
+_LIBRARY = torch.library.Library("perdure", "FRAGMENT")
+_LIBRARY.define("random_bits(Tensor seed, Tensor step, int purpose, int n) -> Tensor")
+_LIBRARY.impl("random_bits", draw_bits, "CompositeExplicitAutograd")
+random_bits = torch.ops.perdure.random_bits.default
 
 
-@random_bits.register_fake
+@torch.library.register_fake("perdure::random_bits", lib=_LIBRARY)
 def _(seed: Tensor, step: Tensor, purpose: int, n: int) -> Tensor:
     shape = torch.broadcast_shapes(seed.shape, step.shape)  # type: ignore[no-untyped-call]
     return seed.new_empty((*shape, n), dtype=torch.int64)
 
 
-@random_bits.register_vmap
-def _(info: Any, in_dims: Any, seed: Tensor, step: Tensor, purpose: int, n: int) -> tuple[Tensor, int]:
+def _mapped_bits(
+    info: Any, in_dims: Any, seed: Tensor, step: Tensor, purpose: int, n: int
+) -> tuple[Tensor, int]:
     seed = seed.movedim(in_dims[0], 0) if in_dims[0] is not None else seed.expand(info.batch_size)
     if in_dims[1] is not None:
         step = step.movedim(in_dims[1], 0)
     return random_bits(seed, step, purpose, n), 0
+
+
+torch.library.register_vmap("perdure::random_bits", _mapped_bits, lib=_LIBRARY)
 
 
 @dataclass(frozen=True)

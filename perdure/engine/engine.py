@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
 
 from perdure.engine.costs import Clock, Costs
 from perdure.engine.data import Data, Place, Sampler, Scored
+from perdure.engine.flops import CountFlops
 from perdure.engine.optim import Optimizer
 from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
@@ -154,7 +154,7 @@ class Engine:
         one = {k: v[0] for k, v in self.params.items()}
         x = self.place.put(self.stream[0].train.take(torch.arange(1)).inputs())
         try:
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            with torch.no_grad(), CountFlops() as counter:
                 net = replace(program.net({k: v[0] for k, v in self.buffers.items()}), masks=None)
                 output = net(one, x, torch.zeros((), dtype=torch.int64, device=self.device))
         except (RuntimeError, TypeError, ValueError) as error:
@@ -167,7 +167,7 @@ class Engine:
                 f"the model must give {self.stream.outputs} outputs for each sample of {self.stream.name}; "
                 f"found an output of shape {tuple(output.shape)} for one sample"
             )
-        return float(counter.get_total_flops()) / 2
+        return counter.total / 2
 
     def start(self) -> Replica:
         """Return the untrained replicas."""

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._functorch.compile_utils import fx_graph_cse
-from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
@@ -19,6 +15,7 @@ _VIEWS = {aten._unsafe_view.default, aten.reshape.default, operator.getitem}
 _SAME = {
     aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default,
     aten.alias.default, aten.reshape.default, aten.clone.default, aten.permute.default,
+    aten.lift_fresh.default, aten.lift_fresh_copy.default,
 }  # fmt: skip
 _IN_PLACE = {
     aten.add.Tensor: aten.add_.Tensor,
@@ -114,15 +111,39 @@ def clean(graph: fx.Graph) -> fx.Graph:
         for node in list(graph.nodes):
             if node.op == "call_function" and (better := _simpler(node, graph)) is not None:
                 node.replace_all_uses_with(better)
-        graph.eliminate_dead_code()
-        graph = fx_graph_cse(graph)
+        _drop_unused(graph)
+        _share(graph)
     return graph
 
 
-def writes(node: fx.Node) -> bool:
-    """Tell whether an operation writes on one of its arguments."""
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
+def _drop_unused(graph: fx.Graph) -> None:
+    """Drop operations whose results nobody reads."""
+    for node in reversed(graph.nodes):
+        if not node.users and node.op in ("call_function", "get_attr"):
+            graph.erase_node(node)
+
+
+def _share(graph: fx.Graph) -> None:
+    """Compute once what is computed twice: the same operation of the same arguments."""
+    first: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        before = first.setdefault((node.target, _key(node.args), _key(node.kwargs)), node)
+        if before is not node:
+            node.replace_all_uses_with(before)
+            graph.erase_node(node)
+
+
+def _key(value: Any) -> Any:
+    """Return what is equal for equal arguments only: 1, 1.0 and True are not, nor 0.0 and -0.0."""
+    if isinstance(value, fx.Node):
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(_key(v) for v in value)
+    if isinstance(value, dict):
+        return tuple((k, _key(v)) for k, v in sorted(value.items()))
+    return type(value), repr(value)
 
 
 def _viewed(node: fx.Node) -> fx.Node | None:
@@ -260,30 +281,3 @@ def hoist_draws(graph: fx.Graph) -> list[tuple[int, int, int]]:
         graph.erase_node(node)
         draws.append((places.index(seed), purpose, n))
     return draws
-
-
-def count_flops(graph: fx.Graph) -> float:
-    """Return the floating-point operations of the matrix products and convolutions of a record."""
-    total = 0.0
-    for node in graph.nodes:
-        kind = getattr(node.target, "overloadpacket", None)
-        rule = FLOPS.get(kind, flop_registry.get(kind))
-        if rule is not None:
-            args, kwargs = pytree.tree_map_only(fx.Node, _value, (node.args, node.kwargs))
-            total += rule(*args, **kwargs, out_val=_value(node))
-    return total
-
-
-def _convolution_backward(
-    slope: Tensor, x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any,
-    transposed: bool, output_padding: Any, groups: int, wanted: Sequence[bool], *, out_val: Any,
-) -> int:  # fmt: skip
-    """Count the gradients of inputs and weights: each as much as the convolution, whatever the groups.
-
-    Torch's own rule multiplies the weight's part by the number of groups.
-    """
-    places = x if transposed else slope
-    return 2 * places.numel() * weight[0].numel() * sum(wanted[:2])
-
-
-FLOPS: dict[Any, Callable[..., int]] = {torch.ops.aten.convolution_backward: _convolution_backward}

@@ -1,7 +1,7 @@
 """Record a mapped step once as a flat list of tensor operations, clean it, and run the list from then on.
 
 A training step goes through ``grad`` inside ``vmap``: for a small model nearly all its time is spent in
-those layers of Python, not in arithmetic. ``make_fx`` records what reaches the kernels. The record needs no
+those layers of Python, not in arithmetic. What reaches the kernels is recorded. The record needs no
 autograd and no transforms, its constant work is dropped, and updates of the parameters are done in place.
 """
 
@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.func import functionalize
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from perdure.engine import passes
-from perdure.errors import PerdureError
+from perdure.engine.flops import count_flops
+from perdure.engine.record import record
 from perdure.random import draw_bits
 
 # Steps for which the random numbers are drawn in one go, and the bytes that they may take.
@@ -49,20 +48,16 @@ class Traced:
             out_spec.append(tree)
             return out
 
-        # In-place operations (of a user's model, say) are recorded as what they compute; what is left of them
-        # writes on an argument. Under one fake-tensor mode nothing is computed twice.
-        pure = functionalize(flat_function, remove="mutations")
-        with torch.no_grad():
-            module = make_fx(pure, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)
-        _refuse_writes(module.graph, example)
-        graph = passes.clean(module.graph)
-        self.flops = passes.count_flops(graph)
+        names = [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(example)]
+        constants, graph = record(flat_function, flat, names)
+        graph = passes.clean(graph)
+        self.flops = count_flops(graph)
         if donated:
             passes.reuse_memory(graph, donated)
         self.draws = passes.hoist_draws(graph)
         passes.rectify_in_place(graph)
         passes.shorten_calls(graph)
-        self.module = fx.GraphModule(module, graph)
+        self.module = fx.GraphModule(constants, graph)
         self._run = self.module.forward
         self._spec = out_spec[-1]
         self._block: list[Tensor] = []
@@ -114,17 +109,3 @@ class Traced:
 def _block_length(words: int) -> int:
     """Return for how many steps to draw at a time, when a step takes so many words of 8 bytes."""
     return max(1, min(BLOCK, BLOCK_BYTES // (8 * words)))
-
-
-def _refuse_writes(graph: fx.Graph, example: tuple[Any, ...]) -> None:
-    """Refuse a function that writes on its arguments: they belong to the caller."""
-    names = [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(example)]
-    places = graph.find_nodes(op="placeholder")
-    for node in graph.nodes:
-        if passes.writes(node):
-            written = node.args[0]
-            where = names[places.index(written)] if written in places else str(written)
-            raise PerdureError(
-                f"a hook or the model writes in place on what it was given (argument {where}): "
-                "return new tensors instead"
-            )

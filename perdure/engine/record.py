@@ -1,0 +1,125 @@
+"""Run a function once and keep what reached the kernels, as a list of tensor operations."""
+
+from __future__ import annotations
+
+import operator
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functionalize
+
+from perdure.errors import PerdureError
+from perdure.layer_draws import Light
+
+aten = torch.ops.aten
+
+
+def record(
+    function: Callable[..., list[Tensor]], leaves: Sequence[Tensor], names: Sequence[str]
+) -> tuple[nn.Module, fx.Graph]:
+    """Record a function of tensors: the operations below all transforms, and the constants that they read.
+
+    The function runs once, on its arguments, which it leaves as they are. In-place operations (of a user's
+    model, say) are recorded as what they compute. Each node's ``meta["val"]`` has its shape, strides and type.
+
+    Parameters
+    ----------
+    function:
+        Takes the tensors and returns a list of tensors.
+    leaves, names:
+        The tensors to record with, and what messages call them.
+
+    Raises
+    ------
+    PerdureError
+        When the function writes on an argument.
+    RuntimeError
+        When what it does depends on values.
+    """
+    # Views: the same tensor may be passed twice, and each place is an argument of its own.
+    with torch.no_grad():
+        own = [leaf.detach() for leaf in leaves]
+        recorder = _Recorder(own, names)
+        with recorder:
+            results = functionalize(function, remove="mutations")(*own)
+    recorder.graph.output([recorder.node(r) for r in results])
+    return recorder.constants, recorder.graph
+
+
+class _Recorder(Light):
+    """Appends every operation that is run to a graph."""
+
+    def __init__(self, leaves: Sequence[Tensor], names: Sequence[str]) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self.constants = nn.Module()
+        self.names = {}
+        # By identity; the reference tells whether the tensor that had it is still that one.
+        self.nodes: dict[int, tuple[weakref.ref[Tensor], fx.Node]] = {}
+        for i, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
+            node = self.graph.placeholder(f"arg{i}")
+            self.enter(leaf, node)
+            self.names[node] = name
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        inputs, options = self.translated(args), {k: self.translated(v) for k, v in kwargs.items()}
+        if func._schema.is_mutable and inputs[0] in self.names:
+            raise PerdureError(
+                "a hook or the model writes in place on what it was given "
+                f"({self.names[inputs[0]]}): return a new tensor instead"
+            )
+        if _depends_on_values(func, args):
+            raise RuntimeError(f"{func} depends on the values of tensors")
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor):
+            self.enter(result, self.graph.call_function(func, inputs, options))
+        elif isinstance(result, list | tuple) and any(isinstance(r, Tensor) for r in result):
+            node = self.graph.call_function(func, inputs, options)
+            node.meta["val"] = [_form(r) if isinstance(r, Tensor) else r for r in result]
+            for i, entry in enumerate(result):
+                if isinstance(entry, Tensor):
+                    self.enter(entry, self.graph.call_function(operator.getitem, (node, i)))
+        return result
+
+    def enter(self, value: Tensor, node: fx.Node) -> None:
+        """Let a node stand for a tensor from now on."""
+        node.meta["val"] = _form(value)
+        self.nodes[id(value)] = (weakref.ref(value), node)
+
+    def node(self, value: Tensor) -> fx.Node:
+        """Return the node that stands for a tensor; one that came from outside is a constant."""
+        reference, node = self.nodes.get(id(value), (None, None))
+        if reference is None or node is None or reference() is not value:
+            name = f"constant{len(list(self.constants.buffers()))}"
+            self.constants.register_buffer(name, value)
+            node = self.graph.get_attr(name)
+            self.enter(value, node)
+        return node
+
+    def translated(self, value: Any) -> Any:
+        """Put nodes in the place of tensors."""
+        if isinstance(value, Tensor):
+            return self.node(value)
+        if isinstance(value, list | tuple):
+            return type(value)(self.translated(v) for v in value)
+        return value
+
+
+def _form(value: Tensor) -> Tensor:
+    """Return a tensor of the same shape, strides and type, without data."""
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+
+
+def _depends_on_values(func: Any, args: tuple[Any, ...]) -> bool:
+    """Tell whether an operation's result, or its shape, cannot be known without values."""
+    if torch.Tag.data_dependent_output in func.tags:
+        return True
+    if func in (aten.index.Tensor, aten._unsafe_index.Tensor):
+        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+    return torch.Tag.dynamic_output_shape in func.tags
