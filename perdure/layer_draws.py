@@ -1,21 +1,22 @@
 """Random layers: every draw of a model is the replica's own, whichever layer or function asks for it.
 
-Torch's random operations read its global generator: a second run would differ, a resumed one too, and ``vmap``
-refuses them. :class:`OwnDraws` stands below all transforms, where an operation of all replicas arrives as one
-with a leading axis, and computes it from the counter-based numbers of :mod:`perdure.random` instead.
+Torch's random operations read its global generator: a second run would differ, a resumed one too, and
+``vmap`` refuses them. :class:`OwnDraws` stands below all transforms, where an operation of all replicas
+arrives as one with a leading axis, and computes it from the counter-based numbers of :mod:`perdure.random`.
 """
 
 from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from perdure.errors import PerdureError
@@ -24,13 +25,19 @@ from perdure.random import Rng
 aten = torch.ops.aten
 Shape = Sequence[int]
 
-# Half the distance of two uniform draws: moves them into the open interval (0, 1), where logarithms are finite.
+# Half the distance of two uniform draws: moves them into the open interval (0, 1), where the log is finite.
 _HALF = 2.0**-25
 _WIDEST = 2**31
 
 
-class Light(TorchDispatchMode):
+class Light(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A dispatch mode without the compiler, whose import would take seconds."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()  # type: ignore[no-untyped-call]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -38,7 +45,7 @@ class Light(TorchDispatchMode):
 
 
 class OwnDraws(Light):
-    """Draws the random numbers of a model from ``rng``; an operation that it does not know is refused by name.
+    """Draws the random numbers of a model from ``rng``; an operation that it lacks is refused by name.
 
     Parameters
     ----------
@@ -84,21 +91,85 @@ class NoDraws(Light):
 
 
 @contextmanager
-def no_foreign_draws() -> Iterator[None]:
-    """Refuse what draws from Python's or NumPy's global generator: a record would repeat the first draw for ever."""
-    before = _foreign_states()
+def no_foreign_draws(module: nn.Module) -> Iterator[None]:
+    """Refuse draws from generators that are not torch's: a record would repeat the first draw for ever.
+
+    A number that the model keeps and changes itself is a warning: a record knows its first value alone.
+    """
+    generators, numbers = _generators(module), _numbers(module)
     yield
-    for name, (old, new) in {k: (v, _foreign_states()[k]) for k, v in before.items()}.items():
-        if old != new:
+    for name, state in _generators(module).items():
+        if state != generators.get(name, state):
             raise PerdureError(
-                f"the model or strategy draws from the global generator of {name}, which cannot be each seed's "
-                "own: draw with torch (a model) or from `batch.rng` (a strategy)"
+                f"the model or strategy draws from {name}, which cannot be each seed's own: "
+                "draw with torch (a model) or from `batch.rng` (a strategy)"
             )
+    changed = sorted(name for name, value in _numbers(module).items() if value != numbers.get(name, value))
+    if changed:
+        warnings.warn(
+            f"the model changes {', '.join(changed)} in `forward`, and recorded steps keep the first value: "
+            "make it a buffer",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
-def _foreign_states() -> dict[str, Any]:
-    kind, words, place, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (looked at, not drawn from)
-    return {"`random`": random.getstate(), "`numpy.random`": (kind, np.asarray(words).tobytes(), place, *rest)}
+@contextmanager
+def seeded() -> Iterator[Callable[[int], None]]:
+    """Give what seeds all global generators (torch, NumPy, Python), which are as before afterwards."""
+    ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002 (what models may draw from)
+
+    def seed_all(seed: int) -> None:
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield seed_all
+        finally:
+            random.setstate(ours)
+            np.random.set_state(theirs)  # noqa: NPY002
+
+
+def _generators(module: nn.Module) -> dict[str, Any]:
+    """Return the states of Python's and NumPy's generators: the global ones, and those that the model has."""
+    states: dict[str, Any] = {
+        "Python's `random`": random.getstate(),
+        "`numpy.random`": np.random.get_state(legacy=True),  # noqa: NPY002 (looked at, not drawn from)
+    }
+    for name, value in _attributes(module):
+        if isinstance(value, random.Random):
+            states[name] = value.getstate()
+        elif isinstance(value, np.random.Generator):
+            states[name] = value.bit_generator.state
+        elif isinstance(value, np.random.RandomState):
+            states[name] = value.get_state(legacy=True)
+    return {name: _frozen(state) for name, state in states.items()}
+
+
+def _frozen(state: Any) -> Any:
+    """Return a generator's state as something that can be compared."""
+    if isinstance(state, np.ndarray):
+        return state.tobytes()
+    if isinstance(state, dict):
+        return {k: _frozen(v) for k, v in state.items()}
+    return tuple(_frozen(v) for v in state) if isinstance(state, tuple) else state
+
+
+def _numbers(module: nn.Module) -> dict[str, int | float]:
+    """Return the numbers that a model keeps in attributes, but for torch's own ``training``."""
+    return {
+        name: value
+        for name, value in _attributes(module)
+        if isinstance(value, int | float) and not name.endswith("`training`")
+    }
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for part in module.modules():
+        for key, value in vars(part).items():
+            yield f"{type(part).__name__}'s `{key}`", value
 
 
 def is_random(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -107,7 +178,9 @@ def is_random(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bo
         return False
     given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | dict(kwargs)
     # Attention and recurrent layers carry the tag for their dropout, which is off by default.
-    share = next((given.get(a.name, a.default_value) for a in func._schema.arguments if "dropout" in a.name), 1)
+    share = next(
+        (given.get(a.name, a.default_value) for a in func._schema.arguments if "dropout" in a.name), 1
+    )
     return share != 0
 
 
@@ -159,7 +232,7 @@ class _Draw:
         return low + self.rng.integers(self.purpose, high - low, *self.own(shape))
 
 
-# ---- one rule per operation, with the operation's own arguments -----------------------------------------------
+# ---- one rule per operation, with the operation's own arguments -------------------------------------------
 
 
 def _filling(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -211,11 +284,8 @@ def _exponential(draw: _Draw, shape: Shape, dtype: torch.dtype, rate: float = 1.
 
 
 def _geometric(draw: _Draw, shape: Shape, dtype: torch.dtype, p: float) -> Tensor:
-    return (draw.open(shape, dtype).log() / math.log1p(-p)).floor() + 1 if p < 1 else _ones(draw, shape, dtype)
-
-
-def _ones(draw: _Draw, shape: Shape, dtype: torch.dtype) -> Tensor:
-    return torch.ones_like(draw.uniform(shape, dtype))
+    logarithm = draw.open(shape, dtype).log()
+    return (logarithm / math.log1p(-p)).floor() + 1 if p < 1 else torch.ones_like(logarithm)
 
 
 def _cauchy(draw: _Draw, shape: Shape, dtype: torch.dtype, median: float = 0.0, sigma: float = 1.0) -> Tensor:
@@ -244,9 +314,7 @@ def _dropout(draw: _Draw, x: Tensor, p: float, train: bool | None) -> tuple[Tens
     return x * keep * (1.0 / (1.0 - p) if p < 1 else 0.0), keep
 
 
-def _normal_of(
-    draw: _Draw, mean: Tensor | float, std: Tensor | float, generator: Any = None
-) -> Tensor:
+def _normal_of(draw: _Draw, mean: Tensor | float, std: Tensor | float, generator: Any = None) -> Tensor:
     like = torch.as_tensor(mean) + torch.as_tensor(std)
     return mean + std * draw.normal(like.shape, like.dtype).to(like.dtype)
 
@@ -261,7 +329,7 @@ def _categories(
     draw: _Draw, self: Tensor, count: int, replacement: bool = False, generator: Any = None
 ) -> Tensor:
     # Several rows of each replica arrive as rows of one matrix.
-    rows = self.unflatten(0, (draw.replicas, -1)) if draw.replicas else self
+    rows = self.view(draw.replicas, -1, self.shape[-1]) if draw.replicas else self
     if replacement:
         ends = rows.cumsum(-1)
         at = draw.uniform((*rows.shape[:-1], count), rows.dtype) * ends[..., -1:]
@@ -305,7 +373,7 @@ _RULES: dict[Any, Callable[..., Any]] = {
 
 
 def _overloads(*names: str, but: str = "out") -> list[Any]:
-    """Return all overloads of operations that compute a result, in place or not, but those that a word is in."""
+    """Return the overloads of operations, in place or not; those that a word is in are left out."""
     packets = [getattr(aten, name) for name in names]
     return [getattr(p, o) for p in packets for o in p.overloads() if "out" not in o and but not in o]
 
@@ -322,7 +390,11 @@ for _make, _names in (
 ):
     _RULES |= dict.fromkeys(_overloads(*_names), _filling(_make))
 _RULES |= dict.fromkeys((aten.bernoulli.p, aten.bernoulli.Tensor), _filling(_bernoulli))
-for _make, _kind, _name in ((_uniform, None, "rand"), (_normal, None, "randn"), (_integers, torch.int64, "randint")):
+for _make, _kind, _name in (
+    (_uniform, None, "rand"),
+    (_normal, None, "randn"),
+    (_integers, torch.int64, "randint"),
+):
     _RULES |= dict.fromkeys(_overloads(_name, but="names"), _sized(_make, _kind))
     _RULES |= dict.fromkeys(_overloads(f"{_name}_like", but="Tensor"), _like(_make))
 _RULES[aten.normal.float_float] = _sized(_normal)

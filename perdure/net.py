@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,17 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * (weight / weight.sum().clamp_min(1e-12))).sum()
 
 
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Turn off the fused layers of torch's transformers, which scoring alone uses and ``vmap`` cannot map."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 def takes_task(module: nn.Module) -> bool:
     """Tell whether the module's ``forward`` has a parameter ``task`` (heads or weights per task)."""
     return "task" in inspect.signature(module.forward).parameters
@@ -181,7 +192,7 @@ class Net:
         # A parameter absent from `params` would be read from the module itself: hence the merge.
         tensors = {**buffers, **params}
         arguments = (x, task) if takes_task(self.module) else (x,)
-        with self._autocast(x), self._draws():
+        with self._autocast(x), self._draws(), _plain_attention():
             output: Tensor = functional_call(self.module, tensors, arguments)
         if self.training and "buffers" not in self._memo:
             self._memo["buffers"] = buffers

@@ -58,14 +58,13 @@ def draw_bits(seed: Tensor, step: Tensor, purpose: int, n: int) -> Tensor:
 
 
 # :func:`draw_bits` as one node of a recorded step, so that the engine can draw for many steps at once.
-_LIBRARY = torch.library.Library("perdure", "FRAGMENT")
+_LIBRARY: Any = torch.library.Library("perdure", "FRAGMENT")  # type: ignore[no-untyped-call]
 _LIBRARY.define("random_bits(Tensor seed, Tensor step, int purpose, int n) -> Tensor")
 _LIBRARY.impl("random_bits", draw_bits, "CompositeExplicitAutograd")
 random_bits = torch.ops.perdure.random_bits.default
 
 
-@torch.library.register_fake("perdure::random_bits", lib=_LIBRARY)
-def _(seed: Tensor, step: Tensor, purpose: int, n: int) -> Tensor:
+def _fake_bits(seed: Tensor, step: Tensor, purpose: int, n: int) -> Tensor:
     shape = torch.broadcast_shapes(seed.shape, step.shape)  # type: ignore[no-untyped-call]
     return seed.new_empty((*shape, n), dtype=torch.int64)
 
@@ -79,6 +78,7 @@ def _mapped_bits(
     return random_bits(seed, step, purpose, n), 0
 
 
+torch.library.register_fake("perdure::random_bits", _fake_bits, lib=_LIBRARY)
 torch.library.register_vmap("perdure::random_bits", _mapped_bits, lib=_LIBRARY)
 
 

@@ -33,7 +33,9 @@ def like(before: Any, after: Any, what: str) -> Any:
     if isinstance(before, list | tuple):
         if not isinstance(after, list | tuple) or len(before) != len(after):
             raise PerdureError(f"{what} must keep its {len(before)} entries; found {type(after).__name__}")
-        return type(before)(like(b, a, f"{what}[{i}]") for i, (b, a) in enumerate(zip(before, after, strict=True)))
+        return type(before)(
+            like(b, a, f"{what}[{i}]") for i, (b, a) in enumerate(zip(before, after, strict=True))
+        )
     if _form(before) != _form(after):
         raise PerdureError(f"{what} must stay {_form(before)}; found {_form(after)}")
     return after

@@ -20,11 +20,13 @@ from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
 from perdure.engine.trace import Traced
 from perdure.errors import PerdureError
+from perdure.layer_draws import no_foreign_draws, seeded
 from perdure.net import Params, couples_samples
 from perdure.random import Rng
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Part
 from perdure.strategies.base import Composition, Phase, Strategy, TaskData, acting, apart, overrides, parts
+from perdure.tree import like
 
 # Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
 SMALL_WORK = 1.5e8
@@ -98,8 +100,8 @@ class Engine:
             decays=any(self.decay),
             precision=self.precision,
         )
-        self.params, self.buffers = stack(modules, self.device, self.dtype)
-        self.work = self._check_output(modules[0])
+        self._untrained: tuple[Params, Params] | None = stack(modules, self.device, self.dtype)
+        self.work = self._check_output(modules[0], *self._untrained)
         # Mapping over one replica costs a large model its plain kernels; a small one runs faster mapped.
         alone = self.replicas == 1 and 3 * self.batch_size * self.work >= SMALL_WORK
         self.mapper.unroll = self.mapper.unroll or alone
@@ -136,11 +138,11 @@ class Engine:
     def _modules(self) -> list[nn.Module]:
         shape, outputs = self.stream.input_shape, self.stream.outputs
         built: dict[int, nn.Module] = {}
-        with torch.random.fork_rng(devices=[]):
+        with seeded() as seed_all:
             for seed in self.seeds:
                 if seed in built:
                     continue
-                torch.manual_seed(seed)
+                seed_all(seed)
                 if self.pretrained and isinstance(self.model, nn.Module):
                     module = self.model
                 else:
@@ -148,15 +150,17 @@ class Engine:
                 built[seed] = self.composition.extend(module, self.stream)
         return [built[seed] for seed in self.seeds]
 
-    def _check_output(self, module: nn.Module) -> float:
+    def _check_output(self, module: nn.Module, params: Params, buffers: Params) -> float:
         """Run one sample through the model: its outputs must fit the stream. Returns its multiply-adds."""
         program = replace(self.program, precision=None)
-        one = {k: v[0] for k, v in self.params.items()}
+        one = {k: v[0] for k, v in params.items()}
         x = self.place.put(self.stream[0].train.take(torch.arange(1)).inputs())
         try:
-            with torch.no_grad(), CountFlops() as counter:
-                net = replace(program.net({k: v[0] for k, v in self.buffers.items()}), masks=None)
-                output = net(one, x, torch.zeros((), dtype=torch.int64, device=self.device))
+            counter = CountFlops()
+            with torch.no_grad(), counter:
+                zero = torch.zeros((), dtype=torch.int64, device=self.device)
+                net = program.net({k: v[0] for k, v in buffers.items()}, Rng(zero, zero))
+                output = replace(net, masks=None)(one, x, zero)
         except (RuntimeError, TypeError, ValueError) as error:
             line = str(error).strip().splitlines()[0]
             raise PerdureError(
@@ -170,22 +174,25 @@ class Engine:
         return counter.total / 2
 
     def start(self) -> Replica:
-        """Return the untrained replicas."""
+        """Return the untrained replicas; asked again, the same ones afresh."""
         program = self.program
+        # Training writes on what it is given: the first start gives it what was laid out, others draw anew.
+        params, buffers = self._untrained or stack(self._modules(), self.device, self.dtype)
+        self._untrained = None
 
         def init(params: Params, buffers: Params, seed: Tensor) -> tuple[Any, Any, Any]:
-            net = program.net(buffers)
+            net = program.net(buffers, Rng(seed, torch.zeros_like(seed), "init/"))
             return (
                 program.optimizer.init(params),
                 program.objective.init(seed),
                 program.strategy.init(net, params, self.stream),
             )
 
-        with torch.no_grad():
-            optim, carry, state = self.mapper(init, self.params, self.buffers, self.hyper["seed"])
+        with torch.no_grad(), no_foreign_draws(self.program.module):
+            optim, carry, state = self.mapper(init, params, buffers, self.hyper["seed"])
         self._note_mapping()
         return unshare(  # type: ignore[no-any-return]
-            {"params": self.params, "buffers": self.buffers, "optim": optim, "carry": carry, "state": state}
+            {"params": params, "buffers": buffers, "optim": optim, "carry": carry, "state": state}
         )
 
     def _note_mapping(self) -> None:
@@ -239,12 +246,13 @@ class Engine:
         own = apart(self.strategy, phase.name)
         current = torch.tensor(phase.tasks[-1], device=self.device)
         arrays = data.arrays
-        factor = torch.ones((), dtype=torch.float64, device=self.device)
-        done, epoch, previous = 0, 0, 1.0
+        done, epoch = 0, 0
         # Draws go by the step in the stream: steps of a strategy's own phases are counted apart.
         start = self._draws_at(own) - first
         # Laid out at once: a tensor made from a number at every step would wait for a GPU each time.
         steps = torch.arange(start, start + total, device=self.device)
+        factors = [self.schedule(i, total) for i in range(total)]
+        factor = torch.tensor(factors, dtype=torch.float64, device=self.device)
         while done < last:
             for index, weight, count in self.sampler.batches(phase, data, start + epoch):
                 if done == last:
@@ -252,11 +260,7 @@ class Engine:
                 if done < first:
                     done += 1
                     continue
-                value = self.schedule(done, total)
-                if value != previous:
-                    factor = torch.tensor(value, dtype=torch.float64, device=self.device)
-                previous = value
-                at = {"step": steps[done], "factor": factor, "current": current}
+                at = {"step": steps[done], "factor": factor[done], "current": current}
                 replica = self._step(replica, phase, arrays, index, weight, at, start + done)
                 done += 1
                 self.step_count += 1
@@ -266,6 +270,12 @@ class Engine:
                 self.costs.samples_seen += index.shape[1] if own else count
                 yield replica
             epoch += 1
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what records remember of a phase: its data, and the replicas as they were."""
+        for record in self._records.values():
+            record.forget()
 
     def _draws_at(self, own: bool) -> int:
         return APART + self.costs.steps_apart if own else self.step_count - self.costs.steps_apart
@@ -311,11 +321,13 @@ class Engine:
         total: Any = None
         view = {k: replica[k] for k in ("params", "buffers", "state")}
         current = torch.tensor(phase.tasks[-1], device=self.device)
+        # Steps of their own, far from those of training and of other phases.
+        first = self.step_count << 24
+        steps = torch.arange(first, first + n, device=self.device)
         for i, (index, weight, _) in enumerate(self.sampler.cut(order)):
-            # Steps of their own, far from those of training and of other phases.
-            step = (self.step_count << 24) + i
-            at = {"step": torch.tensor(step, device=self.device), "current": current}
-            total = self._add_measure(total, view, data.arrays, index, weight, at, phase, step)
+            at = {"step": steps[i], "current": current}
+            total = self._add_measure(total, view, data.arrays, index, weight, at, phase, first + i)
+        self._forget()
         return total
 
     def _add_measure(
@@ -334,13 +346,15 @@ class Engine:
 
             def measure(total: Any, view: Any, hyper: Any, samples: Any, at: Any) -> Any:
                 new = self.program.measure(view, hyper, samples, at, phase)
-                return new if total is None else pytree.tree_map(torch.add, total, new)
+                return (
+                    new if total is None else pytree.tree_map(torch.add, total, like(total, new, "`measure`"))
+                )
 
             return self.mapper(measure, total, view, hyper, samples, at, shared=(4,) if total else (0, 4))
 
         arguments = (total, view, self.hyper, arrays, index.contiguous(), weight, at)
         if total is None:
-            with torch.no_grad():
+            with torch.no_grad(), no_foreign_draws(self.program.module):
                 return unshare(mapped(*arguments))
         key = ("measure", phase.name, tuple(index.shape))
         return self._run(key, mapped, arguments, step)
@@ -349,7 +363,7 @@ class Engine:
         """Run a mapped function, recording it the first time; one that refuses runs unrecorded."""
         if self.mapper.mapped and key not in self._records:
             try:
-                with self.during("warmup"):
+                with self.during("warmup"), no_foreign_draws(self.program.module):
                     self._records[key] = Traced(mapped, arguments, donate=1)
             except PerdureError:
                 raise
@@ -400,15 +414,22 @@ class Engine:
         buffers = set(replica["buffers"])
 
         def call(params: Params, own: Params, state: Any, seed: Tensor, measured: Any) -> Any:
-            net = self.program.net(own)
-            params, state = getattr(self.composition, hook)(net, params, state, moment(seed, measured))
-            changed = {k: v for k, v in params.items() if k in buffers}
-            return {k: v for k, v in params.items() if k not in buffers}, {**own, **changed}, state
+            task = moment(seed, measured)
+            net = self.program.net(own, task.rng)
+            new, after = getattr(self.composition, hook)(net, params, state, task)
+            changed = {k: v for k, v in new.items() if k in buffers}
+            rest = {k: v for k, v in new.items() if k not in buffers}
+            what = f"that `{hook}` of {self.strategy} returns"
+            return (
+                like(params, rest, f"the parameters {what}"),
+                like(own, {**own, **changed}, f"the buffers {what}"),
+                like(state, after, f"the state {what}"),
+            )
 
         measured: Any = {}
         if not begins and any(overrides(p, "measure") for p in active):
             measured = self._measure(replica, phase, data)
-        with torch.no_grad():
+        with torch.no_grad(), no_foreign_draws(self.program.module):
             params, own, state = self.mapper(
                 call, replica["params"], replica["buffers"], replica["state"], self.hyper["seed"], measured
             )
@@ -423,13 +444,22 @@ class Engine:
         tasks = len(scored.counts)
         view = {k: replica[k] for k in ("params", "buffers", "state")}
 
-        def mapped(total: Tensor, view: Any, x: Tensor, y: Tensor, task: Tensor, owner: Tensor) -> Tensor:
-            score = self.mapper(self.program.score, view, x, y, task, shared=(1, 2, 3))
-            return total.index_add(1, owner, score.to(total.dtype))
+        def mapped(total: Tensor, view: Any, seed: Tensor, step: Tensor, *chunk: Tensor) -> Tensor:
+            def score(view: Any, seed: Tensor, step: Tensor, x: Tensor, y: Tensor, task: Tensor) -> Tensor:
+                return self.program.score(view, x, y, task, Rng(seed, step, "score/"))
+
+            *samples, owner = chunk
+            scores = self.mapper(score, view, seed, step, *samples, shared=(2, 3, 4, 5))
+            return add_by_task(total, owner, scores.to(total.dtype))
 
         total = torch.zeros(self.replicas, tasks + 1, dtype=self.dtype, device=self.device)
-        for chunk in scored.chunks:
-            total = self._run(("score", chunk[0].shape), mapped, (total, view, *chunk))
+        # Draws of a model that draws in evaluation mode differ by evaluation and by chunk.
+        first = self.step_count << 24
+        steps = torch.arange(first, first + len(scored.chunks), device=self.device)
+        for i, chunk in enumerate(scored.chunks):
+            arguments = (total, view, self.hyper["seed"], steps[i], *chunk)
+            total = self._run(("score", chunk[0].shape), mapped, arguments, first + i)
+        self._forget()
         return total[:, :tasks] / scored.counts
 
     # ---- costs ----------------------------------------------------------------------------------------
@@ -466,3 +496,13 @@ class Engine:
         numbers = sum(v[0].numel() for v in replica["params"].values())
         state = sum(v.nbytes for v in pytree.tree_leaves(replica["state"]) if isinstance(v, Tensor))
         return numbers, state // self.replicas
+
+
+def add_by_task(total: Tensor, owner: Tensor, scores: Tensor) -> Tensor:
+    """Add ``scores`` ``[replicas, n]`` to ``total`` ``[replicas, tasks]`` at each sample's ``owner`` ``[n]``.
+
+    The order of summation is the same every time: that of ``index_add`` is so on a CPU alone.
+    """
+    if total.device.type == "cpu":
+        return total.index_add(1, owner, scores)
+    return total.T.index_put((owner,), scores.T, accumulate=True).T.contiguous()

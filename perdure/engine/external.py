@@ -12,6 +12,7 @@ from torch import Tensor
 from perdure.engine.optim import SGD, Adam, AdamW, Optimizer
 from perdure.engine.replicas import build
 from perdure.errors import PerdureError
+from perdure.layer_draws import seeded
 from perdure.net import CLOSED
 from perdure.outcome import Outcome
 from perdure.scenarios.stream import Stream
@@ -32,8 +33,8 @@ def run_external(
     parameters = 0
     phases = strategy.phases(stream)
     for done, seed in enumerate(settings.seeds):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded() as seed_all:
+            seed_all(seed)
             module = build(settings.builder(), stream.input_shape, stream.outputs).to(settings.device)
             parameters = sum(p.numel() for p in module.parameters())
             terms = Terms(

@@ -23,7 +23,7 @@ def record(
     """Record a function of tensors: the operations below all transforms, and the constants that they read.
 
     The function runs once, on its arguments, which it leaves as they are. In-place operations (of a user's
-    model, say) are recorded as what they compute. Each node's ``meta["val"]`` has its shape, strides and type.
+    model, say) are recorded as what they compute. A node's ``meta["val"]`` has its shape, strides and type.
 
     Parameters
     ----------
