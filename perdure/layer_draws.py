@@ -196,7 +196,9 @@ class _Draw:
 
     def __init__(self, rng: Rng, func: Any, call: int) -> None:
         self.rng, self.func = rng, func
-        self.purpose = f"dropout{call}" if func in _KEEPING else f"{func.overloadpacket.__name__}{call}"
+        # The same whether the operation is in place or not: recorded, it is not.
+        name = func.overloadpacket.__name__.removesuffix("_functional").rstrip("_")
+        self.purpose = f"{'dropout' if func in _KEEPING else name}{call}"
         self.replicas = rng.seed.shape[0] if rng.seed.ndim else 0
 
     def own(self, shape: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""Users' layers and operations: recorded as unrecorded, alone as among others, resumed as whole, run after run."""
+"""Users' layers and operations: recorded as unrecorded, alone as among others, resumed as whole."""
 
 import inspect
 import random
@@ -96,8 +96,8 @@ FUNCTIONS = {
     "clamp_": lambda h: h.clamp_(-0.1, 0.1),
     "masked_fill_": lambda h: h.masked_fill_(h < 0, 0.0),
     "mul_": lambda h: h.mul_(2.0),
-    "copy_": lambda h: h.copy_(h.sin()),
-    "index_put_": lambda h: h.index_put_((torch.tensor([0]),), torch.zeros(1)),
+    "copy_": lambda h: h.copy_(h.detach().sin()),
+    "index_put_": lambda h: h.index_put_((torch.tensor([0]),), h.new_zeros(1)),
     "fill a slice": lambda h: h.index_fill_(1, torch.tensor([1]), 0.5),
     "slice assignment": lambda h: _assign(h),
     "relu_ of h * 1.0": lambda h: torch.relu_(h * 1.0) + h,
