@@ -261,12 +261,16 @@ def count_flops(graph: fx.Graph) -> float:
     """Return the floating-point operations of the matrix products and convolutions of a record."""
     total = 0.0
     for node in graph.nodes:
-        kind = getattr(node.target, "overloadpacket", None)
-        rule = FLOPS.get(kind, flop_registry.get(kind))
-        if rule is not None:
+        if (rule := flop_rule(node.target)) is not None:
             args, kwargs = pytree.tree_map_only(fx.Node, _value, (node.args, node.kwargs))
             total += rule(*args, **kwargs, out_val=_value(node))
     return total
+
+
+def flop_rule(operator: Any) -> Callable[..., int] | None:
+    """Return what counts the operations of a matrix product or convolution; ``None`` for others."""
+    kind = getattr(operator, "overloadpacket", None)
+    return FLOPS.get(kind, flop_registry.get(kind))
 
 
 def _convolution_backward(
