@@ -278,6 +278,7 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         "higher_is_better": stream[0].objective.higher_is_better,
         "strategies": {n: str(s) for n, s in strategies.items()},
         "kinds": {n: "+".join(p.kind for p in parts(s)) for n, s in strategies.items()},
+        "bounds": [n for n, s in strategies.items() if any(p.bound for p in parts(s))],
         "seeds": list(settings.seeds),
         "model": model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__),
         "epochs": settings.epochs,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from perdure.engine.optim import SGD, Adam, AdamW, Optimizer
 from perdure.engine.replicas import build
