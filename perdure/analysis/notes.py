@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from perdure.analysis.metrics import average_accuracy
 from perdure.analysis.needs import above_naive, baseline, is_bound, kept, kind_of, one_stage
-from perdure.analysis.statistics import Gap, holm_note, paired_gap
+from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
 
 if TYPE_CHECKING:
     from perdure.analysis.results import Results
@@ -97,6 +97,8 @@ def _epochs(results: Results) -> str:
 
 def _correction(results: Results) -> list[str]:
     """Where not even comparing each strategy with one baseline can show anything."""
+    if smallest_p(len(results.seeds)) > 0.05:
+        return []  # said of the seeds already, without any correction
     rivals = [name for name in results.strategies if not is_bound(results, name)]
     note = holm_note(len(rivals) - 1, len(results.seeds))
     return [] if note is None else [note]

@@ -193,16 +193,20 @@ def holm(p_values: npt.ArrayLike) -> Array:
     return corrected
 
 
+def smallest_p(seeds: int, samples: int = 10_000) -> float:
+    """Smallest p value that :func:`paired_test` can give with so many seeds."""
+    return 2.0 ** (1 - seeds) if seeds <= EXACT_UP_TO else 1 / (samples + 1)
+
+
 def holm_note(pairs: int, seeds: int) -> str | None:
     """Say that no difference can be significant, where Holm's correction over so many pairs makes it so.
 
-    The smallest p of a sign-flip test of n seeds is ``2 / 2^n``, and the correction multiplies it by the
-    number of pairs.
+    The correction multiplies the smallest p by the number of pairs.
     """
-    smallest = max(2.0 ** (1 - seeds), 1e-4 if seeds > EXACT_UP_TO else 0.0)
+    smallest = smallest_p(seeds)
     if seeds < 2 or pairs < 2 or smallest * pairs <= 0.05:
         return None
-    enough = next((n for n in range(seeds, EXACT_UP_TO + 1) if 2.0 ** (1 - n) * pairs <= 0.05), None)
+    enough = next((n for n in range(seeds, EXACT_UP_TO + 1) if smallest_p(n) * pairs <= 0.05), None)
     way_out = "compare fewer pairs" if enough is None else f"use at least {enough}, or compare fewer pairs"
     return (
         f"{seeds} seeds and {pairs} pairs: no difference can be significant after Holm's correction (the "
