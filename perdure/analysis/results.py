@@ -143,11 +143,17 @@ class Results:
 
     @property
     def diverged(self) -> dict[str, list[int]]:
-        """Seeds whose replica diverged (weights or scores not finite), of the strategies that have some."""
+        """Seeds whose replica diverged, of the strategies that have some.
+
+        Those that the run noted (weights or scores not finite), and those without a finite score on a task
+        that was learned. Scores on tasks still to come may be missing.
+        """
         found = {}
         for name, scores in self.scores.items():
             noted = self.extras.get(name, {}).get("diverged", [])
-            lost = np.isin(self.seeds, noted) | ~np.isfinite(scores).all(axis=(1, 2))
+            stages, tasks = scores.shape[1:]
+            learned = np.tri(stages, tasks, k=tasks - stages, dtype=bool)
+            lost = np.isin(self.seeds, noted) | (learned & ~np.isfinite(scores)).any(axis=(1, 2))
             seeds = [self.seeds[i] for i in np.flatnonzero(lost)]
             if seeds:
                 found[name] = seeds

@@ -1,4 +1,4 @@
-"""Dialects against loops written after each library's code, and refusals of what a library does not compute."""
+"""Dialects against loops that follow each library's code; what a library does not compute is refused."""
 
 from __future__ import annotations
 
