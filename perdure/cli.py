@@ -163,10 +163,10 @@ def cell(rows: Any, metric: str) -> str:
     """Return mean and interval of one metric, or a dash where it is not defined."""
     if metric not in rows.index:
         return "-"
+    from perdure.analysis import tables
+
     row = rows.loc[metric]
-    if row["low"] != row["low"]:
-        return f"{row['mean']:.3f}"
-    return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    return tables.cell(row["mean"], row["low"], row["high"], row.get("diverged", 0))
 
 
 def read_seeds(text: str) -> int | list[int]:

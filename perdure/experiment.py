@@ -169,7 +169,6 @@ def run(
                         outcome.curve.append((engine.step_count, len(outcome.scores), scores))
                     tick(engine.step_count, total)
                 replica = engine.boundary(replica, phase, data, "end_task")
-            engine.note_pass(phase, data)
             if phase.stage:
                 with engine.during("eval"):
                     scores = engine.evaluate(replica)
@@ -181,14 +180,11 @@ def run(
         if len(settings.grid) > 1:
             outcome.validation = engine.evaluate(replica, engine.load_scored([t.val for t in stream]))
     outcome.warnings = sorted({*outcome.warnings, *(str(w.message) for w in heard)})
-    if lost := engine.diverged(replica):
-        outcome.warnings.append(
-            f"{lost} of {engine.replicas} replicas diverged (weights not finite): lower lr"
-        )
+    outcome.diverged = engine.diverged(replica)
     outcome.costs = engine.report_costs(replica)
     outcome.trained = Trained(engine.program, {k: replica[k] for k in ("params", "buffers", "state")})
-    outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage()}
-    return outcome
+    outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage(engine.one_pass(phases))}
+    return outcome if len(settings.grid) > 1 else outcome.told(settings.seeds)
 
 
 def make_engine(stream: Stream, strategy: Strategy, settings: Settings) -> Engine:
@@ -282,6 +278,7 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         "higher_is_better": stream[0].objective.higher_is_better,
         "strategies": {n: str(s) for n, s in strategies.items()},
         "kinds": {n: "+".join(p.kind for p in parts(s)) for n, s in strategies.items()},
+        "bounds": [n for n, s in strategies.items() if any(p.bound for p in parts(s))],
         "seeds": list(settings.seeds),
         "model": model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__),
         "epochs": settings.epochs,

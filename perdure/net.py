@@ -93,6 +93,41 @@ class Batch:
         )
 
 
+@dataclass
+class Tally:
+    """How many samples a step learns from: noted once, while it is recorded.
+
+    Parameters
+    ----------
+    rows:
+        Labels whose losses were taken and how many there are, by identity: the same batch counts once.
+    times:
+        How often what is being mapped is there.
+    """
+
+    rows: dict[int, tuple[Tensor, int]] = field(default_factory=dict)
+    times: int = 1
+
+    def note(self, y: Tensor) -> None:
+        """Count the samples with these labels."""
+        # The labels are kept with their count: a freed object's id may be given to another.
+        self.rows[id(y)] = (y, self.times * len(y))
+
+    @contextmanager
+    def each(self, n: int) -> Iterator[None]:
+        """Count what is noted inside ``n`` times."""
+        self.times *= n
+        try:
+            yield
+        finally:
+            self.times //= n
+
+    @property
+    def total(self) -> int:
+        """All samples noted."""
+        return sum(count for _, count in self.rows.values())
+
+
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     """Mean of ``values`` over the samples, ``sum(w v) / sum(w)``; 0 where all weights are."""
     return (values * (weight / weight.sum().clamp_min(1e-12))).sum()
@@ -142,6 +177,8 @@ class Net:
         False when the model refuses ``vmap``: :meth:`each` then loops over samples.
     precision:
         Data type of the matrix products under autocast, or ``None``.
+    tally:
+        Where the samples whose losses are taken are counted, or ``None``.
     """
 
     module: nn.Module
@@ -152,6 +189,7 @@ class Net:
     rng: Rng | None = None
     mappable: bool = True
     precision: torch.dtype | None = None
+    tally: Tally | None = field(default=None, repr=False)
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __call__(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
@@ -229,6 +267,8 @@ class Net:
 
     def losses(self, params: Params, batch: Batch) -> Tensor:
         """Weighted mean loss of each entry, ``[entries]``: one for all samples, or one per task."""
+        if self.tally is not None:
+            self.tally.note(batch.y)
         each = self.sample_losses(params, batch)
         if batch.slot is None:
             return weighted_mean(each, batch.weight).unsqueeze(0)
@@ -239,6 +279,7 @@ class Net:
     def each(self, function: Callable[..., Any], *samples: Tensor) -> Any:
         """Map ``function`` over the first axis of ``samples``; results are stacked."""
         if self.mappable:
-            return vmap(function, randomness="different")(*samples)
+            with nullcontext() if self.tally is None else self.tally.each(len(samples[0])):
+                return vmap(function, randomness="different")(*samples)
         results = [function(*row) for row in zip(*samples, strict=True)]
         return torch.utils._pytree.tree_map(lambda *r: torch.stack(r), *results)

@@ -15,9 +15,6 @@ from perdure.analysis import plot_sensitivity
 
 FIGURE = PAGE.parent / "kfpf_sensitivity.png"
 RATES = (0.03, 0.1, 0.3)
-BATCH = 32
-# How many batches a strategy puts beside each incoming one; k-FPF's are counted by the run itself.
-BESIDE = {"replay": 1, "derpp": 2}
 
 # What a row shows, and the strategy, with steps for what replay adds to the cost of plain SGD, or a quarter.
 PLAIN = {
@@ -67,8 +64,6 @@ def table(stream: str, model, rows: dict[str, str], seeds: int, rates: Sequence[
     lines = []
     for row, name in names.items():
         cost = results.costs[name]
-        beside = sum(count for kind, count in BESIDE.items() if kind in rows[row])
-        passed = cost["samples_seen"] + beside * BATCH * plain["steps"]
         extra = (cost["flops"] - plain["flops"]) / (replay["flops"] - plain["flops"])
         lines.append(
             {
@@ -76,7 +71,7 @@ def table(stream: str, model, rows: dict[str, str], seeds: int, rates: Sequence[
                 "learning rate": f"{results.extras[name].get('chosen', {'lr': rates[0]})['lr']:g}",
                 "final accuracy": cell(results.metric("average_accuracy", name)),
                 "forgetting": cell(results.metric("forgetting", name)),
-                "samples": f"{passed:,.0f}",
+                "samples": f"{cost['samples_seen']:,.0f}",
                 "GFLOP": f"{cost['flops'] / 1e9:.1f}",
                 "extra cost": f"{extra:.2f}",
             }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis.metrics import Array, mean, ratio
+from perdure.analysis.metrics import Array, Undefined, mean, ratio
 from perdure.errors import PerdureError
 
 Stages = npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ def min_accuracy(scores: Array, stage: Stages) -> Array:
     """
     tasks = scores.shape[-1]
     if tasks < 2:
-        raise PerdureError(f"expected at least 2 tasks; found {tasks}")
+        raise Undefined(f"expected at least 2 tasks; found {tasks}")
     evaluations(stage, tasks)
     lowest = [scores[..., stage > task, task].min(axis=-1) for task in range(tasks - 1)]
     return mean(lowest, axis=0)
@@ -84,10 +84,15 @@ def rl_forward_transfer(scores: Array, stage: Stages, single: Array) -> Array:
     ``AUC_j`` is the mean score on task j over its own stage, ``AUC^b_j`` that of the single-task run,
     ``single [..., K', task]``. NaN where the single-task run is perfect throughout.
     """
+    return mean(ratio(*rl_forward_transfer_parts(scores, stage, single)))
+
+
+def rl_forward_transfer_parts(scores: Array, stage: Stages, single: Array) -> tuple[Array, Array]:
+    """Numerators and denominators of :func:`rl_forward_transfer`, ``[..., task]``."""
     own = evaluations(stage, scores.shape[-1])
     area = np.stack([scores[..., where, task].mean(axis=-1) for task, where in enumerate(own)], axis=-1)
     base = mean(single, axis=-2)
-    return mean(ratio(area - base, 1 - base))
+    return area - base, 1 - base
 
 
 def rl_forgetting(scores: Array, stage: Stages, last: int = 5) -> Array:

@@ -17,12 +17,16 @@ from perdure.errors import PerdureError
 Array = npt.NDArray[np.float64]
 
 
+class Undefined(PerdureError):
+    """The metric has no meaning for these scores, whatever else had been measured: tables leave it out."""
+
+
 def staged(scores: Array, tasks: int = 1) -> Array:
     """Return ``scores`` if it holds one stage per task and at least ``tasks`` tasks; refuse it otherwise."""
     if scores.ndim < 2 or scores.shape[-2] != scores.shape[-1]:
-        raise PerdureError(f"expected scores with one stage per task; found the shape {scores.shape}")
+        raise Undefined(f"expected scores with one stage per task; found the shape {scores.shape}")
     if scores.shape[-1] < tasks:
-        raise PerdureError(f"expected at least {tasks} tasks; found {scores.shape[-1]}")
+        raise Undefined(f"expected at least {tasks} tasks; found {scores.shape[-1]}")
     return scores
 
 
@@ -127,6 +131,12 @@ def multi_task_gain(scores: Array, single: Array, lower_is_better: bool = False)
     return -gain if lower_is_better else gain
 
 
+def multi_task_gain_parts(scores: Array, single: Array) -> tuple[Array, Array]:
+    """Numerators and denominators of :func:`multi_task_gain`, ``[..., task]``."""
+    base = np.where(single == 0, np.nan, np.abs(single))
+    return 100 * (scores[..., -1, :] - single), base
+
+
 def safeness(scores: Array, single: Array) -> Array:
     """``min_t (M_t - S_t)``: what sharing costs the task that it serves worst (DSMTL)."""
     return np.asarray(np.min(scores[..., -1, :] - single, axis=-1))
@@ -137,8 +147,13 @@ def gap_closed(scores: Array, naive: Array, joint: Array) -> Array:
 
     ``naive`` and ``joint`` hold the baselines' scores after training, ``[..., task]``.
     """
+    return mean(ratio(*gap_closed_parts(scores, naive, joint)))
+
+
+def gap_closed_parts(scores: Array, naive: Array, joint: Array) -> tuple[Array, Array]:
+    """Numerator and denominator of :func:`gap_closed`, ``[..., 1]``."""
     low, high = mean(naive), mean(joint)
-    return ratio(average_accuracy(scores) - low, high - low)
+    return (average_accuracy(scores) - low)[..., None], (high - low)[..., None]
 
 
 def isolated_forgetting(scores: Array) -> Array:

@@ -6,24 +6,57 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from perdure.analysis.metrics import Array
-from perdure.analysis.registry import lookup
+from perdure.analysis.metrics import Array, Undefined, mean
+from perdure.analysis.registry import METRICS, lookup
+from perdure.analysis.statistics import Gap, paired_gap
 from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
     from perdure.analysis.results import Curve, Results
 
 Need = Callable[["Results", str], Any]
+# Kinds of strategies that learn from the data of several tasks at once, or of each alone, as no learner of a
+# stream can: what they reach bounds the others. Configurations name their own under "bounds".
+BOUNDS = ("joint", "cumulative", "single")
 
 
 def evaluate(results: Results, metric: str, strategy: str, dialect: str) -> Array:
-    """Compute a metric of a strategy from the arrays that it needs, or say which of them is missing."""
+    """Compute a metric of a strategy from the arrays that it needs, or say which of them is missing.
+
+    NaN for the seeds that diverged, the strategy's own or those of a baseline: everything that averages,
+    compares or draws metrics leaves them out.
+    """
     function, needs = lookup(metric, dialect)
+    values = _call(function, needs, results, metric, strategy)
+    return np.where(_lost(results, strategy), np.nan, values)
+
+
+def parts(results: Results, metric: str, strategy: str, dialect: str) -> tuple[Array, Array] | None:
+    """Numerators and denominators of a metric that is a mean of ratios, ``[replica, task]``; else None."""
+    _, needs = lookup(metric, dialect)
+    function = METRICS[metric].parts
+    return None if function is None else _call(function, needs, results, metric, strategy)
+
+
+def _call(
+    function: Callable[..., Any], needs: tuple[str, ...], results: Results, metric: str, strategy: str
+) -> Any:
     try:
         return function(*(NEEDS[need](results, strategy) for need in needs))
     except PerdureError as error:
-        raise PerdureError(f"{metric} of {strategy!r}: {error}") from None
+        raise type(error)(f"{metric} of {strategy!r}: {error}") from None
+
+
+def _lost(results: Results, strategy: str) -> npt.NDArray[np.bool_]:
+    """Tell of each seed whether its replica diverged, ``[replica]``."""
+    return np.isin(results.seeds, results.diverged.get(strategy, []))
+
+
+def kept(results: Results, strategy: str) -> Array:
+    """Scores of a strategy, NaN for the seeds that diverged: ``[replica, stage, task]``."""
+    return np.where(_lost(results, strategy)[:, None, None], np.nan, results.scores[strategy])
 
 
 def kind_of(results: Results, strategy: str) -> str:
@@ -41,6 +74,23 @@ def baseline(results: Results, *kinds: str) -> str | None:
     return None
 
 
+def is_bound(results: Results, strategy: str) -> bool:
+    """Whether a strategy does not learn task after task, and so bounds the others instead of competing."""
+    named = results.config.get("bounds", ())
+    kinds = kind_of(results, strategy).split("+")
+    return strategy in named or any(kind in BOUNDS for kind in kinds) or one_stage(results, strategy)
+
+
+def above_naive(results: Results) -> Gap | None:
+    """How far joint is above naive, in the direction that is better; None where one of them was not run."""
+    names = [baseline(results, kind) for kind in ("joint", "naive")]
+    if None in names:
+        return None
+    joint, naive = (mean(kept(results, name)[:, -1]) for name in names if name is not None)
+    sign = 1 if results.config.get("higher_is_better", True) else -1
+    return paired_gap(sign * joint, sign * naive)
+
+
 def one_stage(results: Results, strategy: str) -> bool:
     """Whether the strategy learned several tasks in one stage, as joint and single-task learners do."""
     shape = results.scores[strategy].shape
@@ -48,16 +98,16 @@ def one_stage(results: Results, strategy: str) -> bool:
 
 
 def _scores(results: Results, strategy: str) -> Any:
-    return results.scores[strategy]
+    return kept(results, strategy)
 
 
 def _stages(results: Results, strategy: str) -> Any:
     if one_stage(results, strategy):
-        raise PerdureError(
+        raise Undefined(
             "expected scores after every task; found one stage: it is defined for strategies that learn "
             "task after task"
         )
-    return results.scores[strategy]
+    return kept(results, strategy)
 
 
 def _untrained(results: Results, strategy: str) -> Any:
@@ -77,9 +127,20 @@ def _final(*kinds: str) -> Need:
                 f"expected a {' or '.join(kinds)} baseline; found only {', '.join(results.scores)}: add "
                 f"{kinds[0]!r} to the strategies"
             )
-        return results.scores[name][:, -1]
+        return kept(results, name)[:, -1]
 
     return need
+
+
+def _joint_above_naive(results: Results, strategy: str) -> Any:
+    joint = _final("joint")(results, strategy)
+    gap = above_naive(results)
+    if gap is not None and not gap.clear:
+        raise PerdureError(
+            "expected joint clearly above naive (the interval of their difference above 0); found a "
+            f"difference of {gap}: train joint longer"
+        )
+    return joint
 
 
 def _curve(results: Results, strategy: str) -> Curve:
@@ -88,9 +149,14 @@ def _curve(results: Results, strategy: str) -> Curve:
     return results.curves[strategy]
 
 
+def _kept_curve(results: Results, strategy: str) -> Any:
+    lost = _lost(results, strategy)[:, None, None]
+    return np.where(lost, np.nan, _curve(results, strategy).scores)
+
+
 def _staged_curve(results: Results, strategy: str) -> Any:
     _stages(results, strategy)
-    return _curve(results, strategy).scores
+    return _kept_curve(results, strategy)
 
 
 def _single_curve(results: Results, strategy: str) -> Any:
@@ -100,7 +166,7 @@ def _single_curve(results: Results, strategy: str) -> Any:
             "expected the evaluation curve of a single baseline; found none: add 'single' to the strategies "
             "and run with eval_every set"
         )
-    return results.curves[name].scores
+    return _kept_curve(results, name)
 
 
 def _sizes(results: Results, strategy: str) -> Any:
@@ -130,6 +196,7 @@ NEEDS: dict[str, Need] = {
     "stages": _stages,
     "untrained": _untrained,
     "joint": _final("joint"),
+    "joint_above_naive": _joint_above_naive,
     "single": _final("single"),
     "naive": _final("naive"),
     "reference": _final("joint", "single"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.analysis.needs import baseline, kind_of, one_stage
+from perdure.analysis.metrics import average_accuracy
+from perdure.analysis.needs import above_naive, baseline, is_bound, kept, kind_of, one_stage
+from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
 
 if TYPE_CHECKING:
     from perdure.analysis.results import Results
@@ -20,6 +22,102 @@ BASELINES = {
 def notes(results: Results) -> list[str]:
     """Warnings of the run, baselines that are missing, and results that look like bugs but are not."""
     return [*results.warnings, *_direction(results), *_missing(results), *_chance(results)]
+
+
+def doubts(results: Results) -> list[str]:
+    """What is doubtful about the numbers: each a line of ``results.warnings``."""
+    return [
+        *_diverged(results), *_gap(results), *_low_bounds(results), *_correction(results), *_edges(results),
+    ]  # fmt: skip
+
+
+def _diverged(results: Results) -> list[str]:
+    lost = results.diverged
+    if not lost:
+        return []
+    each = [
+        f"{name}: {'all' if len(seeds) == len(results.seeds) else ', '.join(map(str, seeds))}"
+        for name, seeds in lost.items()
+    ]
+    return [
+        "Seeds that diverged are left out of every mean, interval and comparison, which tables mark with *: "
+        f"{'; '.join(each)}."
+    ]
+
+
+def _gap(results: Results) -> list[str]:
+    gap = above_naive(results)
+    if gap is None or gap.clear or all(is_bound(results, n) for n in results.strategies if n != "naive"):
+        return []
+    return [
+        f"Gap closed is not reported: joint is not clearly above naive (difference {gap}): train joint "
+        "longer."
+    ]
+
+
+def _low_bounds(results: Results) -> list[str]:
+    """Bounds that lie clearly below what they should bound."""
+    texts = []
+    rivals = [name for name in results.strategies if not is_bound(results, name)]
+    for bound in results.strategies:
+        if not is_bound(results, bound) or not rivals:
+            continue
+        others = [*rivals, *_tighter(results, bound)]
+        above = {name: gap for name in others if (gap := _lead(results, name, bound)).clear}
+        if above:
+            name = max(above, key=lambda n: above[n].mean)
+            texts.append(
+                f"{bound} lies below {name}, which it should bound, by {above[name]}: train it longer, in a "
+                f"run of its own with more epochs{_epochs(results)}."
+            )
+    return texts
+
+
+def _tighter(results: Results, bound: str) -> list[str]:
+    """Bounds that learn task after task all the same (cumulative): what learns all at once bounds them."""
+    if kind_of(results, bound) == "single" or not one_stage(results, bound):
+        return []
+    return [n for n in results.strategies if is_bound(results, n) and not one_stage(results, n)]
+
+
+def _lead(results: Results, first: str, second: str) -> Gap:
+    sign = 1 if results.config.get("higher_is_better", True) else -1
+    one, two = (sign * average_accuracy(kept(results, name)) for name in (first, second))
+    if not (one - two > 0).any():
+        return Gap(0.0, 0.0, 0.0)  # no interval needs to be drawn
+    return paired_gap(one, two)
+
+
+def _epochs(results: Results) -> str:
+    epochs = results.config.get("epochs")
+    if not isinstance(epochs, int):
+        return ""
+    return f" (epochs={epochs * len(results.tasks)}, say; it was {epochs})"
+
+
+def _correction(results: Results) -> list[str]:
+    """Where not even comparing each strategy with one baseline can show anything."""
+    if smallest_p(len(results.seeds)) > 0.05:
+        return []  # said of the seeds already, without any correction
+    rivals = [name for name in results.strategies if not is_bound(results, name)]
+    note = holm_note(len(rivals) - 1, len(results.seeds))
+    return [] if note is None else [note]
+
+
+def _edges(results: Results) -> list[str]:
+    """Choices of tuning at the edge of what was tried: a better one may lie outside."""
+    texts = []
+    for name in results.strategies:
+        extras = results.extras.get(name, {})
+        for key, value in extras.get("chosen", {}).items():
+            tried = sorted({point[key] for point in extras.get("tried", [])})
+            side = "largest" if value == tried[-1] else "smallest" if value == tried[0] else None
+            if side is not None and len(tried) > 1 and not (side == "smallest" and value == 0):
+                further = "larger" if side == "largest" else "smaller"
+                texts.append(
+                    f"{name}: tuning chose {key}={value:g}, the {side} that it tried: try {further} ones too."
+                )
+    return texts
 
 
 def _direction(results: Results) -> list[str]:

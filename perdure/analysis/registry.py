@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from perdure.analysis import curves, dialects, metrics
 from perdure.analysis.metrics import Array
-from perdure.errors import unknown
+from perdure.errors import PerdureError, unknown
 
 Function = Callable[..., Array]
 
@@ -27,6 +27,9 @@ class Metric(NamedTuple):
         What tables and figures call it.
     formula:
         The definition, in plain text.
+    parts:
+        Of a mean of ratios over tasks whose denominators may be near zero for some seed: the function that
+        gives numerators and denominators, ``[replica, task]``. Tables then divide means over seeds.
     """
 
     function: Function
@@ -34,6 +37,7 @@ class Metric(NamedTuple):
     higher_is_better: bool
     label: str
     formula: str
+    parts: Callable[..., tuple[Array, Array]] | None = None
 
 
 METRICS: dict[str, Metric] = {
@@ -75,17 +79,19 @@ METRICS: dict[str, Metric] = {
     ),
     "gap_closed": Metric(
         metrics.gap_closed,
-        ("scores", "naive", "joint"),
+        ("scores", "naive", "joint_above_naive"),
         True,
         "Gap closed",
-        "(ACC - ACC naive) / (ACC joint - ACC naive)",
+        "(ACC - ACC naive) / (ACC joint - ACC naive), means over seeds divided",
+        metrics.gap_closed_parts,
     ),
     "multi_task_gain": Metric(
         metrics.multi_task_gain,
         ("scores", "single"),
         True,
         "Multi-task gain (%)",
-        "(100/T) sum_t (M_t - S_t) / |S_t|",
+        "(100/T) sum_t (M_t - S_t) / |S_t|, means over seeds divided",
+        metrics.multi_task_gain_parts,
     ),
     "safeness": Metric(metrics.safeness, ("scores", "single"), True, "Safeness", "min_t (M_t - S_t)"),
     "isolated_forgetting": Metric(
@@ -142,7 +148,8 @@ METRICS: dict[str, Metric] = {
         ("curve", "curve_stage", "single_curve"),
         True,
         "Forward transfer (AUC)",
-        "mean_j (AUC_j - AUC^b_j) / (1 - AUC^b_j)",
+        "mean_j (AUC_j - AUC^b_j) / (1 - AUC^b_j), means over seeds divided",
+        curves.rl_forward_transfer_parts,
     ),
     "rl_forgetting": Metric(
         curves.rl_forgetting,
@@ -167,27 +174,68 @@ METRICS: dict[str, Metric] = {
     ),
 }
 
-DIALECTS: dict[str, dict[str, tuple[Function, tuple[str, ...]]]] = {
-    "paper": {},
-    "avalanche": {"forgetting": (dialects.forgetting_avalanche, ("stages",))},
-    "mammoth": {"forgetting": (dialects.forgetting_mammoth, ("stages",))},
-    "pilot": {"forgetting": (dialects.forgetting_mammoth, ("stages",))},
-    "capymoa": {"forward_transfer": (dialects.forward_transfer_capymoa, ("stages",))},
-    "continuum": {
-        "forgetting": (dialects.forgetting_continuum, ("stages",)),
-        "forward_transfer": (dialects.forward_transfer_continuum, ("stages",)),
+Definition = tuple[Function, tuple[str, ...]]
+
+
+def _as_the_paper(*names: str) -> dict[str, Definition]:
+    """Return the papers' definitions of some metrics."""
+    return {name: METRICS[name][:2] for name in names}
+
+
+_STAGES, _POOLED = ("stages",), ("stages", "sizes")
+
+# What each library computes under a metric's name; see perdure.analysis.dialects. What is missing is refused.
+DIALECTS: dict[str, dict[str, Definition]] = {
+    "paper": _as_the_paper(*METRICS),
+    "avalanche": {
+        "average_accuracy": (dialects.average_accuracy_avalanche, ("scores", "sizes")),
+        "forgetting": (dialects.forgetting_avalanche, _STAGES),
+        **_as_the_paper("backward_transfer", "forward_transfer"),
     },
-    "libcontinual": {"forgetting": (dialects.forgetting_libcontinual, ("stages",))},
+    "mammoth": {
+        "forgetting": (dialects.forgetting_mammoth, _STAGES),
+        **_as_the_paper("average_accuracy", "backward_transfer", "forward_transfer"),
+    },
+    "pilot": {
+        "average_incremental_accuracy": (metrics.pooled_incremental_accuracy, _POOLED),
+        "forgetting": (dialects.forgetting_mammoth, _STAGES),
+    },
+    "capymoa": {
+        "backward_transfer": (dialects.backward_transfer_capymoa, _STAGES),
+        "forward_transfer": (dialects.forward_transfer_capymoa, _STAGES),
+        **_as_the_paper("average_accuracy", "average_incremental_accuracy", "anytime_average_accuracy"),
+    },
+    "continuum": {
+        "forgetting": (dialects.forgetting_continuum, _STAGES),
+        "backward_transfer": (dialects.backward_transfer_continuum, _STAGES),
+        "forward_transfer": (dialects.forward_transfer_continuum, _STAGES),
+        **_as_the_paper("model_size_efficiency"),
+    },
+    "libcontinual": {
+        "forgetting": (dialects.forgetting_libcontinual, _STAGES),
+        "backward_transfer": (dialects.backward_transfer_continuum, _STAGES),
+        **_as_the_paper("average_accuracy", "average_incremental_accuracy"),
+    },
 }
 
 
-def lookup(name: str, dialect: str = "paper") -> tuple[Function, tuple[str, ...]]:
+def defined(dialect: str = "paper") -> dict[str, Definition]:
+    """Return what a dialect defines, by the name of the metric."""
+    if dialect not in DIALECTS:
+        raise unknown("dialect", dialect, DIALECTS)
+    return DIALECTS[dialect]
+
+
+def lookup(name: str, dialect: str = "paper") -> Definition:
     """Return the function of metric ``name`` in ``dialect`` and what it needs.
 
-    A metric that the dialect does not define otherwise is the paper's.
+    A metric that the dialect's library does not compute is refused.
     """
     if name not in METRICS:
         raise unknown("metric", name, METRICS)
-    if dialect not in DIALECTS:
-        raise unknown("dialect", dialect, DIALECTS)
-    return DIALECTS[dialect].get(name, METRICS[name][:2])
+    known = defined(dialect)
+    if name not in known:
+        raise PerdureError(
+            f"expected a metric that the dialect {dialect!r} defines ({', '.join(known)}); found {name!r}"
+        )
+    return known[name]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from perdure.analysis import needs, statistics, tables
 from perdure.analysis.metrics import Array
+from perdure.analysis.notes import doubts
 from perdure.errors import PerdureError, unknown
 
 if TYPE_CHECKING:
@@ -65,12 +66,13 @@ class Results:
     costs:
         seconds_train, seconds_eval, seconds_warmup, parameters, state_bytes, samples_seen, steps, flops.
     extras:
-        Anything else that JSON can hold, such as what tuning chose.
+        Anything else that JSON can hold, such as what tuning chose; ``diverged`` lists the seeds whose
+        replica diverged.
     config:
-        What was run, JSON-able: ``seeds``, ``tasks`` (names), ``kinds`` (strategy name to kind), ``stream``,
-        ``setting``, ``metric``, ``test_sizes``, ...
+        What was run, JSON-able: ``seeds``, ``tasks`` (names), ``kinds`` (strategy name to kind), ``bounds``
+        (strategies that bound the others), ``stream``, ``setting``, ``metric``, ``test_sizes``, ...
     warnings:
-        What the reader must know; what too few seeds cannot show is added here.
+        What the reader must know; what is doubtful about the numbers is added here.
     trained:
         The trained replicas by strategy, where they were kept (``compare(..., keep=True)``); never saved.
     """
@@ -97,8 +99,8 @@ class Results:
             self.config.setdefault("seeds", list(range(first.shape[0])))
             self.config.setdefault("tasks", [f"task {index + 1}" for index in range(first.shape[2])])
         self._check()
-        warnings = [*self.warnings, *statistics.seed_warnings(self.seeds)]
-        self.warnings = list(dict.fromkeys(warnings))  # loading what was saved adds nothing
+        warnings = [*self.warnings, *statistics.seed_warnings(self.seeds), *doubts(self)]
+        self.warnings = list(dict.fromkeys(warnings))
 
     def _check(self) -> None:
         seeds, tasks = len(self.config.get("seeds", [])), len(self.config.get("tasks", []))
@@ -139,11 +141,32 @@ class Results:
         """Names of the strategies, in the order in which they were given."""
         return list(self.scores)
 
+    @property
+    def diverged(self) -> dict[str, list[int]]:
+        """Seeds whose replica diverged, of the strategies that have some.
+
+        Those that the run noted (weights or scores not finite), and those without a finite score on a task
+        that was learned. Scores on tasks still to come may be missing.
+        """
+        found = {}
+        for name, scores in self.scores.items():
+            noted = self.extras.get(name, {}).get("diverged", [])
+            stages, tasks = scores.shape[1:]
+            learned = np.tri(stages, tasks, k=tasks - stages, dtype=bool)
+            lost = np.isin(self.seeds, noted) | (learned & ~np.isfinite(scores)).any(axis=(1, 2))
+            seeds = [self.seeds[i] for i in np.flatnonzero(lost)]
+            if seeds:
+                found[name] = seeds
+        return found
+
     def metric(self, name: str, strategy: str, dialect: str = "paper") -> Array:
         """One number per seed; a metric whose baseline was not measured is refused.
 
-        ``dialect`` names the library whose definition is meant: see
-        :data:`perdure.analysis.registry.DIALECTS`.
+        NaN for a seed that diverged, or for which the metric is undefined. ``dialect`` names the library
+        whose definition is meant; a metric that the library does not compute is refused:
+        :mod:`perdure.analysis.dialects` lists them. Of ``gap_closed``, ``multi_task_gain`` and
+        ``rl_forward_transfer`` these are each seed's own ratios, whose mean one denominator near zero can
+        decide: :meth:`table` and :meth:`compare` divide means over seeds.
         """
         if strategy not in self.scores:
             raise unknown("strategy", strategy, self.scores)
@@ -155,25 +178,40 @@ class Results:
         """Mean and bootstrap interval over seeds: strategy, metric, mean, low, high, seeds.
 
         Without ``metrics``, every metric that is defined for the strategy and whose baselines were measured.
+        ``seeds`` counts those that the mean is over. Where a seed of any strategy diverged, a column
+        ``diverged`` counts those left out; a strategy of which all did has NaN.
         """
         return tables.summary(self, metrics, dialect, confidence)
 
     def frame(self) -> pd.DataFrame:
         """All scores in tidy long form: strategy, seed, stage, task, score, task_name.
 
-        Stages and tasks are counted from 0, as in the tensor.
+        Stages and tasks are counted from 0, as in the tensor. Where a seed diverged, a column ``diverged``
+        tells.
         """
         return tables.tidy(self)
 
     def compare(
-        self, metric: str = "average_accuracy", dialect: str = "paper", confidence: float = 0.95
+        self,
+        metric: str = "average_accuracy",
+        dialect: str = "paper",
+        confidence: float = 0.95,
+        against: str | None = None,
     ) -> pd.DataFrame:
-        """All pairs of strategies, paired by seed.
+        """Compare strategies with a baseline, paired by seed.
 
-        Columns: metric, first, second, difference (first minus second), low, high, p (sign-flip test),
-        p_holm, improvement (probability that a run of the first is better), seeds.
+        Columns: metric, first, second (in the order of the strategies), difference (first minus second),
+        low, high, p (sign-flip test), p_holm (Holm's correction over the rows), improvement (probability that
+        a run of the first is better), seeds (without those that diverged).
+
+        Parameters
+        ----------
+        against:
+            The baseline; by default naive, or the first strategy where there is none. ``"all"`` compares
+            every pair: the correction grows with their number, and ``frame.attrs["note"]`` says where it
+            makes significance impossible (None elsewhere).
         """
-        return tables.pairs(self, metric, dialect, confidence)
+        return tables.pairs(self, metric, dialect, confidence, against)
 
     def plot_forgetting(self, path: Path) -> None:
         """Draw each task's score along the stream, a panel per task, with intervals."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from perdure.analysis.metrics import Array, ratio
 from perdure.errors import PerdureError
 
-Array = npt.NDArray[np.float64]
 FEW_SEEDS = 5
 EXACT_UP_TO = 12
 
@@ -44,14 +45,79 @@ def bootstrap_band(
         raise PerdureError(f"expected one value per seed; found the shape {rows.shape}")
     if len(rows) == 1:
         return np.full(rows.shape[1:], np.nan), np.full(rows.shape[1:], np.nan)
+    means = _resampled_means(rows, samples, seed)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    same = np.all(rows == rows[0], axis=0)
+    return np.where(same, rows[0], low), np.where(same, rows[0], high)
+
+
+def _resampled_means(rows: Array, samples: int, seed: int | np.random.Generator) -> Array:
+    """Means over resamples of the rows, ``[samples, ...]``."""
     flat = rows.reshape(len(rows), -1)
     flat = flat[np.lexsort(flat.T[::-1])]  # the order of the seeds must not matter
     # How often each row is drawn is all that a mean depends on, so a resample is a row of counts.
     counts = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), samples)
-    means = (counts @ flat / len(rows)).reshape(samples, *rows.shape[1:])
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    same = np.all(rows == rows[0], axis=0)
-    return np.where(same, rows[0], low), np.where(same, rows[0], high)
+    return np.asarray((counts @ flat / len(rows)).reshape(samples, *rows.shape[1:]))
+
+
+def ratio_of_means(numerator: Array, denominator: Array) -> float:
+    """``mean_k (mean_n a[n, k] / mean_n b[n, k])`` over seeds n and tasks k; NaN where a mean of b is zero.
+
+    Unlike the mean of the seeds' own ratios it has no seed that counts for all others because its
+    denominator is near zero.
+    """
+    return float(ratio(numerator.mean(axis=0), denominator.mean(axis=0)).mean())
+
+
+def bootstrap_ratio(
+    numerator: npt.ArrayLike,
+    denominator: npt.ArrayLike,
+    confidence: float = 0.95,
+    samples: int = 10_000,
+    seed: int | np.random.Generator = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of :func:`ratio_of_means`.
+
+    ``numerator`` and ``denominator`` are ``[n, tasks]``, one row per seed, resampled together: as in
+    :func:`bootstrap_band`, which see for the rest.
+    """
+    both = np.stack([np.asarray(numerator), np.asarray(denominator)], axis=1).astype(np.float64)
+    if len(both) == 1:
+        return float("nan"), float("nan")
+    if np.all(both == both[0]):
+        point = ratio_of_means(both[:, 0], both[:, 1])
+        return point, point
+    top, bottom = _resampled_means(both, samples, seed).swapaxes(0, 1)
+    low, high = np.nanquantile(ratio(top, bottom).mean(axis=-1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+class Gap(NamedTuple):
+    """Mean difference of paired values, and its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the difference is clearly above 0: its interval is. One pair has none: the sign decides."""
+        return self.low > 0 or (np.isnan(self.low) and self.mean > 0)
+
+    def __str__(self) -> str:
+        """Return "mean [low, high]"."""
+        return (
+            f"{self.mean:.3f}" if np.isnan(self.low) else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        )
+
+
+def paired_gap(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0.95) -> Gap:
+    """Mean of ``first - second`` over the seeds where both are known, with its bootstrap interval."""
+    gap = np.ravel(first) - np.ravel(second)
+    gap = gap[~np.isnan(gap)]
+    if not len(gap):
+        return Gap(float("nan"), float("nan"), float("nan"))
+    return Gap(float(gap.mean()), *bootstrap_interval(gap, confidence))
 
 
 def bootstrap_interval(
@@ -125,6 +191,27 @@ def holm(p_values: npt.ArrayLike) -> Array:
     scaled = p[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
     return corrected
+
+
+def smallest_p(seeds: int, samples: int = 10_000) -> float:
+    """Smallest p value that :func:`paired_test` can give with so many seeds."""
+    return 2.0 ** (1 - seeds) if seeds <= EXACT_UP_TO else 1 / (samples + 1)
+
+
+def holm_note(pairs: int, seeds: int) -> str | None:
+    """Say that no difference can be significant, where Holm's correction over so many pairs makes it so.
+
+    The correction multiplies the smallest p by the number of pairs.
+    """
+    smallest = smallest_p(seeds)
+    if seeds < 2 or pairs < 2 or smallest * pairs <= 0.05:
+        return None
+    enough = next((n for n in range(seeds, EXACT_UP_TO + 1) if smallest_p(n) * pairs <= 0.05), None)
+    way_out = "compare fewer pairs" if enough is None else f"use at least {enough}, or compare fewer pairs"
+    return (
+        f"{seeds} seeds and {pairs} pairs: no difference can be significant after Holm's correction (the "
+        f"smallest p is {smallest:.3g}, times {pairs}): {way_out}."
+    )
 
 
 def seed_warnings(seeds: Sequence[int]) -> list[str]:

@@ -100,15 +100,16 @@ def _results(head: dict[str, Any], arrays: Arrays) -> Results:
         name: Curve(*(arrays[f"curves/{part}/{name}"] for part in ("steps", "stage", "scores")))
         for name in head["curves"]
     }
-    return Results(
+    results = Results(
         scores={name: arrays[f"scores/{name}"] for name in head["strategies"]},
         untrained={name: arrays[f"untrained/{name}"] for name in head["untrained"]},
         curves=curves,
         costs=head["costs"],
         extras=head["extras"],
         config=head["config"],
-        warnings=head["warnings"],
     )
+    results.warnings = list(head["warnings"])  # loading what was saved adds nothing
+    return results
 
 
 def _arrays(results: Results) -> Arrays:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from perdure.analysis import registry
-from perdure.analysis.metrics import Array
+from perdure.analysis import needs, registry
+from perdure.analysis.metrics import Array, Undefined, mean, ratio
 from perdure.analysis.statistics import (
     bootstrap_interval,
+    bootstrap_ratio,
     holm,
+    holm_note,
     paired_test,
     probability_of_improvement,
 )
@@ -23,47 +26,124 @@ if TYPE_CHECKING:
 
     from perdure.analysis.results import Results
 
+# What `against` says to ask for all pairs.
+EVERY = "all"
 
-def per_seed(results: Results, metric: str, dialect: str = "paper") -> dict[str, Array]:
-    """Values per seed of every strategy for which the metric is defined; refuse one that none has."""
-    values: dict[str, Array] = {}
+
+class Sample(NamedTuple):
+    """A metric of one strategy over the seeds for which it is defined.
+
+    Parameters
+    ----------
+    seeds:
+        Places of those seeds, ``[n]``.
+    values:
+        One number per seed, ``[n]``, whose mean is the metric.
+    top, bottom:
+        Of a metric that divides means over seeds: numerators and denominators, ``[n, tasks]``.
+    """
+
+    seeds: npt.NDArray[np.intp]
+    values: Array
+    top: Array | None = None
+    bottom: Array | None = None
+
+    def pick(self, seeds: npt.NDArray[np.intp]) -> Sample:
+        """Return the sample of some of its seeds."""
+        here = np.isin(self.seeds, seeds)
+        if self.top is None or self.bottom is None:
+            return Sample(seeds, self.values[here])
+        return _fraction(seeds, self.top[here], self.bottom[here])
+
+    def minus(self, other: Sample) -> Sample:
+        """Return the paired difference; both divide by the same baselines."""
+        top = None if self.top is None or other.top is None else self.top - other.top
+        return Sample(self.seeds, self.values - other.values, top, self.bottom)
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Bootstrap interval over seeds."""
+        if self.top is None or self.bottom is None:
+            return bootstrap_interval(self.values, confidence)
+        return bootstrap_ratio(self.top, self.bottom, confidence)
+
+
+def _fraction(seeds: npt.NDArray[np.intp], top: Array, bottom: Array) -> Sample:
+    """Return the sample of a metric that divides means: each seed's share of the ratio of means."""
+    base = bottom.mean(axis=0) if len(bottom) else bottom.sum(axis=0)
+    return Sample(seeds, mean(ratio(top, np.broadcast_to(base, top.shape))), top, bottom)
+
+
+def _sample(results: Results, metric: str, strategy: str, dialect: str) -> Sample:
+    values = results.metric(metric, strategy, dialect)
+    parts = needs.parts(results, metric, strategy, dialect)
+    if parts is None:
+        seeds = np.flatnonzero(~np.isnan(values))
+        return Sample(seeds, values[seeds])
+    top, bottom = parts
+    seeds = np.flatnonzero(~np.isnan(top + bottom).any(axis=-1))
+    return _fraction(seeds, top[seeds], bottom[seeds])
+
+
+def samples(results: Results, metric: str, dialect: str = "paper") -> dict[str, Sample]:
+    """Values of every strategy for which the metric is defined; refuse one that was not measured for any.
+
+    Empty where the metric has no meaning for these strategies, as forgetting for joint training.
+    """
+    found: dict[str, Sample] = {}
     refusal: PerdureError | None = None
+    registry.lookup(metric, dialect)
     for strategy in results.strategies:
         try:
-            values[strategy] = results.metric(metric, strategy, dialect)
+            found[strategy] = _sample(results, metric, strategy, dialect)
+        except Undefined:
+            continue
         except PerdureError as error:
             refusal = error
-    if not values and refusal is not None:
+    if not found and refusal is not None:
         raise refusal
-    return values
+    return found
 
 
 def summary(results: Results, metrics: Sequence[str] | None, dialect: str, confidence: float) -> pd.DataFrame:
     """Mean and interval of each metric: what ``Results.table`` returns."""
     import pandas as pd
 
-    columns = {
-        name: _values(results, name, dialect, metrics is not None) for name in metrics or registry.METRICS
-    }
+    names = registry.defined(dialect) if metrics is None else metrics
+    columns = {name: _column(results, name, dialect, metrics is not None) for name in names}
+    lost = {strategy: len(seeds) for strategy, seeds in results.diverged.items()}
     rows = []
     for strategy in results.strategies:
         for name, column in columns.items():
-            values = column.get(strategy, np.empty(0))
-            values = values[~np.isnan(values)]  # undefined for that seed, such as a gap of zero
-            if len(values):
-                low, high = bootstrap_interval(values, confidence)
-                rows.append((strategy, name, float(values.mean()), low, high, len(values)))
-    return pd.DataFrame(rows, columns=["strategy", "metric", "mean", "low", "high", "seeds"])
+            if (sample := column.get(strategy)) is None:
+                continue
+            if len(sample.values) and not np.isnan(sample.values).any():
+                middle = float(sample.values.mean()), *sample.interval(confidence)
+            elif lost.get(strategy) == len(results.seeds):
+                middle = (float("nan"),) * 3
+            else:
+                continue  # undefined for every seed, such as a gain over zero
+            rows.append((strategy, name, *middle, len(sample.values), lost.get(strategy, 0)))
+    table = pd.DataFrame(rows, columns=["strategy", "metric", "mean", "low", "high", "seeds", "diverged"])
+    return table if lost else table.drop(columns="diverged")
 
 
-def _values(results: Results, metric: str, dialect: str, asked: bool) -> dict[str, Array]:
-    registry.lookup(metric, dialect)
+def _column(results: Results, metric: str, dialect: str, asked: bool) -> dict[str, Sample]:
     try:
-        return per_seed(results, metric, dialect)
+        return samples(results, metric, dialect)
     except PerdureError:
         if asked:
             raise
         return {}
+
+
+def cell(mean: float, low: float, high: float, diverged: int = 0, digits: int = 3) -> str:
+    """Return "mean [low, high]" as text; a star marks a mean without the seeds that diverged."""
+    if np.isnan(mean):
+        return "diverged"
+    star = "*" if diverged else ""
+    if np.isnan(low):  # one seed has no interval
+        return f"{mean:.{digits}f}{star}"
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{star}"
 
 
 def tidy(results: Results) -> pd.DataFrame:
@@ -73,48 +153,64 @@ def tidy(results: Results) -> pd.DataFrame:
     parts = []
     for strategy, scores in results.scores.items():
         replica, stage, task = (axis.ravel() for axis in np.indices(scores.shape))
+        seeds = np.asarray(results.seeds)[replica]
         parts.append(
             pd.DataFrame(
                 {
                     "strategy": strategy,
-                    "seed": np.asarray(results.seeds)[replica],
+                    "seed": seeds,
                     "stage": stage,
                     "task": task,
                     "score": scores.ravel(),
                     "task_name": np.asarray(results.tasks, dtype=object)[task],
+                    "diverged": np.isin(seeds, results.diverged.get(strategy, [])),
                 }
             )
         )
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table if results.diverged else table.drop(columns="diverged")
 
 
-def pairs(results: Results, metric: str, dialect: str, confidence: float) -> pd.DataFrame:
-    """Every pair of strategies, paired by seed: what ``Results.compare`` returns."""
+def pairs(
+    results: Results, metric: str, dialect: str, confidence: float, against: str | None
+) -> pd.DataFrame:
+    """Pairs of strategies, paired by seed: what ``Results.compare`` returns."""
     import pandas as pd
 
-    values = per_seed(results, metric, dialect)
-    rows = []
-    for first, second in combinations(values, 2):
-        both = ~np.isnan(values[first]) & ~np.isnan(values[second])
-        rows.append(
-            (metric, first, second, *_pair(metric, values[first][both], values[second][both], confidence))
-        )
+    found = samples(results, metric, dialect)
+    if against is None:
+        against = default_baseline(results, list(found))
+    elif against != EVERY and against not in found:
+        results.metric(metric, against, dialect)  # says why
+    rows = [
+        (metric, first, second, *_pair(metric, found[first], found[second], confidence))
+        for first, second in combinations(found, 2)
+        if against in (EVERY, first, second)
+    ]
     names = ["metric", "first", "second", "difference", "low", "high", "p", "improvement", "seeds"]
     table = pd.DataFrame(rows, columns=names)
     table.insert(names.index("p") + 1, "p_holm", holm(table["p"].to_numpy(dtype=np.float64)))
+    table.attrs["note"] = holm_note(len(table), int(table["seeds"].max()) if len(table) else 0)
     return table
 
 
-def _pair(metric: str, first: Array, second: Array, confidence: float) -> tuple[float, ...]:
-    if not len(first):
+def default_baseline(results: Results, names: Sequence[str]) -> str | None:
+    """Name what the others are compared against: naive where it is there, else the first."""
+    naive = needs.baseline(results, "naive")
+    return naive if naive in names else next(iter(names), None)
+
+
+def _pair(metric: str, first: Sample, second: Sample, confidence: float) -> tuple[float, ...]:
+    both = np.intersect1d(first.seeds, second.seeds)
+    if not len(both):
         return (float("nan"),) * 5 + (0,)
-    low, high = bootstrap_interval(first - second, confidence)
-    better = (first, second) if registry.METRICS[metric].higher_is_better else (second, first)
+    one, two = first.pick(both), second.pick(both)
+    gap = one.minus(two)
+    better = (one, two) if registry.METRICS[metric].higher_is_better else (two, one)
     return (
-        float(np.mean(first - second)),
-        low,
-        high,
-        paired_test(first, second),
-        probability_of_improvement(*better),
-        len(first),
+        float(np.mean(gap.values)),
+        *gap.interval(confidence),
+        paired_test(one.values, two.values),
+        probability_of_improvement(better[0].values, better[1].values),
+        len(both),
     )

@@ -20,20 +20,20 @@ class Costs:
     steps_apart: int = 0
     samples_seen: int = 0
     flops: float = 0.0
-    pass_flops: float = 0.0
-    stages: list[tuple[float, float]] = field(default_factory=list)
+    stages: list[float] = field(default_factory=list)
 
     def end_stage(self) -> None:
-        """Note the operations so far: of one pass over the data, and of all training."""
-        self.stages.append((self.pass_flops, self.flops))
+        """Note the operations so far."""
+        self.stages.append(self.flops)
 
-    def per_stage(self) -> dict[str, list[float]]:
-        """Return the operations of each stage; nothing where they were not counted."""
+    def per_stage(self, one_pass: list[float]) -> dict[str, list[float]]:
+        """Return the operations of each stage: of ``one_pass`` over its own data, and of all its training.
+
+        Nothing where no operation was counted.
+        """
         if not self.flops:
             return {}
-        ends = [(0.0, 0.0), *self.stages]
-        one, all_ = ([b[i] - a[i] for a, b in pairwise(ends)] for i in (0, 1))
-        return {"pass_flops": one, "training_flops": all_}
+        return {"pass_flops": one_pass, "training_flops": [b - a for a, b in pairwise([0.0, *self.stages])]}
 
 
 class Clock:

@@ -84,6 +84,7 @@ class Engine:
         self.costs = Costs()
         self.step_count = 0
         self._records: dict[Any, Traced] = {}
+        self._flops: dict[Any, float] = {}  # of what runs unrecorded
         self._held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
         self._clock = Clock(self.device)
         self.place = Place(self.device, self.dtype)
@@ -266,8 +267,7 @@ class Engine:
                 self.step_count += 1
                 self.costs.steps += 1
                 self.costs.steps_apart += own
-                # A strategy's own phase fills the batch itself, padding and all.
-                self.costs.samples_seen += index.shape[1] if own else count
+                self.costs.samples_seen += self.program.learned(phase.name, index.shape[1], count)
                 yield replica
             epoch += 1
         self._forget()
@@ -353,10 +353,9 @@ class Engine:
             return self.mapper(measure, total, view, hyper, samples, at, shared=(4,) if total else (0, 4))
 
         arguments = (total, view, self.hyper, arrays, index.contiguous(), weight, at)
-        if total is None:
-            with torch.no_grad(), no_foreign_draws(self.program.module):
-                return unshare(mapped(*arguments))
         key = ("measure", phase.name, tuple(index.shape))
+        if total is None:
+            return unshare(self._unrecorded((*key, "first"), mapped, arguments))
         return self._run(key, mapped, arguments, step)
 
     def _run(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0) -> Any:
@@ -370,16 +369,29 @@ class Engine:
             except Exception as error:
                 self.mapper.mapped = False
                 self._note_mapping()
-                with torch.no_grad():
-                    result = mapped(*arguments)  # A failure that is not about mapping is reported as it is.
+                # A failure that is not about mapping is reported as it is.
+                result = self._unrecorded(key, mapped, arguments)
                 self.mapper.refuse(error)
                 return result
+        if not self.mapper.mapped:
+            return self._unrecorded(key, mapped, arguments)
         with torch.no_grad():
-            if not self.mapper.mapped:
-                return mapped(*arguments)
             if key[0] != "score":
                 self.costs.flops += self._records[key].flops / self.replicas
             return self._records[key](*arguments, step=step)
+
+    def _unrecorded(self, key: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """Run what has no record; its operations are counted the first time, and taken as the same after."""
+        with torch.no_grad():
+            if key in self._flops:
+                result = function(*arguments)
+            else:
+                with CountFlops() as counted, no_foreign_draws(self.program.module):
+                    result = function(*arguments)
+                self._flops[key] = counted.total
+        if key[0] != "score":
+            self.costs.flops += self._flops[key] / self.replicas
+        return result
 
     def _moment(self, phase: Phase, data: Data, moment: str) -> Callable[[Tensor, Any], TaskData]:
         index = phase.tasks[-1]
@@ -429,10 +441,11 @@ class Engine:
         measured: Any = {}
         if not begins and any(overrides(p, "measure") for p in active):
             measured = self._measure(replica, phase, data)
-        with torch.no_grad(), no_foreign_draws(self.program.module):
+        with torch.no_grad(), no_foreign_draws(self.program.module), CountFlops() as counted:
             params, own, state = self.mapper(
                 call, replica["params"], replica["buffers"], replica["state"], self.hyper["seed"], measured
             )
+        self.costs.flops += counted.total / self.replicas
         self._note_mapping()
         return unshare({**replica, "params": params, "buffers": own, "state": state})  # type: ignore[no-any-return]
 
@@ -464,11 +477,16 @@ class Engine:
 
     # ---- costs ----------------------------------------------------------------------------------------
 
-    def note_pass(self, phase: Phase, data: Data) -> None:
-        """Count what one forward and backward pass over a phase's data takes: three products per weight."""
-        if not apart(self.strategy, phase.name):
-            share = phase.portion[1] - phase.portion[0]
-            self.costs.pass_flops += 6 * self.work * len(data) * share
+    def one_pass(self, phases: Sequence[Phase]) -> list[float]:
+        """Return what a forward and a backward pass over each stage's own data take: 6 flops per weight used.
+
+        Its own is the data of the task that a stage adds, however many it learns from again; a strategy with
+        one stage adds all that it learns from.
+        """
+        stages = [p for p in phases if p.stage]
+        every = {t for p in phases for t in p.tasks}
+        added = [every] if len(stages) == 1 else [{p.tasks[-1]} for p in stages]
+        return [6 * self.work * sum(len(self.stream[t].train) for t in tasks) for tasks in added]
 
     def report_costs(self, replica: Replica) -> dict[str, float]:
         """Return the costs as results keep them."""
@@ -486,10 +504,10 @@ class Engine:
             "flops": self.costs.flops,
         }
 
-    def diverged(self, replica: Replica) -> int:
-        """Return how many replicas have weights that are not finite."""
+    def diverged(self, replica: Replica) -> Tensor:
+        """Tell of each replica whether it has weights that are not finite, ``[replicas]``."""
         finite = [v.flatten(1).isfinite().all(1) for v in replica["params"].values()]
-        return int((~torch.stack(finite).all(0)).sum())
+        return ~torch.stack(finite).all(0)
 
     def sizes(self, replica: Replica) -> tuple[int, int]:
         """Return the trained numbers of one replica, and the bytes of its strategy's state."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from perdure.engine.optim import SGD, Adam, AdamW, Optimizer
 from perdure.engine.replicas import build
@@ -32,11 +32,19 @@ def run_external(
     untrained, stages = [], []
     parameters = 0
     phases = strategy.phases(stream)
+    learned = 0
+
+    def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        nonlocal learned
+        if module.training and torch.is_grad_enabled():
+            learned += len(inputs[0])
+
     for done, seed in enumerate(settings.seeds):
         with seeded() as seed_all:
             seed_all(seed)
             module = build(settings.builder(), stream.input_shape, stream.outputs).to(settings.device)
             parameters = sum(p.numel() for p in module.parameters())
+            module.register_forward_pre_hook(count)
             terms = Terms(
                 module, seed, 1 if stream.online else settings.epochs, settings.batch_size,
                 get_torch(settings), settings.device,
@@ -54,15 +62,14 @@ def run_external(
         untrained.append(rows[0])
         stages.append(torch.stack(rows[1:]))
     outcome = Outcome(torch.stack(untrained), list(torch.stack(stages).unbind(1)))
-    samples = sum(len(stream[t].train) for phase in phases for t in phase.tasks) * (
-        1 if stream.online else settings.epochs
-    )
     outcome.costs = {
         "seconds_train": seconds["train"], "seconds_eval": seconds["eval"], "seconds_warmup": 0.0,
-        "parameters": parameters, "samples_seen": samples,
+        "parameters": parameters,
     }  # fmt: skip
+    if learned:  # A learner with a model of its own does not say what it goes through.
+        outcome.costs["samples_seen"] = learned / len(settings.seeds)
     outcome.extras = {"mapped": False}
-    return outcome
+    return outcome.told(settings.seeds)
 
 
 def together(stream: Stream, phase: Phase) -> Task:

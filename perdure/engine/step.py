@@ -11,7 +11,7 @@ from torch.func import grad, jacrev
 
 from perdure.engine.optim import Optimizer
 from perdure.errors import PerdureError
-from perdure.net import Batch, Net, Params
+from perdure.net import Batch, Net, Params, Tally
 from perdure.random import Rng
 from perdure.scenarios.task import Objective
 from perdure.strategies.base import Composition, Phase, Step
@@ -35,6 +35,9 @@ class Program:
     precision: torch.dtype | None = None
     # Asked once: finding names in a large model takes longer than a small step.
     _trained: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
+    # Samples that a step learns from, by the phase's name and the incoming batch's length, and whether the
+    # incoming ones are among them: noted when the step is recorded.
+    _learned: dict[tuple[str, int], tuple[int, bool]] = field(default_factory=dict, init=False, repr=False)
 
     def net(self, buffers: Params, rng: Rng | None = None, training: bool = False) -> Net:
         """Return the model of one replica as a function."""
@@ -52,6 +55,15 @@ class Program:
             self._trained[phase] = names
         return self._trained[phase]
 
+    def learned(self, phase: str, length: int, real: int) -> int:
+        """Count the samples that a step learned from: incoming ones, but no padding, and remembered ones.
+
+        ``length`` is that of the incoming batch, of which ``real`` samples are no padding. A memory counts
+        with as many samples as a step reads of it, also while it is still filling.
+        """
+        rows, incoming = self._learned[phase, length]
+        return rows - (length - real if incoming else 0)
+
     def step(
         self,
         replica: Replica,
@@ -67,13 +79,15 @@ class Program:
         """
         params, strategy = replica["params"], self.strategy
         rng = Rng(hyper["seed"], at["step"])
-        net = self.net(replica["buffers"], rng, training=True)
+        tally = Tally()
+        net = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
         separate = phase.separate
         batch = Batch(
             samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name,
             slot=samples["slot"] if separate else None, entries=len(phase.tasks) if separate else 1,
         )  # fmt: skip
         batch, carry = self.objective.sample(net.eval(), params, replica["carry"], batch)
+        incoming = batch
         batch = strategy.batch(net.eval(), params, replica["state"], batch)
         net = replace(net, _memo={})
 
@@ -91,7 +105,7 @@ class Program:
         gradient = jacrev(losses, has_aux=True) if strategy.per_task else grad(losses, has_aux=True)
         taken, buffers = gradient(learned)
         grads = {k: taken[k] if k in taken else _no_gradient(p, taken, strategy) for k, p in params.items()}
-        quiet = self.net(replica["buffers"], rng, training=True)
+        quiet = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
         changed = strategy.gradient(quiet, params, replica["state"], grads, batch)
         grads = like(params, changed, "the gradient that `gradient` returns")
         lr = hyper["lr"] * at["factor"]
@@ -102,6 +116,8 @@ class Program:
             moved, memory = {**params, **moved}, _rejoin(replica["optim"], memory)
         after = replace(quiet, buffers=buffers, _memo={})
         moved, state = strategy.after_step(after, moved, replica["state"], Step(batch, params, grads))
+        kept = bool(batch.joined) or batch.task is incoming.task
+        self._learned[phase.name, len(incoming)] = (tally.total, kept)
         new = {"params": moved, "buffers": buffers, "optim": memory, "carry": carry, "state": state}
         return like(replica, new, f"what a step of {strategy} returns")  # type: ignore[no-any-return]
 

@@ -65,6 +65,11 @@ class AvalancheStrategy(External):
         values += [f"{k}={v!r}" for k, v in self.parameters]
         return f"{self.kind}({', '.join(values)})" if values else self.kind
 
+    @property
+    def bound(self) -> bool:  # type: ignore[override]
+        """Whether it learns from the data of several tasks at once."""
+        return self.name in ("JointTraining", "Cumulative")
+
     def phases(self, stream: Stream) -> list[Phase]:
         return [Phase(tuple(range(len(stream))))] if self.name == "JointTraining" else super().phases(stream)
 

@@ -113,6 +113,8 @@ class Strategy:
     kind: ClassVar[str] = "strategy"
     # Ask for one gradient per entry of the loss vector: `gradient` then gets a leading axis.
     per_task: ClassVar[bool] = False
+    # No learner of a stream (it sees several tasks at once, or each alone): others are held against it.
+    bound: ClassVar[bool] = False
     # Names of phases that are this strategy's own business: only its hooks run in them, the optimiser has a
     # memory of its own there, and the draws of all other phases are as if they had not been.
     alone: ClassVar[tuple[str, ...]] = ()

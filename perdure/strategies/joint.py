@@ -21,6 +21,7 @@ class Joint(Strategy):
     """
 
     kind: ClassVar[str] = "joint"
+    bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:
         return [Phase(tuple(range(len(stream))))]
@@ -32,6 +33,7 @@ class Cumulative(Strategy):
     """At each task, go on training on the training samples of all tasks so far."""
 
     kind: ClassVar[str] = "cumulative"
+    bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:
         if stream.setting == "joint":

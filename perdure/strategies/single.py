@@ -26,6 +26,7 @@ class Single(Strategy):
     """
 
     kind: ClassVar[str] = "single"
+    bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:
         last = len(stream) - 1
