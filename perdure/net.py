@@ -49,6 +49,8 @@ class Batch:
         Length of the loss vector.
     joined:
         Who put how many samples behind the incoming ones: the scope of its random numbers, and the count.
+    place:
+        While measuring, how many samples of the phase came before these, a 0-d tensor.
     """
 
     x: Tensor
@@ -61,6 +63,10 @@ class Batch:
     slot: Tensor | None = None
     entries: int = 1
     joined: tuple[tuple[str, int], ...] = ()
+    place: Tensor | None = None
+    # What `join` made, and of what: tells whether the incoming samples are still as they came.
+    _whole: tuple[Tensor, ...] = field(default=(), repr=False)
+    _front: tuple[Tensor, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return self.y.shape[0]
@@ -80,16 +86,35 @@ class Batch:
             start += count
         return slice(start, start)
 
+    @property
+    def front(self) -> tuple[Tensor, Tensor]:
+        """Inputs and tasks of the incoming samples; the very tensors that came, unless a strategy changed them."""
+        if not self.joined:
+            return self.x, self.task
+        if self._whole and self.x is self._whole[0] and self.task is self._whole[1]:
+            return self._front[0], self._front[1]
+        return self.x[: self.fresh], self.task[: self.fresh]
+
+    def head(self) -> Batch:
+        """Return the batch without what strategies joined."""
+        n = self.fresh
+        x, task = self.front
+        slot = None if self.slot is None else self.slot[:n]
+        return replace(self, x=x, y=self.y[:n], task=task, weight=self.weight[:n], slot=slot, joined=())
+
     def join(self, x: Tensor, y: Tensor, task: Tensor, weight: Tensor) -> Batch:
         """Return the batch with more samples behind its own."""
+        whole = (torch.cat([self.x, x]), torch.cat([self.task, task]))
         return replace(
             self,
-            x=torch.cat([self.x, x]),
+            x=whole[0],
             y=torch.cat([self.y, y]),
-            task=torch.cat([self.task, task]),
+            task=whole[1],
             weight=torch.cat([self.weight, weight]),
             slot=None if self.slot is None else torch.cat([self.slot, torch.zeros_like(task)]),
             joined=(*self.joined, (self.rng.scope, y.shape[0])),
+            _whole=whole,
+            _front=self.front,
         )
 
 

@@ -21,6 +21,7 @@ from perdure.engine.step import Program, Replica
 from perdure.engine.trace import Traced
 from perdure.errors import PerdureError
 from perdure.net import Params, couples_samples
+from perdure.order import ordered
 from perdure.random import Rng
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Part
@@ -315,6 +316,7 @@ class Engine:
             # Steps of their own, far from those of training and of other phases.
             step = (self.step_count << 24) + i
             at = {"step": torch.tensor(step, device=self.device), "current": current}
+            at["place"] = torch.tensor(i * index.shape[1], device=self.device)
             total = self._add_measure(total, view, data.arrays, index, weight, at, phase, step)
         return total
 
@@ -334,7 +336,9 @@ class Engine:
 
             def measure(total: Any, view: Any, hyper: Any, samples: Any, at: Any) -> Any:
                 new = self.program.measure(view, hyper, samples, at, phase)
-                return new if total is None else pytree.tree_map(torch.add, total, new)
+                if total is None:
+                    return new
+                return pytree.tree_map(torch.add, total, ordered(total, new, f"measure of {self.strategy}"))
 
             return self.mapper(measure, total, view, hyper, samples, at, shared=(4,) if total else (0, 4))
 

@@ -12,6 +12,7 @@ from torch.func import grad, jacrev
 from perdure.engine.optim import Optimizer
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params
+from perdure.order import ordered
 from perdure.random import Rng
 from perdure.scenarios.task import Objective
 from perdure.strategies.base import Composition, Phase, Step
@@ -72,8 +73,9 @@ class Program:
             samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name,
             slot=samples["slot"] if separate else None, entries=len(phase.tasks) if separate else 1,
         )  # fmt: skip
-        batch, carry = self.objective.sample(net.eval(), params, replica["carry"], batch)
-        batch = strategy.batch(net.eval(), params, replica["state"], batch)
+        came, carry = self.objective.sample(net.eval(), params, replica["carry"], batch)
+        carry = ordered(replica["carry"], carry, f"sample of {type(self.objective).__name__}")
+        batch = strategy.batch(net.eval(), params, replica["state"], came)
         net = replace(net, _memo={})
 
         names = self.trained(net.eval(), params, phase.name)
@@ -96,10 +98,12 @@ class Program:
         moved, memory = self.optimizer.update(
             learned, grads, replica["optim"], lr, hyper["decay"] if self.decays else None
         )
+        moved = ordered(learned, moved, f"the optimiser {self.optimizer}")
         if len(names) < len(params):
             moved, memory = {**params, **moved}, _rejoin(replica["optim"], memory)
+        memory = ordered(replica["optim"], memory, f"the optimiser {self.optimizer}")
         after = replace(quiet, buffers=buffers, _memo={})
-        moved, state = strategy.after_step(after, moved, replica["state"], Step(batch, params, grads))
+        moved, state = strategy.after_step(after, moved, replica["state"], Step(batch, params, grads, came))
         return {"params": moved, "buffers": buffers, "optim": memory, "carry": carry, "state": state}
 
     def measure(
@@ -109,8 +113,9 @@ class Program:
         """Return what the strategy measures on a batch, with the model in evaluation mode."""
         rng = Rng(hyper["seed"], at["step"], "measure/")
         batch = Batch(
-            samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name
-        )
+            samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name,
+            place=at["place"],
+        )  # fmt: skip
         net = self.net(replica["buffers"])
         return self.strategy.measure(net, replica["params"], replica["state"], batch)
 
