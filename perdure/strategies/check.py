@@ -193,10 +193,8 @@ def _check_case(
         strategy, stream, model, SEEDS[-1:], where, dataclasses.replace(watched, alter_padding=True)
     )
     _same(alone, altered, CLOSE, f"{where}: samples of weight 0 are padding and must not count")
-    turned = _run(
-        strategy, stream, model, SEEDS[-1:], where, dataclasses.replace(watched, reverse_names=True)
-    )
-    _same(alone, turned, 0.0, f"{where}: the order of names in what hooks return must not matter")
+    turned = _run(strategy, stream, model, SEEDS, where, _Reversed(parts(strategy)))
+    _same(together, turned, 0.0, f"{where}: the order of names in what hooks return must not matter")
     company = _Watched(parts(Bystander() + strategy), where=where, outputs=stream.outputs)
     passed = _run(Bystander() + strategy, stream, model, SEEDS[-1:], where, company)
     _same(alone, passed, CLOSE, f"{where}: a strategy in front that lets all pass must change nothing")
@@ -222,9 +220,9 @@ def _same(one: _Ran, other: _Ran, tolerance: float, promise: str) -> None:
 
 def _run(
     strategy: Strategy, stream: Stream, model: Builder | nn.Module, seeds: Sequence[int], where: str,
-    watched: _Watched | None = None,
+    watched: Composition | None = None,
 ) -> _Ran:  # fmt: skip
-    """Train in float64; with ``watched``, one replica at a time and unrecorded, every hook watched."""
+    """Train in float64; what is watched, one replica at a time and unrecorded."""
     # Imported here: the engine is built on the strategies.
     from perdure.engine.engine import Engine
     from perdure.engine.optim import SGD, constant
@@ -233,14 +231,15 @@ def _run(
     engine = Engine(
         stream, strategy, SGD(momentum=0.9), model, seeds, lr, decay, constant(), BATCH, dtype=torch.float64
     )
+    recorded = not isinstance(watched, _Watched)
     if watched is not None:
-        engine.mapper.mapped = False
+        engine.mapper.mapped = recorded
         engine.composition = watched
-        engine.program = dataclasses.replace(engine.program, strategy=watched, mappable=False)
+        engine.program = dataclasses.replace(engine.program, strategy=watched, mappable=recorded)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         ran = _train(engine, where)
-    if watched is None and not engine.mapper.mapped:
+    if recorded and not engine.mapper.mapped:
         said = next(
             (str(w.message) for w in heard if issubclass(w.category, RuntimeWarning)), "no reason given"
         )
@@ -346,13 +345,20 @@ class Bystander(Strategy):
 
 
 @dataclass(frozen=True)
+class _Reversed(Composition):
+    """The composition, of hooks that return their names in the opposite order."""
+
+    def returned(self, hook: str, part: Strategy, what: str, given: Any, found: Any) -> Any:
+        return super().returned(hook, part, what, given, _reversed(found))
+
+
+@dataclass(frozen=True)
 class _Watched(Composition):
     """The composition, with every hook's arguments and results looked at."""
 
     where: str = ""
     outputs: int = 0
     alter_padding: bool = False
-    reverse_names: bool = False
 
     def _call(self, hook: str, net: Net, *arguments: Any) -> Any:
         if not overrides(self, hook):
@@ -380,7 +386,7 @@ class _Watched(Composition):
         if not (hook == "gradient" and part.per_task):
             said = f"what {hook} returns" if what == hook else f"the {what} that {hook} returns"
             _alike(self.where, said, given, found)
-        return super().returned(hook, part, what, given, _reversed(found) if self.reverse_names else found)
+        return super().returned(hook, part, what, given, found)
 
     def _moved(self, hook: str, net: Net, params: Params, state: State, *more: Any) -> tuple[Params, State]:
         new, after = self._call(hook, net, params, state, *more)
