@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 
+from perdure.errors import PerdureError
 from perdure.random import Rng
+from perdure.refusals import describe
 
 if TYPE_CHECKING:
     from perdure.scenarios.task import Objective
@@ -88,7 +91,7 @@ class Batch:
 
     @property
     def front(self) -> tuple[Tensor, Tensor]:
-        """Inputs and tasks of the incoming samples; the very tensors that came, unless a strategy changed them."""
+        """Inputs and tasks of the incoming samples: the very tensors, unless a strategy changed them."""
         if not self.joined:
             return self.x, self.task
         if self._whole and self.x is self._whole[0] and self.task is self._whole[1]:
@@ -157,6 +160,11 @@ class _Dropout(TorchFunctionMode):
 def takes_task(module: nn.Module) -> bool:
     """Tell whether the module's ``forward`` has a parameter ``task`` (heads or weights per task)."""
     return "task" in inspect.signature(module.forward).parameters
+
+
+def normalises(module: nn.Module) -> bool:
+    """Tell whether the module has norm layers that need more than one value per channel in training."""
+    return any(isinstance(m, nn.modules.batchnorm._NormBase) for m in module.modules())
 
 
 def couples_samples(module: nn.Module) -> bool:
@@ -282,8 +290,23 @@ class Net:
         return (share * each).sum(1) / share.sum(1).clamp_min(1e-12)
 
     def each(self, function: Callable[..., Any], *samples: Tensor) -> Any:
-        """Map ``function`` over the first axis of ``samples``; results are stacked."""
+        """Map ``function`` over the first axis of ``samples``; results are stacked.
+
+        What ``vmap`` refuses goes through the samples one by one, with a warning and the same results.
+        """
         if self.mappable:
-            return vmap(function)(*samples)
+            try:
+                return vmap(function)(*samples)
+            except PerdureError:
+                raise
+            except Exception as error:
+                # If the function fails for a single sample as well, that failure is the one to report.
+                result = self._loop(function, samples)
+                said = f"single samples cannot be mapped and are gone through one by one: {describe(error)}"
+                warnings.warn(said, RuntimeWarning, stacklevel=3)
+                return result
+        return self._loop(function, samples)
+
+    def _loop(self, function: Callable[..., Any], samples: tuple[Tensor, ...]) -> Any:
         results = [function(*row) for row in zip(*samples, strict=True)]
         return torch.utils._pytree.tree_map(lambda *r: torch.stack(r), *results)

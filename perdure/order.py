@@ -1,4 +1,4 @@
-"""Names keep their order: what hooks return is laid out as what they were given, whatever order it comes in."""
+"""Names keep their order: what hooks return is laid out as what they were given."""
 
 from __future__ import annotations
 

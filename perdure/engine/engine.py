@@ -20,12 +20,22 @@ from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
 from perdure.engine.trace import Traced
 from perdure.errors import PerdureError
-from perdure.net import Params, couples_samples
+from perdure.net import Batch, Params, couples_samples, normalises
 from perdure.order import ordered
 from perdure.random import Rng
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Part
-from perdure.strategies.base import Composition, Phase, Strategy, TaskData, acting, apart, overrides, parts
+from perdure.strategies.base import (
+    Composition,
+    Phase,
+    Strategy,
+    TaskData,
+    acting,
+    apart,
+    lay_out,
+    overrides,
+    parts,
+)
 
 # Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
 SMALL_WORK = 1.5e8
@@ -89,6 +99,7 @@ class Engine:
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
         self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
+        self.mapper.noted = self._note_mapping
         masks = self.stream.masks()
         self.program = Program(
             modules[0],
@@ -110,7 +121,8 @@ class Engine:
             "decay": torch.tensor(list(self.decay), dtype=self.dtype, device=self.device),
         }
         exact = couples_samples(modules[0])
-        self.sampler = Sampler(self.hyper["seed"], self.batch_size, self.dtype, exact)
+        least = self._least_batch(modules[0])
+        self.sampler = Sampler(self.hyper["seed"], self.batch_size, self.dtype, exact, least)
 
     # ---- time and threads -----------------------------------------------------------------------------
 
@@ -170,6 +182,62 @@ class Engine:
             )
         return float(counter.get_total_flops()) / 2
 
+    def _least_batch(self, module: nn.Module) -> int:
+        """Return how many samples the model needs in training: 2 where norm layers refuse a single one."""
+        if not normalises(module):
+            return 1
+        one, buffers = ({k: v[0] for k, v in some.items()} for some in (self.params, self.buffers))
+        rng = Rng(self.hyper["seed"][0], torch.zeros_like(self.hyper["seed"][0]), "least/")
+        net = replace(self.program, precision=None).net(buffers, rng, training=True)
+        task = torch.zeros((), dtype=torch.int64, device=self.device)
+        x = self.place.put(self.stream[0].train.take(torch.arange(1)).inputs())
+        for count in (1, 2):
+            try:
+                with torch.no_grad():
+                    replace(net, masks=None, _memo={}).raw(one, torch.cat([x] * count), task)
+            except ValueError as error:
+                # As the norm layers say it: "Expected more than 1 value per channel when training, ..."
+                if "more than 1" not in str(error):
+                    raise
+                refusal = str(error).strip().splitlines()[0]
+            else:
+                return count
+        raise PerdureError(
+            f"the model does not train on inputs of shape {tuple(x.shape[1:])}: a norm layer: {refusal}"
+        )
+
+    def _check_batches(self, replica: Replica) -> None:
+        """Refuse batches of one sample where the model needs two, unless the strategy fills them up."""
+        for phase in lay_out(self.strategy, self.stream):
+            lengths = [len(self.stream[t].train) for t in phase.tasks]
+            size = self.sampler.smallest(sum(lengths))
+            if phase.separate:
+                size = len(lengths) * min(self.batch_size, *lengths)
+            if size >= self.sampler.least or not self._whole(phase, lengths):
+                continue
+            if len(self._first_batch(replica, phase, size)) < self.sampler.least:
+                found = (
+                    "a phase of one training sample" if sum(lengths) == 1 else f"batch_size={self.batch_size}"
+                )
+                raise PerdureError(
+                    "the model has norm layers, which need at least 2 samples in each batch of training; "
+                    f"found {found}"
+                )
+
+    def _first_batch(self, replica: Replica, phase: Phase, size: int) -> Batch:
+        """Return what the strategy of one replica makes of a batch of so many samples."""
+        one = pytree.tree_map(lambda v: v[0], {k: replica[k] for k in ("params", "buffers", "state")})
+        part = self.stream[phase.tasks[0]].train.take(torch.arange(size))
+        x, y = self.place.put(part.inputs()), self.place.put(part.y)
+        current = torch.tensor(phase.tasks[-1], device=self.device)
+        rng = Rng(self.hyper["seed"][0], torch.zeros_like(current))
+        weight = torch.ones(size, dtype=self.dtype, device=self.device)
+        batch = Batch(x, y, current.expand(size), weight, current, rng, phase.name)
+        with torch.no_grad():
+            return self.composition.batch(
+                self.program.net(one["buffers"]), one["params"], one["state"], batch
+            )
+
     def start(self) -> Replica:
         """Return the untrained replicas."""
         program = self.program
@@ -185,9 +253,15 @@ class Engine:
         with torch.no_grad():
             optim, carry, state = self.mapper(init, self.params, self.buffers, self.hyper["seed"])
         self._note_mapping()
-        return unshare(  # type: ignore[no-any-return]
-            {"params": self.params, "buffers": self.buffers, "optim": optim, "carry": carry, "state": state}
-        )
+        replica = {
+            "params": self.params,
+            "buffers": self.buffers,
+            "optim": optim,
+            "carry": carry,
+            "state": state,
+        }
+        self._check_batches(replica)
+        return unshare(replica)  # type: ignore[no-any-return]
 
     def _note_mapping(self) -> None:
         if self.program.mappable != self.mapper.mapped:
@@ -230,7 +304,7 @@ class Engine:
         epochs = epochs if phase.epochs is None else phase.epochs
         if phase.separate:
             return epochs * (max(lengths) // min(self.batch_size, *lengths))
-        return epochs * -(-sum(lengths) // self.batch_size)
+        return epochs * self.sampler.steps(sum(lengths))
 
     # ---- training -------------------------------------------------------------------------------------
 
@@ -312,11 +386,13 @@ class Engine:
         total: Any = None
         view = {k: replica[k] for k in ("params", "buffers", "state")}
         current = torch.tensor(phase.tasks[-1], device=self.device)
+        place = 0
         for i, (index, weight, _) in enumerate(self.sampler.cut(order)):
             # Steps of their own, far from those of training and of other phases.
             step = (self.step_count << 24) + i
             at = {"step": torch.tensor(step, device=self.device), "current": current}
-            at["place"] = torch.tensor(i * index.shape[1], device=self.device)
+            at["place"] = torch.tensor(place, device=self.device)
+            place += index.shape[1]
             total = self._add_measure(total, view, data.arrays, index, weight, at, phase, step)
         return total
 

@@ -56,9 +56,9 @@ class DER(Strategy):
     Source: Buzzega et al., NeurIPS 2020, and its code. ``"class"`` is how Avalanche's ``DER`` fills its
     memory. Deviations: incoming and remembered samples go through the model in one pass, which matters to
     batch norm alone; samples are drawn with replacement. In the task setting the outputs of other tasks are
-    closed on both sides and differ by 0. Beside a strategy that changes the incoming samples, the memory holds
-    them as they came, with the model's outputs for exactly these; the paper's algorithm stores the outputs
-    for the augmented sample beside the sample as it came.
+    closed on both sides and differ by 0. Beside a strategy that changes the incoming samples, the memory
+    holds them as they came, with the model's outputs for exactly these; the paper's algorithm stores the
+    outputs for the augmented sample beside the sample as it came.
     """
 
     kind: ClassVar[str] = "der"

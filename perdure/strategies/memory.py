@@ -179,10 +179,10 @@ def came_in(step: Step) -> Rows:
 
 
 def outputs_of(net: Net, params: Params, step: Step) -> Tensor:
-    """Return the outputs for the samples of a step as they came, ``[n, outputs]``: those of the step's own pass.
+    """Return the outputs for the samples of a step as they came, ``[n, outputs]``.
 
-    Where another strategy changed the samples, the pass is made once more with the unchanged ones in their
-    place, so that outputs always belong to the inputs that a memory stores.
+    They are those of the step's own pass. Where another strategy changed the samples, the pass is made once
+    more with the unchanged ones in their place: outputs belong to the inputs that a memory stores.
     """
     batch, incoming = step.batch, step.incoming
     x, task = batch.front
