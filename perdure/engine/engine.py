@@ -36,6 +36,7 @@ from perdure.strategies.base import (
     overrides,
     parts,
 )
+from perdure.strategies.fits import Fits
 
 # Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
 SMALL_WORK = 1.5e8
@@ -107,6 +108,7 @@ class Engine:
             self.optimizer,
             None if bool(masks.all()) else masks.to(self.device),
             self.stream.tasks[0].objective,
+            Fits.of(self.stream),
             decays=any(self.decay),
             precision=self.precision,
         )

@@ -16,6 +16,7 @@ from perdure.order import ordered
 from perdure.random import Rng
 from perdure.scenarios.task import Objective
 from perdure.strategies.base import Composition, Phase, Step
+from perdure.strategies.fits import Fits
 
 # All that one replica carries through a run: params, buffers, optim, carry (the objective's), state.
 Replica = dict[str, Any]
@@ -23,13 +24,14 @@ Replica = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What is the same for all replicas of a run: architecture, strategy, optimiser, objective."""
+    """What is the same for all replicas of a run: architecture, strategy, optimiser, objective, inputs."""
 
     module: nn.Module
     strategy: Composition
     optimizer: Optimizer
     masks: Tensor | None
     objective: Objective
+    fits: Fits
     decays: bool = False
     mappable: bool = True
     precision: torch.dtype | None = None

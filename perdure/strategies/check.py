@@ -135,6 +135,32 @@ def tiny_stream(
     return Stream("tiny", tuple(tasks), setting, classes * len(sizes) if own else classes)
 
 
+def token_stream(sizes: Sequence[int] = (9, 12), seed: int = 0) -> Stream:
+    """Make a class-incremental stream of rows of 4 token ids below 100, two classes a task; 0 is padding."""
+    source = torch.Generator().manual_seed(seed)
+
+    def part(t: int, n: int) -> Part:
+        y = torch.arange(n) % 2 + 2 * t
+        x = torch.randint(1, 50, (n, 4), generator=source) + 50 * (y % 2).unsqueeze(1)
+        return Part(torch.where(torch.arange(4) < 2 + (torch.arange(n) % 3).unsqueeze(1), x, 0), y)
+
+    tasks = [
+        Task(f"task {t}", part(t, n), part(t, 4), part(t, 6), (2 * t, 2 * t + 1)) for t, n in enumerate(sizes)
+    ]
+    return Stream("tokens", tuple(tasks), "class", 2 * len(sizes))
+
+
+class Embedded(nn.Module):
+    """The mean of learned vectors of tokens, and a head."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(100, 4), nn.Linear(4, outputs)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.table(ids).mean(1))  # type: ignore[no-any-return]
+
+
 def perceptron(shape: tuple[int, ...], outputs: int) -> nn.Module:
     """Build a perceptron with one hidden layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 6), nn.ReLU(), nn.Linear(6, outputs))
