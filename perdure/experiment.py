@@ -25,7 +25,7 @@ from perdure.scenarios.check import check_stream
 from perdure.scenarios.registry import get as get_stream
 from perdure.scenarios.stream import Stream
 from perdure.settings import Model, Settings, make_settings
-from perdure.strategies.base import Phase, Strategy, parts
+from perdure.strategies.base import Phase, Strategy, lay_out, parts
 from perdure.strategies.external import External
 from perdure.strategies.registry import get as get_strategy
 from perdure.trained import Trained
@@ -219,7 +219,7 @@ def rehearse(stream: Stream, strategies: Sequence[Strategy], settings: Settings)
 
 def get_phases(strategy: Strategy, stream: Stream) -> list[Phase]:
     """Return a strategy's phases; they must score once, or once per task."""
-    phases = strategy.phases(stream)
+    phases = lay_out(strategy, stream)
     stages = sum(p.stage for p in phases)
     if stages not in (1, len(stream)):
         raise PerdureError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from perdure.errors import PerdureError
 from perdure.layer_draws import OwnDraws
 from perdure.random import Rng
+from perdure.refusals import describe
 
 if TYPE_CHECKING:
     from perdure.scenarios.task import Objective
@@ -49,6 +52,8 @@ class Batch:
         Length of the loss vector.
     joined:
         Who put how many samples behind the incoming ones: the scope of its random numbers, and the count.
+    place:
+        While measuring, how many samples of the phase came before these, a 0-d tensor.
     """
 
     x: Tensor
@@ -61,6 +66,10 @@ class Batch:
     slot: Tensor | None = None
     entries: int = 1
     joined: tuple[tuple[str, int], ...] = ()
+    place: Tensor | None = None
+    # What `join` made, and of what: tells whether the incoming samples are still as they came.
+    _whole: tuple[Tensor, ...] = field(default=(), repr=False)
+    _front: tuple[Tensor, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return self.y.shape[0]
@@ -80,16 +89,35 @@ class Batch:
             start += count
         return slice(start, start)
 
+    @property
+    def front(self) -> tuple[Tensor, Tensor]:
+        """Inputs and tasks of the incoming samples: the very tensors, unless a strategy changed them."""
+        if not self.joined:
+            return self.x, self.task
+        if self._whole and self.x is self._whole[0] and self.task is self._whole[1]:
+            return self._front[0], self._front[1]
+        return self.x[: self.fresh], self.task[: self.fresh]
+
+    def head(self) -> Batch:
+        """Return the batch without what strategies joined."""
+        n = self.fresh
+        x, task = self.front
+        slot = None if self.slot is None else self.slot[:n]
+        return replace(self, x=x, y=self.y[:n], task=task, weight=self.weight[:n], slot=slot, joined=())
+
     def join(self, x: Tensor, y: Tensor, task: Tensor, weight: Tensor) -> Batch:
         """Return the batch with more samples behind its own."""
+        whole = (torch.cat([self.x, x]), torch.cat([self.task, task]))
         return replace(
             self,
-            x=torch.cat([self.x, x]),
+            x=whole[0],
             y=torch.cat([self.y, y]),
-            task=torch.cat([self.task, task]),
+            task=whole[1],
             weight=torch.cat([self.weight, weight]),
             slot=None if self.slot is None else torch.cat([self.slot, torch.zeros_like(task)]),
             joined=(*self.joined, (self.rng.scope, y.shape[0])),
+            _whole=whole,
+            _front=self.front,
         )
 
 
@@ -147,6 +175,11 @@ def _plain_attention() -> Iterator[None]:
 def takes_task(module: nn.Module) -> bool:
     """Tell whether the module's ``forward`` has a parameter ``task`` (heads or weights per task)."""
     return "task" in inspect.signature(module.forward).parameters
+
+
+def normalises(module: nn.Module) -> bool:
+    """Tell whether the module has norm layers that need more than one value per channel in training."""
+    return any(isinstance(m, nn.modules.batchnorm._NormBase) for m in module.modules())
 
 
 def couples_samples(module: nn.Module) -> bool:
@@ -277,9 +310,24 @@ class Net:
         return (share * each).sum(1) / share.sum(1).clamp_min(1e-12)
 
     def each(self, function: Callable[..., Any], *samples: Tensor) -> Any:
-        """Map ``function`` over the first axis of ``samples``; results are stacked."""
+        """Map ``function`` over the first axis of ``samples``; results are stacked.
+
+        What ``vmap`` refuses goes through the samples one by one, with a warning and the same results.
+        """
         if self.mappable:
-            with nullcontext() if self.tally is None else self.tally.each(len(samples[0])):
-                return vmap(function, randomness="different")(*samples)
+            try:
+                with nullcontext() if self.tally is None else self.tally.each(len(samples[0])):
+                    return vmap(function, randomness="different")(*samples)
+            except PerdureError:
+                raise
+            except Exception as error:
+                # If the function fails for a single sample as well, that failure is the one to report.
+                result = self._loop(function, samples)
+                said = f"single samples cannot be mapped and are gone through one by one: {describe(error)}"
+                warnings.warn(said, RuntimeWarning, stacklevel=3)
+                return result
+        return self._loop(function, samples)
+
+    def _loop(self, function: Callable[..., Any], samples: tuple[Tensor, ...]) -> Any:
         results = [function(*row) for row in zip(*samples, strict=True)]
         return torch.utils._pytree.tree_map(lambda *r: torch.stack(r), *results)

@@ -74,7 +74,7 @@ def measure_sensitivity(
     rows = []
     for phase in get_phases(engine.strategy, stream):
         data = engine.load(phase)
-        each = -(-len(data) // engine.batch_size)
+        each = engine.sampler.steps(len(data))
         before = _copy(replica["params"])
         for step, replica in enumerate(engine.train(replica, phase, data), 1):  # noqa: B020 (each is the next)
             if step % each:

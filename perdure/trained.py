@@ -15,8 +15,11 @@ from torch.utils import _pytree as pytree
 from perdure.engine.replicas import Mapper
 from perdure.engine.step import Program, Replica
 from perdure.errors import PerdureError
-from perdure.net import Net, Params
+from perdure.net import Net, Params, takes_task
 from perdure.scenarios.stream import Stream
+from perdure.strategies.base import overrides
+from perdure.strategies.fits import check_index
+from perdure.strategies.memory import check_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class Trained:
     def state(self, part: str, k: int = 0) -> dict[str, Any]:
         """State of replica ``k`` of a part of the strategy, by its kind (``"replay"``)."""
         states = self.replica["state"]
-        if part not in states:
+        if not isinstance(part, str) or part not in states:
             raise PerdureError(f"expected one of {', '.join(states)}; found {part!r}")
         return dict(self._one("state", k)[part])
 
@@ -64,17 +67,18 @@ class Trained:
         return self.program.net(self.buffers(k))
 
     def _one(self, what: str, k: int) -> Any:
-        if not 0 <= k < self.replicas:
-            raise PerdureError(f"expected a replica in [0, {self.replicas}); found {k}")
+        k = check_index("a replica", k, self.replicas)
         return pytree.tree_map(lambda v: v[k], self.replica[what])
 
-    def predict(self, x: Tensor, task: int | Tensor = 0, batch: int = 512) -> Tensor:
+    def predict(
+        self, x: Tensor | npt.NDArray[Any], task: int | Tensor | npt.NDArray[Any] = 0, batch: int = 512
+    ) -> Tensor:
         """Return the outputs of all replicas, ``[replicas, n, outputs]``.
 
         Parameters
         ----------
         x:
-            Inputs ``[n, ...]``.
+            Inputs ``[n, ...]``, like those that were learned: a tensor or an array.
         task:
             Index of the task that all inputs, or each of them ``[n]``, belong to. In the task-incremental
             setting the outputs of other tasks are closed.
@@ -82,8 +86,9 @@ class Trained:
             How many inputs go through the model at a time.
         """
         first = next(iter(self.replica["params"].values()))
-        x = x.to(first.device, first.dtype if x.is_floating_point() else x.dtype)
-        tasks = torch.as_tensor(task, device=first.device).expand(len(x))
+        x = self.program.fits.inputs(x).to(first.device)
+        x = x.to(first.dtype) if x.is_floating_point() else x
+        tasks = self.program.fits.tasks_of(task, len(x)).to(first.device)
 
         def outputs(view: Replica, x: Tensor, task: Tensor) -> Tensor:
             net = self.program.net(view["buffers"])
@@ -106,6 +111,8 @@ class Trained:
         batch:
             How many inputs go through the model at a time.
         """
+        needs_tasks = takes_task(self.program.module) or overrides(self.program.strategy, "forward")
+        self.program.fits.check(stream, part, at_most=needs_tasks)
         first = next(iter(self.replica["params"].values()))
         masks = stream.masks()
         program = replace(self.program, masks=None if bool(masks.all()) else masks.to(first.device))
@@ -119,9 +126,15 @@ class Trained:
         return torch.stack(columns, 1).cpu().numpy()
 
     def _batched(self, function: Callable[..., Tensor], batch: int, *rows: Tensor) -> list[Tensor]:
+        check_whole("batch", batch)
         mapper = Mapper(self.replicas, self.replicas == 1)
         view = {k: self.replica[k] for k in ("params", "buffers", "state")}
         shared = tuple(range(1, len(rows) + 1))
         with torch.no_grad():
             pieces = zip(*(torch.split(r, batch) for r in rows), strict=True)
-            return [mapper(function, view, *piece, shared=shared) for piece in pieces]
+            try:
+                return [mapper(function, view, *piece, shared=shared) for piece in pieces]
+            except (RuntimeError, IndexError, TypeError) as error:
+                # Token ids beyond the model's table, for one.
+                line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise PerdureError(f"the model does not take these inputs: {line}") from error

@@ -10,15 +10,17 @@ from torch import Tensor
 from perdure.errors import PerdureError
 
 
-def like(before: Any, after: Any, what: str) -> Any:
+def like(before: Any, after: Any, who: str, where: str = "") -> Any:
     """Return ``after`` with its entries in the order of ``before``: records take tensors by their place.
 
     Parameters
     ----------
     before, after:
         Nested dictionaries, lists and tuples of tensors.
-    what:
-        What a message calls them, such as ``"the state"``.
+    who:
+        What returned ``after``, for the message.
+    where:
+        The place in the nested dictionaries, for the message.
 
     Raises
     ------
@@ -26,19 +28,26 @@ def like(before: Any, after: Any, what: str) -> Any:
         When names, shapes or kinds of number differ.
     """
     if isinstance(before, Mapping):
-        if not isinstance(after, Mapping) or before.keys() != after.keys():
-            found = sorted(map(str, after)) if isinstance(after, Mapping) else type(after).__name__
-            raise PerdureError(f"{what} must keep the names {sorted(map(str, before))}; found {found}")
-        return {k: like(v, after[k], f"{what}[{k!r}]") for k, v in before.items()}
-    if isinstance(before, list | tuple):
-        if not isinstance(after, list | tuple) or len(before) != len(after):
-            raise PerdureError(f"{what} must keep its {len(before)} entries; found {type(after).__name__}")
-        return type(before)(
-            like(b, a, f"{what}[{i}]") for i, (b, a) in enumerate(zip(before, after, strict=True))
-        )
+        if not isinstance(after, Mapping):
+            raise PerdureError(f"{who} must return a dictionary{where}; found {type(after).__name__}")
+        if list(before) != list(after):
+            _check_names(before, after, f"{who} must return the names that it was given{where}")
+        return {k: like(v, after[k], who, f"{where} at {k!r}") for k, v in before.items()}
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple) and len(before) == len(after):
+        entries = [
+            like(a, b, who, f"{where}[{i}]") for i, (a, b) in enumerate(zip(before, after, strict=True))
+        ]
+        return type(before)(*entries) if hasattr(before, "_fields") else type(before)(entries)
     if _form(before) != _form(after):
-        raise PerdureError(f"{what} must stay {_form(before)}; found {_form(after)}")
+        raise PerdureError(f"{who} must return {_form(before)}{where}, as before; found {_form(after)}")
     return after
+
+
+def _check_names(before: Mapping[Any, Any], after: Mapping[Any, Any], must: str) -> None:
+    """Refuse names that are missing or that nobody knows."""
+    for said, names in (("leaves out", before.keys() - after.keys()), ("adds", after.keys() - before.keys())):
+        if names:
+            raise PerdureError(f"{must}; it {said} {min(names)!r}")
 
 
 def _form(value: Any) -> str:

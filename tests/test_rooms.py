@@ -14,7 +14,7 @@ PACKAGE = ROOT / "perdure"
 # Each line may import from the lines above it and from itself. `analysis` is on its own: see below.
 LEVELS = (
     {"errors"},
-    {"registry", "random"},
+    {"registry", "random", "order", "refusals"},
     {"net"},
     {"importance", "models", "analysis"},
     {"envs"},

@@ -8,6 +8,8 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.scenarios import get
+from perdure.scenarios.task import Regression
+from perdure.strategies.check import Embedded, tiny_stream, token_stream
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,79 @@ def test_refusals(results):
         results.trained["naive"].params(3)
     with pytest.raises(PerdureError, match="expected one of naive; found 'ewc'"):
         results.trained["naive"].state("ewc")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_arrays_are_inputs_too(results, kind):
+    x = get("split-digits")[1].test.inputs()[:4]
+    trained = results.trained["naive"]
+    expected = trained.predict(x, 1)
+    torch.testing.assert_close(trained.predict(x.numpy().astype(kind), np.int64(1)), expected)
+    torch.testing.assert_close(trained.predict(x.tolist(), [1, 1, 1, 1]), expected)
+    assert trained.params(np.int64(2)).keys() == trained.params(2).keys()
+
+
+IMAGES = torch.zeros(3, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("ask", "line"),
+    [
+        (lambda t: t.predict(IMAGES[..., :4]), "shape [n, 1, 8, 8], n at least 1; found [3, 1, 8, 4]"),
+        (lambda t: t.predict(IMAGES[0]), "found [1, 8, 8]"),
+        (lambda t: t.predict(IMAGES[:0]), "n at least 1; found [0, 1, 8, 8]"),
+        (lambda t: t.predict(torch.tensor(1.0)), "found []"),
+        (lambda t: t.predict(np.zeros((2, 1, 8, 8), dtype=np.uint8)), "inputs of floating point, scaled"),
+        (lambda t: t.predict(np.array([["a"]])), "a tensor or an array of numbers; found ndarray"),
+        (lambda t: t.predict(None), "a tensor or an array of numbers; found NoneType"),
+        (lambda t: t.predict(IMAGES, task=99), "a task in [0, 5); found 99"),
+        (lambda t: t.predict(IMAGES, task=-1), "a task in [0, 5); found -1"),
+        (lambda t: t.predict(IMAGES, task=[0, 1, 5]), "a task in [0, 5); found 5"),
+        (lambda t: t.predict(IMAGES, task=1.0), "must be a whole number"),
+        (lambda t: t.predict(IMAGES, task=True), "must be a whole number"),
+        (lambda t: t.predict(IMAGES, task="a"), "must be an index or one for each input"),
+        (lambda t: t.predict(IMAGES, task=[0, 1]), "an index or [3], one for each input; found [2]"),
+        (lambda t: t.predict(IMAGES, batch=0), "batch must be a whole number of at least 1"),
+        (lambda t: t.evaluate(get("split-digits"), "valid"), "one of train, val, test; found 'valid'"),
+        (lambda t: t.evaluate(get("split-digits(setting='domain')")), "a stream of 10 outputs; found 2"),
+        (lambda t: t.evaluate("split-digits"), "expected a Stream; found str"),
+        (lambda t: t.evaluate(tiny_stream("class", (10,), 10)), "found [1, 5]"),
+        (lambda t: t.evaluate(get("split-digits"), batch=1.5), "batch must be a whole number"),
+        (lambda t: t.params(-1), "a replica in [0, 3); found -1"),
+        (lambda t: t.params(1.0), "a replica in [0, 3); found 1.0"),
+        (lambda t: t.net(True), "a replica in [0, 3); found True"),
+        (lambda t: t.buffers("a"), "a replica in [0, 3); found 'a'"),
+        (lambda t: t.state(["naive"]), "expected one of naive; found ['naive']"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(results, ask, line):
+    with pytest.raises(PerdureError) as caught:
+        ask(results.trained["naive"])
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_streams_that_were_not_learned():
+    stream, more = tiny_stream("domain", (6, 6)), tiny_stream("domain", (6, 6, 6))
+    kept = compare(stream, ["naive", "icarl(4)"], seeds=1, epochs=1, quiet=True, keep=True).trained
+    assert kept["naive"].evaluate(more).shape == (1, 3)
+    with pytest.raises(PerdureError, match="at most 2 tasks; found 3"):
+        kept["icarl"].evaluate(more)
+    targets = more.with_tasks([dataclasses.replace(t, objective=Regression()) for t in more])
+    with pytest.raises(PerdureError, match="objective Classification; found Regression"):
+        kept["naive"].evaluate(targets)
+
+
+def test_token_ids_stay_whole():
+    stream = token_stream()
+    kept = compare(stream, ["naive"], model=Embedded, seeds=2, epochs=1, quiet=True, keep=True).trained[
+        "naive"
+    ]
+    assert kept.predict(np.array([[1, 2, 3]], dtype=np.int32)).shape == (2, 1, 4)
+    for x, line in (
+        (torch.zeros(2, 4), "token ids, whole numbers; found float32"),
+        (torch.full((2, 4), 100), "the model does not take these inputs"),
+        (torch.full((2, 4), -1), "the model does not take these inputs"),
+    ):
+        with pytest.raises(PerdureError, match=line):
+            kept.predict(x)

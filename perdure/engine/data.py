@@ -109,12 +109,15 @@ class Sampler:
         Kind of number of the weights.
     exact_tails:
         Leave the last batch of an epoch as small as it is, where padding would count (batch norm).
+    least:
+        Samples that a batch needs. A last batch of fewer joins the one before.
     """
 
     seeds: Tensor
     batch_size: int
     dtype: torch.dtype
     exact_tails: bool
+    least: int = 1
 
     def order(self, n: int, epoch: int, purpose: str) -> Tensor:
         """Return each replica's own order of ``n`` samples, ``[replicas, n]``."""
@@ -132,16 +135,33 @@ class Sampler:
         """Cut the replicas' orders ``[replicas, n]`` into batches; the last is filled up to their size."""
         n = order.shape[1]
         size = min(self.batch_size, n)
-        ones = torch.ones(size, dtype=self.dtype, device=order.device)
-        for i in range(0, n - size + 1, size):
-            yield order[:, i : i + size], ones, size
         left = n % size
+        joins = self._joins(n)
+        ones = torch.ones(size + joins * left, dtype=self.dtype, device=order.device)
+        for i in range(0, n - size + 1, size):
+            stop = n if joins and i + size + left == n else i + size
+            yield order[:, i:stop], ones[: stop - i], stop - i
+        if joins:
+            return
         if left and self.exact_tails:
             yield order[:, n - left :], ones[:left], left
         elif left:
             # Same shape as the others, so that one record serves: the padding weighs nothing.
             tail = torch.cat([order[:, n - left :], order[:, : size - left]], 1)
             yield tail, (torch.arange(size, device=order.device) < left).to(self.dtype), left
+
+    def _joins(self, n: int) -> bool:
+        """Tell whether the last batch of ``n`` samples is too small to stand alone."""
+        return self.exact_tails and self.batch_size < n and 0 < n % self.batch_size < self.least
+
+    def steps(self, n: int) -> int:
+        """Return the number of batches of an epoch of ``n`` samples."""
+        return -(-n // self.batch_size) - self._joins(n)
+
+    def smallest(self, n: int) -> int:
+        """Return the size of the smallest batch of an epoch of ``n`` samples."""
+        left = n % min(self.batch_size, n)
+        return left if left and self.exact_tails and not self._joins(n) else min(self.batch_size, n)
 
     def _separate(self, data: Data, epoch: int) -> Iterator[Drawn]:
         """One batch per task at each step; shorter tasks start over until the longest is through."""

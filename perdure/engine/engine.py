@@ -21,11 +21,22 @@ from perdure.engine.step import Program, Replica
 from perdure.engine.trace import Traced
 from perdure.errors import PerdureError
 from perdure.layer_draws import no_foreign_draws, seeded
-from perdure.net import Params, couples_samples
+from perdure.net import Batch, Params, couples_samples, normalises
 from perdure.random import Rng
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Part
-from perdure.strategies.base import Composition, Phase, Strategy, TaskData, acting, apart, overrides, parts
+from perdure.strategies.base import (
+    Composition,
+    Phase,
+    Strategy,
+    TaskData,
+    acting,
+    apart,
+    lay_out,
+    overrides,
+    parts,
+)
+from perdure.strategies.fits import Fits
 from perdure.tree import like
 
 # Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
@@ -91,6 +102,7 @@ class Engine:
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
         self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
+        self.mapper.noted = self._note_mapping
         masks = self.stream.masks()
         self.program = Program(
             modules[0],
@@ -98,11 +110,13 @@ class Engine:
             self.optimizer,
             None if bool(masks.all()) else masks.to(self.device),
             self.stream.tasks[0].objective,
+            Fits.of(self.stream),
             decays=any(self.decay),
             precision=self.precision,
         )
-        self._untrained: tuple[Params, Params] | None = stack(modules, self.device, self.dtype)
-        self.work = self._check_output(modules[0], *self._untrained)
+        untrained = stack(modules, self.device, self.dtype)
+        self._untrained: tuple[Params, Params] | None = untrained
+        self.work = self._check_output(modules[0], *untrained)
         # Mapping over one replica costs a large model its plain kernels; a small one runs faster mapped.
         alone = self.replicas == 1 and 3 * self.batch_size * self.work >= SMALL_WORK
         self.mapper.unroll = self.mapper.unroll or alone
@@ -112,7 +126,8 @@ class Engine:
             "decay": torch.tensor(list(self.decay), dtype=self.dtype, device=self.device),
         }
         exact = couples_samples(modules[0])
-        self.sampler = Sampler(self.hyper["seed"], self.batch_size, self.dtype, exact)
+        least = self._least_batch(modules[0], untrained)
+        self.sampler = Sampler(self.hyper["seed"], self.batch_size, self.dtype, exact, least)
 
     # ---- time and threads -----------------------------------------------------------------------------
 
@@ -174,6 +189,62 @@ class Engine:
             )
         return counter.total / 2
 
+    def _least_batch(self, module: nn.Module, untrained: tuple[Params, Params]) -> int:
+        """Return how many samples the model needs in training: 2 where norm layers refuse a single one."""
+        if not normalises(module):
+            return 1
+        one, buffers = ({k: v[0] for k, v in some.items()} for some in untrained)
+        rng = Rng(self.hyper["seed"][0], torch.zeros_like(self.hyper["seed"][0]), "least/")
+        net = replace(self.program, precision=None).net(buffers, rng, training=True)
+        task = torch.zeros((), dtype=torch.int64, device=self.device)
+        x = self.place.put(self.stream[0].train.take(torch.arange(1)).inputs())
+        for count in (1, 2):
+            try:
+                with torch.no_grad():
+                    replace(net, masks=None, _memo={}).raw(one, torch.cat([x] * count), task)
+            except ValueError as error:
+                # As the norm layers say it: "Expected more than 1 value per channel when training, ..."
+                if "more than 1" not in str(error):
+                    raise
+                refusal = str(error).strip().splitlines()[0]
+            else:
+                return count
+        raise PerdureError(
+            f"the model does not train on inputs of shape {tuple(x.shape[1:])}: a norm layer: {refusal}"
+        )
+
+    def _check_batches(self, replica: Replica) -> None:
+        """Refuse batches of one sample where the model needs two, unless the strategy fills them up."""
+        for phase in lay_out(self.strategy, self.stream):
+            lengths = [len(self.stream[t].train) for t in phase.tasks]
+            size = self.sampler.smallest(sum(lengths))
+            if phase.separate:
+                size = len(lengths) * min(self.batch_size, *lengths)
+            if size >= self.sampler.least or not self._whole(phase, lengths):
+                continue
+            if len(self._first_batch(replica, phase, size)) < self.sampler.least:
+                found = (
+                    "a phase of one training sample" if sum(lengths) == 1 else f"batch_size={self.batch_size}"
+                )
+                raise PerdureError(
+                    "the model has norm layers, which need at least 2 samples in each batch of training; "
+                    f"found {found}"
+                )
+
+    def _first_batch(self, replica: Replica, phase: Phase, size: int) -> Batch:
+        """Return what the strategy of one replica makes of a batch of so many samples."""
+        one = pytree.tree_map(lambda v: v[0], {k: replica[k] for k in ("params", "buffers", "state")})
+        part = self.stream[phase.tasks[0]].train.take(torch.arange(size))
+        x, y = self.place.put(part.inputs()), self.place.put(part.y)
+        current = torch.tensor(phase.tasks[-1], device=self.device)
+        rng = Rng(self.hyper["seed"][0], torch.zeros_like(current))
+        weight = torch.ones(size, dtype=self.dtype, device=self.device)
+        batch = Batch(x, y, current.expand(size), weight, current, rng, phase.name)
+        with torch.no_grad():
+            return self.composition.batch(
+                self.program.net(one["buffers"]), one["params"], one["state"], batch
+            )
+
     def start(self) -> Replica:
         """Return the untrained replicas; asked again, the same ones afresh."""
         program = self.program
@@ -192,9 +263,9 @@ class Engine:
         with torch.no_grad(), no_foreign_draws(self.program.module):
             optim, carry, state = self.mapper(init, params, buffers, self.hyper["seed"])
         self._note_mapping()
-        return unshare(  # type: ignore[no-any-return]
-            {"params": params, "buffers": buffers, "optim": optim, "carry": carry, "state": state}
-        )
+        replica = {"params": params, "buffers": buffers, "optim": optim, "carry": carry, "state": state}
+        self._check_batches(replica)
+        return unshare(replica)  # type: ignore[no-any-return]
 
     def _note_mapping(self) -> None:
         if self.program.mappable != self.mapper.mapped:
@@ -237,7 +308,7 @@ class Engine:
         epochs = epochs if phase.epochs is None else phase.epochs
         if phase.separate:
             return epochs * (max(lengths) // min(self.batch_size, *lengths))
-        return epochs * -(-sum(lengths) // self.batch_size)
+        return epochs * self.sampler.steps(sum(lengths))
 
     # ---- training -------------------------------------------------------------------------------------
 
@@ -323,9 +394,10 @@ class Engine:
         current = torch.tensor(phase.tasks[-1], device=self.device)
         # Steps of their own, far from those of training and of other phases.
         first = self.step_count << 24
-        steps = torch.arange(first, first + n, device=self.device)
+        count = torch.arange(n, device=self.device)
         for i, (index, weight, _) in enumerate(self.sampler.cut(order)):
-            at = {"step": steps[i], "current": current}
+            place = count[i * min(self.batch_size, n)]
+            at = {"step": count[i] + first, "current": current, "place": place}
             total = self._add_measure(total, view, data.arrays, index, weight, at, phase, first + i)
         self._forget()
         return total
@@ -346,9 +418,9 @@ class Engine:
 
             def measure(total: Any, view: Any, hyper: Any, samples: Any, at: Any) -> Any:
                 new = self.program.measure(view, hyper, samples, at, phase)
-                return (
-                    new if total is None else pytree.tree_map(torch.add, total, like(total, new, "`measure`"))
-                )
+                if total is None:
+                    return new
+                return pytree.tree_map(torch.add, total, like(total, new, f"measure of {self.strategy}"))
 
             return self.mapper(measure, total, view, hyper, samples, at, shared=(4,) if total else (0, 4))
 
@@ -431,12 +503,9 @@ class Engine:
             new, after = getattr(self.composition, hook)(net, params, state, task)
             changed = {k: v for k, v in new.items() if k in buffers}
             rest = {k: v for k, v in new.items() if k not in buffers}
-            what = f"that `{hook}` of {self.strategy} returns"
-            return (
-                like(params, rest, f"the parameters {what}"),
-                like(own, {**own, **changed}, f"the buffers {what}"),
-                like(state, after, f"the state {what}"),
-            )
+            who = f"{hook} of {self.strategy}"
+            buffers_after = like(own, {**own, **changed}, who)
+            return like(params, rest, who), buffers_after, like(state, after, who)
 
         measured: Any = {}
         if not begins and any(overrides(p, "measure") for p in active):

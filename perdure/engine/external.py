@@ -18,7 +18,7 @@ from perdure.outcome import Outcome
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Part, Task
 from perdure.settings import Settings
-from perdure.strategies.base import Phase
+from perdure.strategies.base import Phase, lay_out
 from perdure.strategies.external import External, Learner, Terms
 
 
@@ -31,7 +31,7 @@ def run_external(
     seconds = {"train": 0.0, "eval": 0.0}
     untrained, stages = [], []
     parameters = 0
-    phases = strategy.phases(stream)
+    phases = lay_out(strategy, stream)
     learned = 0
 
     def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from perdure.errors import PerdureError
 from perdure.layer_draws import NoDraws
 from perdure.net import Params
+from perdure.refusals import describe
 
 
 class Mapper:
@@ -37,6 +38,8 @@ class Mapper:
         self.replicas = replicas
         self.mapped = True
         self.unroll = unroll
+        # Told before the replicas run one at a time: what is inside then goes through samples likewise.
+        self.noted: Callable[[], None] = lambda: None
 
     def __call__(self, function: Callable[..., Any], *args: Any, shared: Sequence[int] = ()) -> Any:
         """Apply ``function``; the arguments at the positions ``shared`` have no replica axis."""
@@ -48,6 +51,8 @@ class Mapper:
             except PerdureError:
                 raise
             except Exception as error:
+                self.mapped = False
+                self.noted()
                 # If the function fails for a single replica as well, that failure is the one to report.
                 result = self._loop(function, args, in_dims)
                 self.refuse(error)
@@ -57,9 +62,8 @@ class Mapper:
     def refuse(self, error: Exception) -> None:
         """Go on one replica at a time, and say so."""
         self.mapped = False
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(
-            f"the model or strategy cannot be mapped over replicas and runs one at a time: {line}",
+            f"the model or strategy cannot be mapped over replicas and runs one at a time: {describe(error)}",
             RuntimeWarning,
             stacklevel=3,
         )

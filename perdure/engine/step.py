@@ -15,6 +15,7 @@ from perdure.net import Batch, Net, Params, Tally
 from perdure.random import Rng
 from perdure.scenarios.task import Objective
 from perdure.strategies.base import Composition, Phase, Step
+from perdure.strategies.fits import Fits
 from perdure.tree import like
 
 # All that one replica carries through a run: params, buffers, optim, carry (the objective's), state.
@@ -23,13 +24,14 @@ Replica = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What is the same for all replicas of a run: architecture, strategy, optimiser, objective."""
+    """What is the same for all replicas of a run: architecture, strategy, optimiser, objective, inputs."""
 
     module: nn.Module
     strategy: Composition
     optimizer: Optimizer
     masks: Tensor | None
     objective: Objective
+    fits: Fits
     decays: bool = False
     mappable: bool = True
     precision: torch.dtype | None = None
@@ -86,9 +88,8 @@ class Program:
             samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name,
             slot=samples["slot"] if separate else None, entries=len(phase.tasks) if separate else 1,
         )  # fmt: skip
-        batch, carry = self.objective.sample(net.eval(), params, replica["carry"], batch)
-        incoming = batch
-        batch = strategy.batch(net.eval(), params, replica["state"], batch)
+        came, carry = self.objective.sample(net.eval(), params, replica["carry"], batch)
+        batch = strategy.batch(net.eval(), params, replica["state"], came)
         net = replace(net, _memo={})
 
         names = self.trained(net.eval(), params, phase.name)
@@ -107,19 +108,20 @@ class Program:
         grads = {k: taken[k] if k in taken else _no_gradient(p, taken, strategy) for k, p in params.items()}
         quiet = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
         changed = strategy.gradient(quiet, params, replica["state"], grads, batch)
-        grads = like(params, changed, "the gradient that `gradient` returns")
+        grads = like(params, changed, f"gradient of {strategy}")
         lr = hyper["lr"] * at["factor"]
         moved, memory = self.optimizer.update(
             learned, grads, replica["optim"], lr, hyper["decay"] if self.decays else None
         )
+        moved = like(learned, moved, f"the optimiser {self.optimizer}")
         if len(names) < len(params):
             moved, memory = {**params, **moved}, _rejoin(replica["optim"], memory)
         after = replace(quiet, buffers=buffers, _memo={})
-        moved, state = strategy.after_step(after, moved, replica["state"], Step(batch, params, grads))
-        kept = bool(batch.joined) or batch.task is incoming.task
-        self._learned[phase.name, len(incoming)] = (tally.total, kept)
+        moved, state = strategy.after_step(after, moved, replica["state"], Step(batch, params, grads, came))
+        kept = bool(batch.joined) or batch.task is came.task
+        self._learned[phase.name, len(came)] = (tally.total, kept)
         new = {"params": moved, "buffers": buffers, "optim": memory, "carry": carry, "state": state}
-        return like(replica, new, f"what a step of {strategy} returns")  # type: ignore[no-any-return]
+        return like(replica, new, f"a step of {strategy}")  # type: ignore[no-any-return]
 
     def measure(
         self, replica: Replica, hyper: dict[str, Tensor], samples: dict[str, Tensor], at: dict[str, Tensor],
@@ -128,8 +130,9 @@ class Program:
         """Return what the strategy measures on a batch, with the model in evaluation mode."""
         rng = Rng(hyper["seed"], at["step"], "measure/")
         batch = Batch(
-            samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name
-        )
+            samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name,
+            place=at["place"],
+        )  # fmt: skip
         net = self.net(replica["buffers"], rng)
         return self.strategy.measure(net, replica["params"], replica["state"], batch)
 

@@ -202,7 +202,9 @@ def _loader(source: Any, weights: bool, frozen: Sequence[str]) -> Callable[[], B
 
 
 def load_transformer(source: Any = MINILM, weights: bool = True) -> nn.Module:
-    """Load a transformer without its heads, in float32 and with dropout off; nothing is unpickled.
+    """Load a transformer without its heads, in float32 and with dropout off.
+
+    Nothing is unpickled, and no code that comes with the model is run: a model that needs it is refused.
 
     Parameters
     ----------
@@ -216,9 +218,13 @@ def load_transformer(source: Any = MINILM, weights: bool = True) -> nn.Module:
     except ImportError:
         raise PerdureError(advice("transformers")) from None
     place = str(package_folder()) if source == MINILM else source
-    options: dict[str, Any] = {"attn_implementation": "eager"}
+    # Said outright: left open, transformers asks on the terminal and then runs the code of the folder.
+    trust: dict[str, Any] = {"trust_remote_code": False}
+    options: dict[str, Any] = {"attn_implementation": "eager", **trust}
     try:
-        config: Any = transformers.AutoConfig.from_pretrained(place) if isinstance(place, str) else place
+        config: Any = place
+        if isinstance(place, str):
+            config = transformers.AutoConfig.from_pretrained(place, **trust)
         for name in vars(config):
             if re.search("dropout|pdrop", name) and isinstance(getattr(config, name), float):
                 setattr(config, name, 0.0)

@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State
 from perdure.random import Rng
+from perdure.tree import like
 
 if TYPE_CHECKING:
     from perdure.scenarios.stream import Stream
@@ -95,11 +97,29 @@ class TaskData:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What ``after_step`` sees: the batch, the parameters before the step, and the gradient taken."""
+    """What ``after_step`` sees.
+
+    Parameters
+    ----------
+    batch:
+        What was learned from.
+    previous:
+        The parameters before the step.
+    grads:
+        The gradient taken.
+    came:
+        The batch as it was before any strategy's ``batch``.
+    """
 
     batch: Batch
     previous: Params
     grads: Params
+    came: Batch | None = None
+
+    @property
+    def incoming(self) -> Batch:
+        """The samples as they came from the stream, whatever strategies made of them: what memories hold."""
+        return self.batch.head() if self.came is None else self.came
 
 
 @dataclass(frozen=True)
@@ -134,7 +154,10 @@ class Strategy:
         return [Phase(every)] if stream.setting == "joint" else [Phase((t,)) for t in every]
 
     def arrange(self, stream: Stream, phases: list[Phase]) -> list[Phase]:
-        """Cut the phases that were laid out, or put more between them: what fine-tunes now and then does."""
+        """Cut the phases that :meth:`phases` laid out, or put more between them.
+
+        Called whether the strategy stands alone or in a composition, and whoever laid the phases out.
+        """
         return phases
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
@@ -215,27 +238,38 @@ def overrides(strategy: Strategy, hook: str) -> bool:
     return any(getattr(type(p), hook) is not getattr(Strategy, hook) for p in parts(strategy))
 
 
-def owns(part: Strategy, hook: str) -> bool:
-    """Tell whether a part wants this hook to itself; who arranges the phases of others does not."""
-    return overrides(part, hook) and not (hook == "phases" and overrides(part, "arrange"))
+def lay_out(strategy: Strategy, stream: Stream) -> list[Phase]:
+    """Return the phases of a run: those that a part lays out, as all parts arrange them."""
+    return Composition(parts(strategy)).phases(stream)
 
 
 @dataclass(frozen=True)
 class Composition(Strategy):
     """Several strategies on one model: each hook is the fold of the parts' hooks, in order.
 
-    At most one part may have ``phases``, and one ``forward``, of its own; any may ``arrange`` the phases.
+    At most one part may have ``phases``, and one ``forward``, of its own; any may ``arrange`` the phases. At
+    most one may ask for one gradient per loss, and its ``gradient`` comes first. What a hook does is the same
+    whatever stands beside it; names come back in the order in which they were given, and others are refused.
     """
 
     parts: tuple[Strategy, ...]
     kind: ClassVar[str] = "composition"
 
     def __post_init__(self) -> None:
-        for hook in ("phases", "forward"):
-            owners = [p for p in self.parts if owns(p, hook)]
+        # Imported here: learners are strategies.
+        from perdure.strategies.external import External
+
+        for part in self.parts:
+            if isinstance(part, External) and len(self.parts) > 1:
+                raise PerdureError(f"{part} is a learner of its own and runs alone; found it in {self}")
+        wanted = {
+            f"its own {hook}": [p for p in self.parts if overrides(p, hook)] for hook in ("phases", "forward")
+        }
+        wanted["one gradient per loss"] = [p for p in self.parts if p.per_task]
+        for what, owners in wanted.items():
             if len(owners) > 1:
                 names = " and ".join(str(p) for p in owners)
-                raise PerdureError(f"expected at most one strategy with its own {hook}; found {names}")
+                raise PerdureError(f"expected at most one strategy with {what}; found {names}")
 
     @property
     def per_task(self) -> bool:  # type: ignore[override]
@@ -259,7 +293,7 @@ class Composition(Strategy):
         return model
 
     def phases(self, stream: Stream) -> list[Phase]:
-        owner = next((p for p in self.parts if owns(p, "phases")), None)
+        owner = next((p for p in self.parts if overrides(p, "phases")), None)
         phases = Strategy.phases(self, stream) if owner is None else owner.phases(stream)
         for part in self.parts:
             phases = part.arrange(stream, phases)
@@ -269,19 +303,25 @@ class Composition(Strategy):
         return {n: p.init(net, params, stream) for n, p in zip(self.names(), self.parts, strict=True)}
 
     def _fold(
-        self, hook: Callable[[Strategy], Any], params: Params, state: State, after: Callable[[str], Any],
-        phase: str,
-    ) -> tuple[Params, State]:  # fmt: skip
-        new = dict(state)
+        self, hook: str, net: Net, params: Params, state: State, after: Callable[[str], Any], phase: str
+    ) -> tuple[Params, State]:
+        new, replaced = dict(state), {}
         for name, part, own in self.each(state, phase):
-            params, new[name] = hook(part)(params, own, after(name))
-        return params, new
+            found, state_after = getattr(part, hook)(net, params, own, after(name))
+            if hook != "after_step":
+                # Between phases, names of buffers among the parameters replace the buffers.
+                replaced.update({k: v for k, v in found.items() if k in net.buffers})
+                found = {k: v for k, v in found.items() if k not in net.buffers}
+            params = self.returned(hook, part, "parameters", params, found)
+            new[name] = self.returned(hook, part, "state", own, state_after)
+        return {**params, **replaced}, new
+
+    def returned(self, hook: str, part: Strategy, what: str, given: Any, found: Any) -> Any:
+        """Return what the hook of a part returned, its names in the order in which they were given."""
+        return like(given, found, f"{hook} of {part}")
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        return self._fold(
-            lambda p: lambda q, s, a: p.begin_task(net, q, s, a), params, state, lambda n: scoped(task, n),
-            task.phase.name,
-        )  # fmt: skip
+        return self._fold("begin_task", net, params, state, lambda n: scoped(task, n), task.phase.name)
 
     def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         named = [set(p.trained(net, params, phase)) for p in acting(self, phase)]
@@ -302,18 +342,17 @@ class Composition(Strategy):
         active = self.each(state, batch.phase)
         if self.per_task and not any(p.per_task for _, p, _ in active):
             grads = {k: g.sum(0) for k, g in grads.items()}
-        for name, part, own in active:
-            grads = part.gradient(net, params, own, grads, scoped(batch, name))
+        # One gradient per loss is for the part that asks for it: the others see what it makes of them.
+        for name, part, own in sorted(active, key=lambda entry: not entry[1].per_task):
+            found = part.gradient(net, params, own, grads, scoped(batch, name))
+            grads = self.returned("gradient", part, "gradient", params, found)
         return grads
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
         def own_step(name: str) -> Step:
             return dataclasses.replace(step, batch=scoped(step.batch, name))
 
-        return self._fold(
-            lambda p: lambda q, s, a: p.after_step(net, q, s, a), params, state, own_step,
-            step.batch.phase,
-        )  # fmt: skip
+        return self._fold("after_step", net, params, state, own_step, step.batch.phase)
 
     @property
     def measured_samples(self) -> int | None:
@@ -322,19 +361,24 @@ class Composition(Strategy):
 
     def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         return {
-            n: p.measure(net, params, own, scoped(batch, n))
+            n: p.measure(net, params, own, self._measured(scoped(batch, n), p))
             for n, p, own in self.each(state, batch.phase)
             if overrides(p, "measure")
         }
+
+    def _measured(self, batch: Batch, part: Strategy) -> Batch:
+        """Give weight 0 to samples that others of the composition measure and this part does not."""
+        wanted = part.measured_samples
+        if wanted is None or wanted == self.measured_samples or batch.place is None:
+            return batch
+        place = batch.place + torch.arange(len(batch), device=batch.weight.device)
+        return dataclasses.replace(batch, weight=batch.weight * (place < wanted))
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         def own_task(name: str) -> TaskData:
             return dataclasses.replace(task, rng=task.rng.scoped(name), measured=task.measured.get(name, {}))
 
-        return self._fold(
-            lambda p: lambda q, s, a: p.end_task(net, q, s, a), params, state, own_task,
-            task.phase.name,
-        )  # fmt: skip
+        return self._fold("end_task", net, params, state, own_task, task.phase.name)
 
     def forward(self, net: Net, params: Params, state: State, x: Tensor, task: Tensor) -> Tensor:
         for _, part, own in self.each(state):

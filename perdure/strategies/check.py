@@ -8,7 +8,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,16 @@ from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State
 from perdure.scenarios.stream import Setting, Stream
 from perdure.scenarios.task import Part, Task
-from perdure.strategies.base import Composition, Step, Strategy, TaskData, overrides, parts
+from perdure.strategies.base import (
+    Composition,
+    Phase,
+    Step,
+    Strategy,
+    TaskData,
+    lay_out,
+    overrides,
+    parts,
+)
 from perdure.strategies.external import External
 from perdure.strategies.naive import Naive
 from perdure.strategies.registry import STRATEGIES, get
@@ -41,8 +50,10 @@ def check_strategy(
 
     Checked are: that it is a frozen dataclass that its name builds again; hooks that leave their arguments
     alone, draw from ``rng`` only, and return what they should, finite, with a state of fixed structure,
-    shapes and types; that padding (weight 0) does not count; that it maps over replicas; that a replica
-    learns the same alone as among three; that two runs give the same bytes; that ``+ naive`` changes nothing.
+    shapes and types; that padding (weight 0) does not count; that the order of the names in what it returns
+    does not matter; that it maps over replicas; that a replica learns the same alone as among three; that two
+    runs give the same bytes; that ``+ naive`` changes nothing, nor does, in front, a strategy that has all
+    hooks and lets everything pass.
 
     A strategy may refuse a stream or a model with a ``PerdureError`` before any training.
 
@@ -124,6 +135,32 @@ def tiny_stream(
     return Stream("tiny", tuple(tasks), setting, classes * len(sizes) if own else classes)
 
 
+def token_stream(sizes: Sequence[int] = (9, 12), seed: int = 0) -> Stream:
+    """Make a class-incremental stream of rows of 4 token ids below 100, two classes a task; 0 is padding."""
+    source = torch.Generator().manual_seed(seed)
+
+    def part(t: int, n: int) -> Part:
+        y = torch.arange(n) % 2 + 2 * t
+        x = torch.randint(1, 50, (n, 4), generator=source) + 50 * (y % 2).unsqueeze(1)
+        return Part(torch.where(torch.arange(4) < 2 + (torch.arange(n) % 3).unsqueeze(1), x, 0), y)
+
+    tasks = [
+        Task(f"task {t}", part(t, n), part(t, 4), part(t, 6), (2 * t, 2 * t + 1)) for t, n in enumerate(sizes)
+    ]
+    return Stream("tokens", tuple(tasks), "class", 2 * len(sizes))
+
+
+class Embedded(nn.Module):
+    """The mean of learned vectors of tokens, and a head."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(100, 4), nn.Linear(4, outputs)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.table(ids).mean(1))  # type: ignore[no-any-return]
+
+
 def perceptron(shape: tuple[int, ...], outputs: int) -> nn.Module:
     """Build a perceptron with one hidden layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 6), nn.ReLU(), nn.Linear(6, outputs))
@@ -182,6 +219,11 @@ def _check_case(
         strategy, stream, model, SEEDS[-1:], where, dataclasses.replace(watched, alter_padding=True)
     )
     _same(alone, altered, CLOSE, f"{where}: samples of weight 0 are padding and must not count")
+    turned = _run(strategy, stream, model, SEEDS, where, _Reversed(parts(strategy)))
+    _same(together, turned, 0.0, f"{where}: the order of names in what hooks return must not matter")
+    company = _Watched(parts(Bystander() + strategy), where=where, outputs=stream.outputs)
+    passed = _run(Bystander() + strategy, stream, model, SEEDS[-1:], where, company)
+    _same(alone, passed, CLOSE, f"{where}: a strategy in front that lets all pass must change nothing")
     beside = _run(strategy + Naive(), stream, model, SEEDS, where)
     try:
         _same(together, beside, 0.0, f"{where}: `+ naive` must change nothing")
@@ -204,9 +246,9 @@ def _same(one: _Ran, other: _Ran, tolerance: float, promise: str) -> None:
 
 def _run(
     strategy: Strategy, stream: Stream, model: Builder | nn.Module, seeds: Sequence[int], where: str,
-    watched: _Watched | None = None,
+    watched: Composition | None = None,
 ) -> _Ran:  # fmt: skip
-    """Train in float64; with ``watched``, one replica at a time and unrecorded, every hook watched."""
+    """Train in float64; what is watched, one replica at a time and unrecorded."""
     # Imported here: the engine is built on the strategies.
     from perdure.engine.engine import Engine
     from perdure.engine.optim import SGD, constant
@@ -215,14 +257,15 @@ def _run(
     engine = Engine(
         stream, strategy, SGD(momentum=0.9), model, seeds, lr, decay, constant(), BATCH, dtype=torch.float64
     )
+    recorded = not isinstance(watched, _Watched)
     if watched is not None:
-        engine.mapper.mapped = False
+        engine.mapper.mapped = recorded
         engine.composition = watched
-        engine.program = dataclasses.replace(engine.program, strategy=watched, mappable=False)
+        engine.program = dataclasses.replace(engine.program, strategy=watched, mappable=recorded)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         ran = _train(engine, where)
-    if watched is None and not engine.mapper.mapped:
+    if recorded and not engine.mapper.mapped:
         said = next(
             (str(w.message) for w in heard if issubclass(w.category, RuntimeWarning)), "no reason given"
         )
@@ -232,7 +275,7 @@ def _run(
 
 def _train(engine: Engine, where: str) -> _Ran:
     stream = engine.stream
-    phases = engine.strategy.phases(stream)
+    phases = lay_out(engine.strategy, stream)
     stages = sum(phase.stage for phase in phases)
     if stages not in (1, len(stream)):
         raise Broken(f"{where}: phases must score once or {len(stream)} times; found {stages}")
@@ -288,6 +331,54 @@ def _check_external(strategy: External, stream: Stream, model: Builder | nn.Modu
 
 
 @dataclass(frozen=True)
+class Bystander(Strategy):
+    """Has every hook that may stand beside another's, and lets everything pass; counts in its own state."""
+
+    kind: ClassVar[str] = "bystander"
+
+    def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
+        return model
+
+    def arrange(self, stream: Stream, phases: list[Phase]) -> list[Phase]:
+        return list(phases)
+
+    def init(self, net: Net, params: Params, stream: Stream) -> State:
+        return {"hooks": next(iter(params.values())).new_zeros(())}
+
+    def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
+        return dict(params), {"hooks": state["hooks"] + 1}
+
+    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        return tuple(params)
+
+    def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
+        return dataclasses.replace(batch)
+
+    def losses(self, net: Net, params: Params, state: State, batch: Batch, losses: Tensor) -> Tensor:
+        return losses.clone()
+
+    def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
+        return dict(grads)
+
+    def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
+        return dict(params), {"hooks": state["hooks"] + 1}
+
+    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
+        return {"samples": batch.weight.sum()}
+
+    def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
+        return dict(params), {"hooks": state["hooks"] + task.measured["samples"]}
+
+
+@dataclass(frozen=True)
+class _Reversed(Composition):
+    """The composition, of hooks that return their names in the opposite order."""
+
+    def returned(self, hook: str, part: Strategy, what: str, given: Any, found: Any) -> Any:
+        return super().returned(hook, part, what, given, _reversed(found))
+
+
+@dataclass(frozen=True)
 class _Watched(Composition):
     """The composition, with every hook's arguments and results looked at."""
 
@@ -314,14 +405,18 @@ class _Watched(Composition):
             raise Broken(f"{self.where}: {hook} must leave its arguments alone; it changes them")
         return result
 
+    def returned(self, hook: str, part: Strategy, what: str, given: Any, found: Any) -> Any:
+        extra = set(found) - set(given) if isinstance(found, dict) else set()
+        if what == "parameters" and extra:
+            raise Broken(f"{self.where}: {hook} must return the parameters; found {min(extra)!r} among them")
+        if not (hook == "gradient" and part.per_task):
+            said = f"what {hook} returns" if what == hook else f"the {what} that {hook} returns"
+            _alike(self.where, said, given, found)
+        return super().returned(hook, part, what, given, found)
+
     def _moved(self, hook: str, net: Net, params: Params, state: State, *more: Any) -> tuple[Params, State]:
         new, after = self._call(hook, net, params, state, *more)
-        extra = set(new) - set(params) - (set() if hook == "after_step" else set(net.buffers))
-        if extra:
-            raise Broken(f"{self.where}: {hook} must return the parameters; found {min(extra)!r} among them")
-        _alike(self.where, f"the parameters that {hook} returns", params, {k: new.get(k) for k in params})
         _finite(self.where, f"the parameters that {hook} returns", new)
-        _alike(self.where, f"the state that {hook} returns", state, after)
         return new, after
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
@@ -338,7 +433,8 @@ class _Watched(Composition):
         return self._moved("begin_task", net, params, state, task)
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
-        return self._moved("after_step", net, params, state, step)
+        came = self._padded(step.incoming)
+        return self._moved("after_step", net, params, state, dataclasses.replace(step, came=came))
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         return self._moved("end_task", net, params, state, task)
@@ -382,6 +478,15 @@ class _Watched(Composition):
                 f"{self.where}: forward must return {[len(x), self.outputs]} outputs; found {list(new.shape)}"
             )
         return new
+
+
+def _reversed(value: Any) -> Any:
+    """Return the same with the names of every dictionary in the opposite order."""
+    if isinstance(value, dict):
+        return {k: _reversed(value[k]) for k in reversed(value)}
+    if type(value) in (list, tuple):
+        return type(value)(_reversed(v) for v in value)
+    return value
 
 
 def _content(value: Any) -> Any:

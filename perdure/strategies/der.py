@@ -16,6 +16,7 @@ from perdure.strategies.memory import (
     Policy,
     Rows,
     balance,
+    came_in,
     check_labels,
     check_policy,
     check_whole,
@@ -23,6 +24,7 @@ from perdure.strategies.memory import (
     empty,
     join,
     offer,
+    outputs_of,
 )
 from perdure.strategies.registry import STRATEGIES
 
@@ -54,7 +56,9 @@ class DER(Strategy):
     Source: Buzzega et al., NeurIPS 2020, and its code. ``"class"`` is how Avalanche's ``DER`` fills its
     memory. Deviations: incoming and remembered samples go through the model in one pass, which matters to
     batch norm alone; samples are drawn with replacement. In the task setting the outputs of other tasks are
-    closed on both sides and differ by 0.
+    closed on both sides and differ by 0. Beside a strategy that changes the incoming samples, the memory
+    holds them as they came, with the model's outputs for exactly these; the paper's algorithm stores the
+    outputs for the augmented sample beside the sample as it came.
     """
 
     kind: ClassVar[str] = "der"
@@ -98,11 +102,8 @@ class DER(Strategy):
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
         if self.policy != "reservoir":
             return params, state
-        batch, n = step.batch, step.batch.fresh
-        # The same call as in the step's loss: recorded, it is computed once.
-        outputs = net(step.previous, batch.x, batch.task)
-        rows = {"x": batch.x[:n], "y": batch.y[:n], "task": batch.task[:n], "logits": outputs[:n]}
-        return params, offer(state, batch.rng, rows, batch.weight[:n])
+        rows = {**came_in(step), "logits": outputs_of(net, step.previous, step)}
+        return params, offer(state, step.batch.rng, rows, step.incoming.weight)
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         if self.policy == "reservoir":

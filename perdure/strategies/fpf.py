@@ -15,7 +15,7 @@ from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State, weighted_mean
 from perdure.strategies import moves
 from perdure.strategies.base import Phase, Step, Strategy, TaskData
-from perdure.strategies.memory import Rows, check_whole, draw, empty, offer
+from perdure.strategies.memory import Rows, came_in, check_whole, draw, empty, offer, outputs_of
 from perdure.strategies.registry import STRATEGIES
 from perdure.strategies.sensitivity import all_weights, by_module, named_modules, random_weights
 
@@ -89,9 +89,6 @@ class FPF(Strategy):
     def masked(self) -> bool:
         """Whether each replica has modules of its own, which masks tell; otherwise names do, for all."""
         return self.modules == "auto" or self.control
-
-    def phases(self, stream: Stream) -> list[Phase]:
-        return self.arrange(stream, super().phases(stream))
 
     def arrange(self, stream: Stream, phases: list[Phase]) -> list[Phase]:
         for p in phases:
@@ -167,17 +164,16 @@ class FPF(Strategy):
         return losses + self.kd * weighted_mean(distance, weight) / len(losses)
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
-        batch, n = step.batch, step.batch.fresh
-        if batch.phase == FINE_TUNE:
+        if step.batch.phase == FINE_TUNE:
             if self.masked:
                 params = {k: torch.where(m, params[k], step.previous[k]) for k, m in state["chosen"].items()}
             return params, state
-        rows = {"x": batch.x[:n], "y": batch.y[:n], "task": batch.task[:n]}
+        rows, weight = came_in(step), step.incoming.weight
         if self.kd:
-            rows["logits"] = net(step.previous, batch.x, batch.task)[:n]
-        state = {**state, "memory": offer(state["memory"], batch.rng, rows, batch.weight[:n])}
+            rows["logits"] = outputs_of(net, step.previous, step)
+        state = {**state, "memory": offer(state["memory"], step.batch.rng, rows, weight)}
         if self.modules == "auto":
-            state["moves"] = moves.add(state["moves"], params, (batch.weight[:n] > 0).sum())
+            state["moves"] = moves.add(state["moves"], params, (weight > 0).sum())
         return params, state
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:

@@ -80,7 +80,7 @@ class ICaRL(Strategy):
         width = features(net, params, memory["x"][:1], memory["task"][:1], stream.outputs)[0].shape[-1]
         return {
             "memory": memory,
-            "means": memory["x"].new_zeros(stream.outputs, width),
+            "means": next(iter(params.values())).new_zeros(stream.outputs, width),
             "params": {k: p.clone() for k, p in params.items()},
             "buffers": {k: b.clone() for k, b in net.buffers.items()},
             "old": none,

@@ -14,6 +14,7 @@ from perdure.errors import PerdureError
 from perdure.net import Net
 from perdure.random import Rng
 from perdure.strategies import credal
+from perdure.strategies.fits import Fits
 from perdure.strategies.front import Front
 from perdure.strategies.ibcl import Posterior
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from perdure.scenarios.stream import Stream
     from perdure.trained import Trained
 
-PARTS = ("train", "val", "test")
 Preference = Sequence[float] | Tensor
 
 
@@ -37,6 +37,8 @@ class Knowledge:
         Posteriors ``[tasks * m, D]``, and which rows hold one.
     index, seen:
         The row of each task and chain, ``[tasks, m]``; the tasks learned, ``[tasks]`` bool.
+    fits:
+        What the stream that was learned was like.
 
     A preference holds one weight for each task of the stream, at least 0, that sum to 1, with 0 for what has
     not been learned yet; any other is an error.
@@ -48,6 +50,7 @@ class Knowledge:
     stored: Tensor
     index: Tensor
     seen: Tensor
+    fits: Fits
 
     @classmethod
     def of(cls, trained: Trained, k: int = 0) -> Knowledge:
@@ -58,7 +61,7 @@ class Knowledge:
         state = trained.state("ibcl", k)
         sigma = credal.get_sigma(state["bank"]["rho"])
         own = (state[name] for name in ("stored", "index", "seen"))
-        return cls(trained.net(k), state["bank"]["mean"], sigma, *own)
+        return cls(trained.net(k), state["bank"]["mean"], sigma, *own, trained.program.fits)
 
     def posterior(self, preference: Preference, reading: str = "barycentre") -> credal.Mixture:
         """Return ``sum_t w_t (1/m) sum_j q_t^j``, the weights' distribution at a preference w."""
@@ -111,12 +114,11 @@ class Knowledge:
         alpha, reading, seed:
             As in :meth:`models_for`.
         """
+        self.fits.check(stream, part, at_most=False)
         if len(stream) != len(self.seen):
             raise PerdureError(f"expected a stream of {len(self.seen)} tasks; found {len(stream)}")
-        if models is not None and models < 1:
-            raise PerdureError(f"models must be None or a whole number of at least 1; found {models}")
-        if part not in PARTS:
-            raise PerdureError(f"part must be one of {', '.join(PARTS)}; found {part!r}")
+        if models is not None and (not isinstance(models, int) or isinstance(models, bool) or models < 1):
+            raise PerdureError(f"models must be None or a whole number of at least 1; found {models!r}")
         wanted = [credal.check_preference(w, self.seen) for w in preferences]
         if not wanted:
             raise PerdureError("expected at least one preference; found none")
@@ -136,7 +138,8 @@ class Knowledge:
         params, found = {"mean": weights.unsqueeze(0)}, []
         for index, task in enumerate(stream):
             data = getattr(task, part)
-            x = data.inputs().to(weights)
+            x = data.inputs().to(weights.device)
+            x = x.to(weights.dtype) if x.is_floating_point() else x
             output = net(params, x, torch.tensor(index, device=x.device))
             found.append(net.objective.score(output, data.y.to(x.device)).double().mean().cpu())
         return torch.stack(found)

@@ -19,6 +19,7 @@ from perdure.random import Rng
 
 if TYPE_CHECKING:
     from perdure.scenarios.stream import Stream
+    from perdure.strategies.base import Step
 
 # A memory, or samples on their way into one: the same names, a first axis each.
 Rows = dict[str, Tensor]
@@ -169,6 +170,28 @@ def pick(memory: Rows, rows: Rows, chosen: Tensor, filled: Tensor) -> tuple[Rows
         mask = new.view(-1, *(1,) * (old.ndim - 1))
         result[name] = torch.where(mask, values[new_place].to(old.dtype), old)
     return {**result, "filled": filled}, new
+
+
+def came_in(step: Step) -> Rows:
+    """Return the samples of a step as they came from the stream: what a memory is offered."""
+    incoming = step.incoming
+    return {"x": incoming.x, "y": incoming.y, "task": incoming.task}
+
+
+def outputs_of(net: Net, params: Params, step: Step) -> Tensor:
+    """Return the outputs for the samples of a step as they came, ``[n, outputs]``.
+
+    They are those of the step's own pass. Where another strategy changed the samples, the pass is made once
+    more with the unchanged ones in their place: outputs belong to the inputs that a memory stores.
+    """
+    batch, incoming = step.batch, step.incoming
+    x, task = batch.front
+    if x is incoming.x and task is incoming.task:
+        # The same call as in the step's loss: recorded, it is computed once.
+        return net(params, batch.x, batch.task)[: len(incoming)]
+    whole = torch.cat([incoming.x, batch.x[batch.fresh :]])
+    tasks = torch.cat([incoming.task, batch.task[batch.fresh :]])
+    return net(params, whole, tasks)[: len(incoming)]
 
 
 def draw(memory: Rows, rng: Rng, purpose: str, n: int) -> tuple[Rows, Tensor]:

@@ -11,6 +11,7 @@ from perdure.strategies.memory import (
     BALANCED_OVER,
     Policy,
     balance,
+    came_in,
     check_labels,
     check_policy,
     check_whole,
@@ -31,7 +32,8 @@ class Replay(Strategy):
     """Learn from each incoming batch together with a batch drawn from a memory of earlier samples.
 
     The loss is the mean over both batches, in one forward pass; while the memory is empty, over the
-    incoming one.
+    incoming one. The memory holds samples as they came from the stream, whatever strategies beside it make of
+    a batch.
 
     Parameters
     ----------
@@ -71,9 +73,7 @@ class Replay(Strategy):
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
         if self.policy != "reservoir":
             return params, state
-        batch, n = step.batch, step.batch.fresh
-        rows = {"x": batch.x[:n], "y": batch.y[:n], "task": batch.task[:n]}
-        return params, offer(state, batch.rng, rows, batch.weight[:n])
+        return params, offer(state, step.batch.rng, came_in(step), step.incoming.weight)
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         if self.policy == "reservoir":

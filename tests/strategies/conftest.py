@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 from perdure.engine.engine import Engine
 from perdure.engine.optim import AdamW, constant
 from perdure.strategies import get
+from perdure.strategies.base import lay_out
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def walk():
             return {**one["buffers"], **one["params"]}, one["state"], net
 
         replica = engine.start()
-        for phase in engine.strategy.phases(stream):
+        for phase in lay_out(engine.strategy, stream):
             data = engine.load(phase)
             yield "start", phase, *look(replica)
             replica = engine.boundary(replica, phase, data, "begin_task")

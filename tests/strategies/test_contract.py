@@ -1,6 +1,6 @@
 """The contract, over all strategies; and that its check sees what breaks it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from perdure import PerdureError
+from perdure.engine.engine import Engine
+from perdure.engine.optim import SGD, constant
 from perdure.strategies import EWC, STRATEGIES, External, Phase, Strategy, check_strategy, get
-from perdure.strategies.check import Broken, tiny_stream
+from perdure.strategies.check import Broken, Embedded, _train, tiny_stream, token_stream
 
 
 # CLR takes convolutions and tasks with heads only, L2P transformers: their own tests check them there.
@@ -24,6 +26,20 @@ def test_avalanches_strategies_keep_it():
     if find_spec("avalanche") is None:
         pytest.skip("Avalanche is not installed")
     check_strategy(get("avalanche"))
+
+
+@pytest.mark.parametrize("name", [n for n in STRATEGIES if n != "avalanche"])
+def test_every_strategy_runs_on_token_ids_or_refuses_before_any_work(name):
+    try:
+        engine = Engine(
+            token_stream(), get(name), SGD(), Embedded, [0], [0.05], [0.0], constant(), 4, dtype=torch.float64
+        )
+        engine.start()
+    except PerdureError:
+        return
+    engine.mapper.mapped = False
+    engine.program = replace(engine.program, mappable=False)
+    assert _train(engine, name).scores.isfinite().all()
 
 
 @pytest.mark.parametrize("spec", ["ewc(strength=5) + lwf", "si + mas", "replay(20) + ewc", "joint + si"])

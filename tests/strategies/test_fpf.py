@@ -43,7 +43,7 @@ def same(one, other):
 def trained(engine, watch=lambda phase, before, begun, after: None):
     """Run all phases; ``watch`` sees the replicas before each, after ``begin_task``, and after it."""
     replica = engine.start()
-    for phase in engine.strategy.phases(engine.stream):
+    for phase in get_phases(engine.strategy, engine.stream):
         data, before = engine.load(phase), copied(replica)
         replica = engine.boundary(replica, phase, data, "begin_task")
         begun = copied(replica)
@@ -188,7 +188,7 @@ def test_the_cost_of_a_step_by_hand(modules):
 
 def test_phases_by_hand():
     stream = tiny_stream("class", (10, 12, 7))
-    phases = KFPF(k=2, steps=5).phases(stream)
+    phases = get_phases(KFPF(k=2, steps=5), stream)
     found = [(p.tasks[0], p.name, p.stage, p.portion) for p in phases]
     assert found == [
         (0, "learn", True, (0.0, 1.0)),
@@ -198,8 +198,8 @@ def test_phases_by_hand():
         (2, "learn", False, (0.0, 1.0)),
         (2, FINE_TUNE, True, (0.0, 1.0)),
     ]
-    assert FPF().phases(stream) == KFPF(k=1, steps=100).phases(stream)
-    assert KFPF(k=0).phases(stream) == Naive().phases(stream)
+    assert get_phases(FPF(), stream) == get_phases(KFPF(k=1, steps=100), stream)
+    assert get_phases(KFPF(k=0), stream) == get_phases(Naive(), stream)
 
 
 def test_none_is_plain_learning_to_the_bit():

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from perdure import PerdureError, compare
 from perdure.strategies import IBCL, Knowledge
-from perdure.strategies.check import normed, perceptron, tiny_stream
+from perdure.strategies.check import Embedded, normed, perceptron, tiny_stream, token_stream
 
 PREFERENCES = [[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3]]
 
@@ -78,6 +79,9 @@ def test_it_is_read_from_a_composition_as_well():
         ({"reading": "sum"}, "reading must be one of"),
         ({"part": "testing"}, "part must be one of train, val, test; found 'testing'"),
         ({"stream": tiny_stream("domain", (9, 12))}, "expected a stream of 3 tasks; found 2"),
+        ({"stream": tiny_stream("domain", (9, 12, 7), 3)}, "expected a stream of 2 outputs; found 3"),
+        ({"stream": "split-digits"}, "expected a Stream; found str"),
+        ({"models": 1.5}, "models must be None or a whole number of at least 1; found 1.5"),
         ({"models": 2, "alpha": 1.0}, r"alpha must lie in \(0, 1\)"),
     ],
 )
@@ -100,3 +104,10 @@ def test_only_a_run_of_ibcl_has_knowledge():
     stream = tiny_stream("domain", (9, 12))
     with pytest.raises(PerdureError, match="expected one of naive; found 'ibcl'"):
         Knowledge.of(train(stream, "naive").trained["naive"])
+
+
+def test_fronts_of_token_ids():
+    stream = token_stream()
+    results = compare(stream, [IBCL(distance=0.0)], model=Embedded, seeds=1, epochs=1, quiet=True, keep=True)
+    front = Knowledge.of(results.trained["ibcl"]).front(stream, [[0.5, 0.5]])
+    np.testing.assert_allclose(front.points[0], results.scores["ibcl"][0, -1], atol=1e-6)
