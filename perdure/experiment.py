@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from perdure.analysis.results import Results
 from perdure.analysis.store import check_out
 from perdure.checkpoint import Checkpoint, Checkpoints
+from perdure.engine import redraw
 from perdure.engine.engine import Engine
 from perdure.engine.external import run_external
 from perdure.engine.optim import Optimizer
@@ -65,7 +67,7 @@ def compare(
     model:
         A name (``"mlp(hidden=[64, 64])"``), a function that builds a module (of nothing, or of the input
         shape and the number of outputs), or a module, which is re-drawn for each seed through
-        ``reset_parameters``.
+        ``reset_parameters``; a warning in the results names what that cannot draw, or replaces.
     seeds:
         How many seeds, or which. A seed fixes the weights at the start and every later draw.
     epochs, batch_size:
@@ -214,7 +216,10 @@ def rehearse(stream: Stream, strategies: Sequence[Strategy], settings: Settings)
     for strategy in strategies:
         if not isinstance(strategy, External):
             get_phases(strategy, stream)
-            make_engine(stream, strategy, one).start()
+            with warnings.catch_warnings():
+                # The run says the same again, among its results.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                make_engine(stream, strategy, one).start()
 
 
 def get_phases(strategy: Strategy, stream: Stream) -> list[Phase]:
@@ -257,9 +262,15 @@ def collect(outcomes: Mapping[str, Outcome], settings: Settings, config: dict[st
         costs={n: o.costs for n, o in kept.items()},
         extras={n: o.extras for n, o in kept.items()},
         config=config,
-        warnings=[f"{n}: {line}" for n, o in kept.items() for line in o.warnings],
+        warnings=[*notes_on(settings), *(f"{n}: {line}" for n, o in kept.items() for line in o.warnings)],
         trained={n: o.trained for n, o in kept.items() if o.trained is not None},
     )
+
+
+def notes_on(settings: Settings) -> list[str]:
+    """Say what seeds share of a model that is a module, and what of it is lost."""
+    given = settings.model
+    return redraw.notes(given) if isinstance(given, nn.Module) and not settings.pretrained else []
 
 
 def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Settings) -> dict[str, Any]:

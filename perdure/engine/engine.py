@@ -154,6 +154,7 @@ class Engine:
     def _modules(self) -> list[nn.Module]:
         shape, outputs = self.stream.input_shape, self.stream.outputs
         built: dict[int, nn.Module] = {}
+        last: nn.Module | None = None
         with seeded() as seed_all:
             for seed in self.seeds:
                 if seed in built:
@@ -163,6 +164,12 @@ class Engine:
                     module = self.model
                 else:
                     module = build(self.model, shape, outputs)
+                    if module is last:
+                        raise PerdureError(
+                            "the function given as the model must build a new module at each call; "
+                            f"it returned the same {type(module).__name__} twice"
+                        )
+                    last = module
                 built[seed] = self.composition.extend(module, self.stream)
         return [built[seed] for seed in self.seeds]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
+from perdure.engine.redraw import redraw
 from perdure.errors import PerdureError
 from perdure.layer_draws import NoDraws
 from perdure.net import Params
@@ -110,12 +110,7 @@ def unshare(tree: Any, taken: set[int] | None = None) -> Any:
 def build(model: Callable[..., nn.Module] | nn.Module, shape: tuple[int, ...], outputs: int) -> nn.Module:
     """Build one module: call the builder (with shape and outputs if it takes them) or copy and re-draw."""
     if isinstance(model, nn.Module):
-        module = copy.deepcopy(model)
-        for part in module.modules():
-            reset = getattr(part, "reset_parameters", None)
-            if callable(reset):
-                reset()
-        return module
+        return redraw(model)
     required = [
         p for p in inspect.signature(model).parameters.values()
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)

@@ -239,6 +239,8 @@ def load_transformer(source: Any = MINILM, weights: bool = True) -> nn.Module:
                 model = maker.from_config(config, **options)
     except (OSError, ValueError, AttributeError, SafetensorError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "custom code" in line:
+            line = "it needs code that comes with it (auto_map in its config.json), which is never run"
         raise PerdureError(
             f"expected 'minilm', a folder with config.json and model.safetensors, a hub's name or a "
             f"configuration; {str(source)[:80]!r} could not be loaded: {line}"

@@ -162,7 +162,6 @@ def run(strategy, build, seeds=2):
     return results, next(iter(results.trained.values())).params()
 
 
-@pytest.mark.filterwarnings("ignore:the model or strategy cannot be mapped:RuntimeWarning")
 @pytest.mark.parametrize("strategy", ["ewc(strength=5)", "online-ewc", "mas", "gem(samples_per_task=3)"])
 def test_what_vmap_refuses_goes_sample_by_sample_with_the_same_results(strategy):
     found = run(strategy, lambda: Recurrent("RNN"))[1]
@@ -171,7 +170,6 @@ def test_what_vmap_refuses_goes_sample_by_sample_with_the_same_results(strategy)
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:the model or strategy cannot be mapped:RuntimeWarning")
 @pytest.mark.parametrize(("kind", "seeds"), [("GRU", 2), ("GRU", 1), ("LSTM", 1)])
 def test_one_warning_says_so(kind, seeds):
     results, _ = run("ewc", lambda: Recurrent(kind), seeds)

