@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.analysis.needs import one_stage
+import numpy as np
+
+from perdure.analysis.diverged import diverged, remark
+from perdure.analysis.metrics import Array
+from perdure.analysis.needs import kind_of, one_stage
 from perdure.analysis.registry import METRICS
+from perdure.analysis.statistics import (
+    bootstrap_interval,
+    holm,
+    paired_test,
+    probability_of_improvement,
+)
 from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from perdure.analysis.results import Results
+
+BOUNDS = ("joint", "cumulative")
+FEW = 3  # the most strategies whose pairs get a row each
+LEVEL = 0.05
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Summary": (
@@ -48,10 +63,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 class Cell(NamedTuple):
-    """One entry of a table: what it says, and whether it is the best of its column."""
+    """One entry of a table: what it says, whether it is the best, a mark for its colour, what it explains."""
 
     text: str
     best: bool = False
+    mark: str = ""
+    hint: str = ""
 
 
 class Table(NamedTuple):
@@ -63,15 +80,15 @@ class Table(NamedTuple):
 
 
 def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
-    """Give a table per group of metrics: a row per strategy, "mean [low, high]", the best in bold."""
-    staged = [name for name in results.strategies if not one_stage(results, name)]
+    """Give a table per group of metrics: a row per strategy, "mean [low, high]", a clear best in bold."""
+    rivals = [name for name in results.strategies if not bound(results, name)]
     for title, group in GROUPS.items():
         found = [name for name in group if name in set(table["metric"])]
         if not found:
             continue
-        columns = [_column(table[table["metric"] == name], name, staged) for name in found]
+        columns = [_column(table[table["metric"] == name], name, rivals) for name in found]
         rows = [
-            (strategy, [column.get(strategy, Cell("–")) for column in columns])
+            (_marked(results, strategy), [column.get(strategy, Cell("–")) for column in columns])
             for strategy in results.strategies
             if any(strategy in column for column in columns)
         ]
@@ -82,17 +99,36 @@ def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
         yield Table(title, arrows, rows)
 
 
-def _column(part: pd.DataFrame, metric: str, staged: list[str]) -> dict[str, Cell]:
-    """Cells of one metric by strategy; learners of all tasks at once are bounds and do not compete."""
+def bound(results: Results, strategy: str) -> bool:
+    """Whether a strategy shows what can be reached with the data of all tasks, and so does not compete."""
+    return one_stage(results, strategy) or kind_of(results, strategy) in BOUNDS
+
+
+def _marked(results: Results, strategy: str) -> str:
+    mark = remark(results, strategy)
+    return f"{strategy} ({mark})" if mark else strategy
+
+
+def _column(part: pd.DataFrame, metric: str, rivals: list[str]) -> dict[str, Cell]:
+    """Cells of one metric by strategy."""
     digits = 1 if metric == "multi_task_gain" else 3
-    rivals = [name for name in part["strategy"] if name in staged] or list(part["strategy"])
-    means = part.set_index("strategy")["mean"]
-    best = means[rivals].max() if METRICS[metric].higher_is_better else means[rivals].min()
-    bold = {n for n in rivals if len(rivals) > 1 and round(means[n], digits) == round(best, digits)}
+    best = _clear_best(part[part["strategy"].isin(rivals)], METRICS[metric].higher_is_better)
     return {
-        row.strategy: Cell(_interval(row.mean, row.low, row.high, digits), row.strategy in bold)
+        row.strategy: Cell(_interval(row.mean, row.low, row.high, digits), row.strategy == best)
         for row in part.itertuples()
     }
+
+
+def _clear_best(part: pd.DataFrame, higher_is_better: bool) -> str | None:
+    """Name of the strategy whose interval lies beyond those of all others, if one's does."""
+    if len(part) < 2:
+        return None
+    # Turned so that higher is better. Without an interval (NaN) nothing is clear.
+    low, high = ("low", "high") if higher_is_better else ("high", "low")
+    sign = 1 if higher_is_better else -1
+    first = part.loc[(sign * part["mean"]).idxmax()]
+    others = part[part["strategy"] != first["strategy"]]
+    return str(first["strategy"]) if (sign * first[low] > sign * others[high]).all() else None
 
 
 def _interval(mean: float, low: float, high: float, digits: int = 3) -> str:
@@ -102,29 +138,99 @@ def _interval(mean: float, low: float, high: float, digits: int = 3) -> str:
 
 
 def pairs(results: Results) -> Iterator[Table]:
-    """Give a table of paired comparisons for average accuracy and one for forgetting."""
+    """Give a table of paired comparisons for average accuracy and one for forgetting.
+
+    Up to three strategies: a row per pair. More: a matrix with the difference of row and column.
+    """
     if len(results.seeds) < 2:
         return
     for metric in ("average_accuracy", "forgetting"):
-        try:
-            table = results.compare(metric)
-        except PerdureError:
+        values = _per_seed(results, metric)
+        if len(values) < 2:
             continue
-        rows = [
-            (
-                f"{row.first} − {row.second}",
-                [
-                    Cell(_interval(row.difference, row.low, row.high)),
-                    Cell(f"{row.p:.3g}"),
-                    Cell(f"{row.p_holm:.3g}", row.p_holm < 0.05),
-                    Cell(f"{row.improvement:.2f}"),
-                ],
-            )
-            for row in table.itertuples()
+        tests = _tests(values)
+        if len(values) > FEW:
+            yield _matrix(metric, values, tests)
+        else:
+            yield _pair_rows(metric, values, tests)
+
+
+def _per_seed(results: Results, metric: str) -> dict[str, Array]:
+    """Values of the strategies that have the metric; NaN for replicas that diverged."""
+    values = {}
+    for name in results.strategies:
+        try:
+            found = results.metric(metric, name)
+        except PerdureError:  # not defined for this strategy
+            continue
+        values[name] = np.where(diverged(results, name) | ~np.isfinite(found), np.nan, found)
+    return values
+
+
+class Test(NamedTuple):
+    """What a pair of strategies shows over the seeds that both have."""
+
+    gaps: Array
+    p: float
+    p_holm: float
+
+
+def _tests(values: dict[str, Array]) -> dict[tuple[str, str], Test]:
+    """Test every pair, corrected for the number of pairs."""
+    gaps = {(a, b): values[a] - values[b] for a, b in combinations(values, 2)}
+    gaps = {pair: gap[~np.isnan(gap)] for pair, gap in gaps.items()}
+    found = [paired_test(gap, np.zeros(len(gap))) for gap in gaps.values()]
+    corrected = holm(found)
+    return {
+        pair: Test(gap, p, float(q))
+        for (pair, gap), p, q in zip(gaps.items(), found, corrected, strict=True)
+    }
+
+
+def _pair_rows(metric: str, values: dict[str, Array], tests: dict[tuple[str, str], Test]) -> Table:
+    rows = []
+    for (first, second), test in tests.items():
+        if not len(test.gaps):
+            continue
+        both = ~np.isnan(values[first] - values[second])
+        better = (first, second) if METRICS[metric].higher_is_better else (second, first)
+        chance = probability_of_improvement(*(values[name][both] for name in better))
+        cells = [
+            Cell(_interval(float(test.gaps.mean()), *bootstrap_interval(test.gaps))),
+            Cell(f"{test.p:.3g}"),
+            Cell(f"{test.p_holm:.3g}", test.p_holm < LEVEL),
+            Cell(f"{chance:.2f}"),
         ]
-        if rows:
-            columns = ["difference [95 % interval]", "p", "p (Holm)", "P(first is better)"]
-            yield Table(METRICS[metric].label, columns, rows)
+        rows.append((f"{first} − {second}", cells))
+    columns = ["difference [95 % interval]", "p", "p (Holm)", "P(first is better)"]
+    return Table(METRICS[metric].label, columns, rows)
+
+
+def _matrix(metric: str, values: dict[str, Array], tests: dict[tuple[str, str], Test]) -> Table:
+    names = list(values)
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    rows = []
+    for number, row in enumerate(names, start=1):
+        cells = [_versus(row, column, tests, sign) for column in names]
+        marks = [cell.mark for cell in cells]
+        count = Cell(f"{marks.count('better')} / {marks.count('worse')}")
+        rows.append((f"{number}\N{NO-BREAK SPACE} {row}", [*cells, count]))
+    columns = [*(str(number + 1) for number in range(len(names))), "better / worse"]
+    return Table(METRICS[metric].label, columns, rows)
+
+
+def _versus(row: str, column: str, tests: dict[tuple[str, str], Test], sign: int) -> Cell:
+    """Difference of the row's strategy and the column's, marked where the test tells them apart."""
+    turned = (row, column) not in tests
+    test = tests.get((column, row) if turned else (row, column))
+    if test is None or not len(test.gaps):
+        return Cell("")
+    gap = float(test.gaps.mean()) * (-1 if turned else 1)
+    mark = "level"
+    if test.p_holm < LEVEL:
+        mark = "better" if sign * gap > 0 else "worse"
+    hint = f"{row} − {column}: {gap:+.3f}, p {test.p:.3g}, corrected {test.p_holm:.3g}"
+    return Cell(f"{gap:+.2f}".replace("-", "−"), mark == "better", mark, hint)
 
 
 def costs(results: Results) -> Table | None:
