@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,25 @@ def survivors(results: Results, strategy: str) -> Array:
     """Scores of the replicas that did not diverge; a score that is not finite is NaN."""
     scores = results.scores[strategy][~diverged(results, strategy)]
     return np.where(np.isfinite(scores), scores, np.nan)
+
+
+def cleared(results: Results) -> Results:
+    """The same results with NaN for all that replicas scored that diverged: means leave NaN out."""
+    lost = {name: diverged(results, name) for name in results.strategies}
+    if not any(mask.any() for mask in lost.values()):
+        return results
+    return replace(
+        results,
+        scores={name: _cleared(scores, lost[name]) for name, scores in results.scores.items()},
+        curves={
+            name: replace(curve, scores=_cleared(curve.scores, lost[name]))
+            for name, curve in results.curves.items()
+        },
+    )
+
+
+def _cleared(scores: Array, lost: Mask) -> Array:
+    return np.where(lost[:, None, None], np.nan, scores)
 
 
 def remark(results: Results, strategy: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis.diverged import diverged, remark, survivors
+from perdure.analysis.diverged import cleared, diverged, remark, survivors
 from perdure.analysis.labels import shorten, tidy
 from perdure.analysis.metrics import Array, average_accuracy, average_over_seen, mean
 from perdure.analysis.needs import one_stage
@@ -40,6 +40,8 @@ class Scene:
     ----------
     results:
         What is drawn.
+    cleared:
+        The same with NaN where a replica diverged.
     scores:
         Scores of the replicas that did not diverge, by strategy.
     look:
@@ -49,6 +51,7 @@ class Scene:
     """
 
     results: Results
+    cleared: Results
     scores: dict[str, Array]
     look: dict[str, Look]
     levels: list[str]
@@ -60,7 +63,8 @@ class Scene:
         levels = [name for name in results.strategies if one_stage(results, name)]
         lines = {name: _shape(values) for name, values in scores.items() if name not in levels}
         final = {name: _mean(scores[name][:, -1]) for name in levels}
-        return cls(results, scores, looks(results.strategies, _turns(lines) | _turns(final)), levels)
+        look = looks(results.strategies, _turns(lines) | _turns(final))
+        return cls(results, cleared(results), scores, look, levels)
 
     @property
     def tasks(self) -> int:
@@ -180,7 +184,7 @@ def bars(axes: Axes, scene: Scene, metric: str) -> None:
     results = scene.results
     for place, name in enumerate(results.strategies):
         try:
-            values = results.metric(metric, name)[~diverged(results, name)]
+            values = scene.cleared.metric(metric, name)
         except PerdureError:  # not defined for this strategy
             continue
         values = values[np.isfinite(values)]

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from perdure.analysis import report_tables
-from perdure.analysis.diverged import sentence
+from perdure.analysis.diverged import cleared, sentence
 from perdure.analysis.files import write_beside
 from perdure.analysis.notes import notes
 from perdure.analysis.registry import METRICS
@@ -31,8 +31,9 @@ def render(results: Results) -> str:
 
     source = resources.files("perdure.analysis").joinpath(TEMPLATE).read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    table = results.table()
-    drawn, compared = list(pictures(results)), list(report_tables.pairs(results))
+    clear = cleared(results)
+    table = clear.table()
+    drawn, compared = list(pictures(results)), list(report_tables.pairs(clear))
     costs = report_tables.costs(results)
     return environment.from_string(source).render(
         contents=[
@@ -49,6 +50,7 @@ def render(results: Results) -> str:
         notes=[*notes(results), *([sentence(results)] if sentence(results) else [])],
         summaries=list(report_tables.summaries(results, table)),
         pairs=compared,
+        pairs_note=report_tables.pairs_note(results),
         pictures=drawn,
         costs=costs,
         settings=_settings(results),

@@ -52,7 +52,7 @@ def pictures(results: Results) -> Iterator[Picture]:
     """Give the figures of the report in their order."""
     scene = Scene.of(results)
     legend = [_entry(scene, name) for name in results.strategies]
-    lost = f" {sentence(results)}" if sentence(results) else ""
+    lost = " Replicas that diverged are left out." if sentence(results) else ""
     bands = f"Bands: 95 % bootstrap intervals over seeds. Dashed: learned all tasks at once.{lost}"
     if scene.tasks <= MANY:
         yield _forgetting(scene, bands, legend)
@@ -70,7 +70,7 @@ def pictures(results: Results) -> Iterator[Picture]:
 
 
 def _forgetting(scene: Scene, bands: str, legend: list[Entry]) -> Picture:
-    titles = shorten(scene.results.tasks, 28)
+    titles = shorten(scene.results.tasks, 22)
 
     def draw(axes: Axes, index: int) -> None:
         panels.task(axes, scene, index)
@@ -78,7 +78,7 @@ def _forgetting(scene: Scene, bands: str, legend: list[Entry]) -> Picture:
         stage_ticks([axes], scene.tasks)
         score_limits(scene.results, [axes])
 
-    drawings = _drawings(scene, "forgetting", scene.tasks, (2.8, 2.2), draw)
+    drawings = _drawings(scene, "forgetting", scene.tasks, (2.25, 1.95), draw)
     caption = f"Score on each task along the stream. Dotted: the task's own stage. {bands}"
     return Picture("Forgetting curves", caption, drawings, legend, titles.key)
 

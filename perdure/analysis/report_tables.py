@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from perdure.analysis.diverged import diverged, remark
+from perdure.analysis.diverged import remark
 from perdure.analysis.metrics import Array
 from perdure.analysis.needs import kind_of, one_stage
 from perdure.analysis.registry import METRICS
 from perdure.analysis.statistics import (
+    EXACT_UP_TO,
     bootstrap_interval,
     holm,
     paired_test,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 BOUNDS = ("joint", "cumulative")
 FEW = 3  # the most strategies whose pairs get a row each
 LEVEL = 0.05
+RESAMPLES = 10_001  # the signs that a test draws, and those that were seen
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Summary": (
@@ -90,7 +92,7 @@ def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
         rows = [
             (_marked(results, strategy), [column.get(strategy, Cell("–")) for column in columns])
             for strategy in results.strategies
-            if any(strategy in column for column in columns)
+            if any(strategy in column for column in columns) or remark(results, strategy)
         ]
         arrows = [
             f"{METRICS[name].label}\N{NO-BREAK SPACE}{'↑' if METRICS[name].higher_is_better else '↓'}"
@@ -156,14 +158,14 @@ def pairs(results: Results) -> Iterator[Table]:
 
 
 def _per_seed(results: Results, metric: str) -> dict[str, Array]:
-    """Values of the strategies that have the metric; NaN for replicas that diverged."""
+    """Values of the strategies that have the metric; NaN where it is not defined."""
     values = {}
     for name in results.strategies:
         try:
             found = results.metric(metric, name)
         except PerdureError:  # not defined for this strategy
             continue
-        values[name] = np.where(diverged(results, name) | ~np.isfinite(found), np.nan, found)
+        values[name] = np.where(np.isfinite(found), found, np.nan)
     return values
 
 
@@ -171,6 +173,8 @@ class Test(NamedTuple):
     """What a pair of strategies shows over the seeds that both have."""
 
     gaps: Array
+    low: float
+    high: float
     p: float
     p_holm: float
 
@@ -179,24 +183,32 @@ def _tests(values: dict[str, Array]) -> dict[tuple[str, str], Test]:
     """Test every pair, corrected for the number of pairs."""
     gaps = {(a, b): values[a] - values[b] for a, b in combinations(values, 2)}
     gaps = {pair: gap[~np.isnan(gap)] for pair, gap in gaps.items()}
+    gaps = {pair: gap for pair, gap in gaps.items() if len(gap)}
     found = [paired_test(gap, np.zeros(len(gap))) for gap in gaps.values()]
-    corrected = holm(found)
     return {
-        pair: Test(gap, p, float(q))
-        for (pair, gap), p, q in zip(gaps.items(), found, corrected, strict=True)
+        pair: Test(gap, *bootstrap_interval(gap), p, float(corrected))
+        for (pair, gap), p, corrected in zip(gaps.items(), found, holm(found), strict=True)
     }
+
+
+def pairs_note(results: Results) -> str:
+    """Say where the correction leaves no difference a chance: with few seeds and many pairs."""
+    count, seeds = len(results.strategies), len(results.seeds)
+    tests = count * (count - 1) // 2
+    smallest = 2.0 ** (1 - seeds) if seeds <= EXACT_UP_TO else 1 / RESAMPLES
+    if tests * smallest < LEVEL:
+        return ""
+    return f"With {seeds} seeds and {tests} pairs no corrected p can be below {min(1.0, tests * smallest):.2g}."
 
 
 def _pair_rows(metric: str, values: dict[str, Array], tests: dict[tuple[str, str], Test]) -> Table:
     rows = []
     for (first, second), test in tests.items():
-        if not len(test.gaps):
-            continue
         both = ~np.isnan(values[first] - values[second])
         better = (first, second) if METRICS[metric].higher_is_better else (second, first)
         chance = probability_of_improvement(*(values[name][both] for name in better))
         cells = [
-            Cell(_interval(float(test.gaps.mean()), *bootstrap_interval(test.gaps))),
+            Cell(_interval(float(test.gaps.mean()), test.low, test.high)),
             Cell(f"{test.p:.3g}"),
             Cell(f"{test.p_holm:.3g}", test.p_holm < LEVEL),
             Cell(f"{chance:.2f}"),
@@ -220,17 +232,17 @@ def _matrix(metric: str, values: dict[str, Array], tests: dict[tuple[str, str], 
 
 
 def _versus(row: str, column: str, tests: dict[tuple[str, str], Test], sign: int) -> Cell:
-    """Difference of the row's strategy and the column's, marked where the test tells them apart."""
+    """Difference of row and column: marked where its interval leaves out 0, bold where the corrected test does."""
     turned = (row, column) not in tests
     test = tests.get((column, row) if turned else (row, column))
-    if test is None or not len(test.gaps):
+    if test is None:
         return Cell("")
     gap = float(test.gaps.mean()) * (-1 if turned else 1)
     mark = "level"
-    if test.p_holm < LEVEL:
+    if test.low > 0 or test.high < 0:
         mark = "better" if sign * gap > 0 else "worse"
     hint = f"{row} − {column}: {gap:+.3f}, p {test.p:.3g}, corrected {test.p_holm:.3g}"
-    return Cell(f"{gap:+.2f}".replace("-", "−"), mark == "better", mark, hint)
+    return Cell(f"{gap:+.2f}".replace("-", "−"), test.p_holm < LEVEL, mark, hint)
 
 
 def costs(results: Results) -> Table | None:

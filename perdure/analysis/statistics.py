@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +48,20 @@ def bootstrap_band(
     flat = rows.reshape(len(rows), -1)
     flat = flat[np.lexsort(flat.T[::-1])]  # the order of the seeds must not matter
     # How often each row is drawn is all that a mean depends on, so a resample is a row of counts.
-    counts = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), samples)
+    counts = _fixed_counts(len(rows), samples, seed) if isinstance(seed, int) else _counts(len(rows), samples, seed)
     means = (counts @ flat / len(rows)).reshape(samples, *rows.shape[1:])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     same = np.all(rows == rows[0], axis=0)
     return np.where(same, rows[0], low), np.where(same, rows[0], high)
+
+
+def _counts(rows: int, samples: int, seed: int | np.random.Generator) -> npt.NDArray[np.int64]:
+    """How often each of ``rows`` rows is drawn, ``[sample, row]``."""
+    return np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), samples)
+
+
+# A table of many metrics and strategies draws the same counts hundreds of times.
+_fixed_counts = lru_cache(maxsize=4)(_counts)
 
 
 def bootstrap_interval(
@@ -106,8 +116,16 @@ def paired_test(
     if n <= EXACT_UP_TO:
         bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
         return float(np.mean(np.abs((1 - 2 * bits) @ gap) / n >= edge))
-    signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, (samples, n))
+    signs = _fixed_signs(n, samples, seed) if isinstance(seed, int) else _signs(n, samples, seed)
     return float((np.sum(np.abs(signs @ gap) / n >= edge) + 1) / (samples + 1))
+
+
+def _signs(pairs: int, samples: int, seed: int | np.random.Generator) -> npt.NDArray[np.float64]:
+    """Random signs of ``pairs`` differences, ``[sample, pair]``."""
+    return 1.0 - 2 * np.random.default_rng(seed).integers(0, 2, (samples, pairs))
+
+
+_fixed_signs = lru_cache(maxsize=4)(_signs)
 
 
 def holm(p_values: npt.ArrayLike) -> Array:
