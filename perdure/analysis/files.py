@@ -12,7 +12,7 @@ from perdure.errors import PerdureError
 def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
     """Put ``content`` at ``path`` whole or not at all.
 
-    A failure leaves what was there as it was. A link at ``path`` is replaced; what it points to is not touched.
+    A failure leaves what was there as it was. A link at ``path`` is replaced; what it points to stays.
     """
     target = Path(path)
     try:

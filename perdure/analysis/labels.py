@@ -47,4 +47,6 @@ def cut(name: str, room: int) -> str:
 def folded(name: str, width: int = LINE, lines: int = LINES) -> str:
     """Break a name into a few lines."""
     rows = textwrap.wrap(tidy(name), width, break_on_hyphens=False)
-    return "\n".join([*rows[: lines - 1], cut(" ".join(rows[lines - 1 :]), width)] if len(rows) > lines else rows)
+    return "\n".join(
+        [*rows[: lines - 1], cut(" ".join(rows[lines - 1 :]), width)] if len(rows) > lines else rows
+    )

@@ -17,7 +17,7 @@ from perdure.analysis.needs import one_stage
 from perdure.analysis.registry import METRICS
 from perdure.analysis.results import Curve
 from perdure.analysis.statistics import bootstrap_band, bootstrap_interval
-from perdure.analysis.style import INK, Look, looks, marker_places
+from perdure.analysis.style import INK, Look, looks, marker_places, round_ticks
 from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
@@ -259,9 +259,7 @@ def matrices(scene: Scene, room: int) -> tuple[list[Matrix], list[str]]:
     """Mean matrices of all strategies, and the key to the names that were cut to ``room`` characters."""
     names = scene.results.strategies
     labels = shorten(names, room)
-    shown = {
-        name: scene.marked(name, short, "\n") for name, short in zip(names, labels.shown, strict=True)
-    }
+    shown = {name: scene.marked(name, short, "\n") for name, short in zip(names, labels.shown, strict=True)}
     found = [Matrix(shown[name], _mean(scene.scores[name]), []) for name in scene.staged]
     if scene.levels:
         rows = np.concatenate([_mean(scene.scores[name]) for name in scene.levels])
@@ -325,7 +323,7 @@ def _image(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
         extent=(0.5, tasks + 0.5, count + 0.5, 0.5),
     )
     axes.grid(visible=False)
-    ticks = [1, *range(step := _round_step(tasks), tasks + 1, step)]
+    ticks = round_ticks(tasks)
     axes.set_xticks(ticks)
     if matrix.rows:
         axes.set_yticks(range(1, count + 1), matrix.rows)
@@ -334,9 +332,3 @@ def _image(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
         axes.set_yticks(ticks)
         axes.set_box_aspect(1)
     return drawn
-
-
-def _round_step(tasks: int) -> int:
-    """Distance of ticks on an axis of many tasks: 1, 2 or 5 times a power of ten, at most five of them."""
-    steps = (unit * 10**power for power in range(12) for unit in (1, 2, 5))
-    return next(step for step in steps if step * 5 >= tasks)

@@ -24,7 +24,6 @@ TEMPLATE = "report.html.j2"
 LONG = 400
 
 
-
 def render(results: Results) -> str:
     """Return the page as text; equal results give equal text."""
     import jinja2

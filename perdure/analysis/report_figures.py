@@ -137,9 +137,7 @@ def _training(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
         "Scores along the stream, each strategy from task to task however many steps it takes. A drop right "
         f"after a switch of the task (dotted) is the stability gap.{lost}"
     )
-    entries = [
-        entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names
-    ]
+    entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
     return Picture("During training", caption, drawings, entries, titles.key if each else [])
 
 

@@ -198,7 +198,9 @@ def pairs_note(results: Results) -> str:
     smallest = 2.0 ** (1 - seeds) if seeds <= EXACT_UP_TO else 1 / RESAMPLES
     if tests * smallest < LEVEL:
         return ""
-    return f"With {seeds} seeds and {tests} pairs no corrected p can be below {min(1.0, tests * smallest):.2g}."
+    return (
+        f"With {seeds} seeds and {tests} pairs no corrected p can be below {min(1.0, tests * smallest):.2g}."
+    )
 
 
 def _pair_rows(metric: str, values: dict[str, Array], tests: dict[tuple[str, str], Test]) -> Table:
@@ -232,7 +234,7 @@ def _matrix(metric: str, values: dict[str, Array], tests: dict[tuple[str, str], 
 
 
 def _versus(row: str, column: str, tests: dict[tuple[str, str], Test], sign: int) -> Cell:
-    """Difference of row and column: marked where its interval leaves out 0, bold where the corrected test does."""
+    """Difference of row and column: marked where its interval leaves out 0, bold where p is below 0.05."""
     turned = (row, column) not in tests
     test = tests.get((column, row) if turned else (row, column))
     if test is None:

@@ -48,16 +48,21 @@ def bootstrap_band(
     flat = rows.reshape(len(rows), -1)
     flat = flat[np.lexsort(flat.T[::-1])]  # the order of the seeds must not matter
     # How often each row is drawn is all that a mean depends on, so a resample is a row of counts.
-    counts = _fixed_counts(len(rows), samples, seed) if isinstance(seed, int) else _counts(len(rows), samples, seed)
+    counts = (
+        _fixed_counts(len(rows), samples, seed)
+        if isinstance(seed, int)
+        else _counts(len(rows), samples, seed)
+    )
     means = (counts @ flat / len(rows)).reshape(samples, *rows.shape[1:])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     same = np.all(rows == rows[0], axis=0)
     return np.where(same, rows[0], low), np.where(same, rows[0], high)
 
 
-def _counts(rows: int, samples: int, seed: int | np.random.Generator) -> npt.NDArray[np.int64]:
+def _counts(rows: int, samples: int, seed: int | np.random.Generator) -> Array:
     """How often each of ``rows`` rows is drawn, ``[sample, row]``."""
-    return np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), samples)
+    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), samples)
+    return drawn.astype(np.float64)
 
 
 # A table of many metrics and strategies draws the same counts hundreds of times.
@@ -120,9 +125,9 @@ def paired_test(
     return float((np.sum(np.abs(signs @ gap) / n >= edge) + 1) / (samples + 1))
 
 
-def _signs(pairs: int, samples: int, seed: int | np.random.Generator) -> npt.NDArray[np.float64]:
+def _signs(pairs: int, samples: int, seed: int | np.random.Generator) -> Array:
     """Random signs of ``pairs`` differences, ``[sample, pair]``."""
-    return 1.0 - 2 * np.random.default_rng(seed).integers(0, 2, (samples, pairs))
+    return np.asarray(1.0 - 2 * np.random.default_rng(seed).integers(0, 2, (samples, pairs)), np.float64)
 
 
 _fixed_signs = lru_cache(maxsize=4)(_signs)

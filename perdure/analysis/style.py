@@ -6,7 +6,7 @@ import io
 import os
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,7 @@ def _theme(**more: Any) -> AbstractContextManager[None]:
         "ytick.color": INK,
         **more,
     }
-    return matplotlib.rc_context(theme)  # type: ignore[no-any-return]
+    return matplotlib.rc_context(theme)
 
 
 def looks(strategies: Sequence[str], turns: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Look]:
@@ -112,7 +112,7 @@ def _in_turn(place: int, count: int, cuts: int, length: float) -> Any:
 
 
 def marker_places(count: int, look: Look) -> tuple[int, int]:
-    """First and step of the points of a line of ``count`` that carry a marker: few enough to be told apart."""
+    """First and step of those of ``count`` points that carry a marker: few enough to be told apart."""
     place, others = look["turn"]
     step = max(others, -(-count // 15))
     return place * step // others % count, step
@@ -135,12 +135,12 @@ def lay_out(figure: Figure, count: int, widest: int, **shared: Any) -> list[Axes
     return axes[:count]
 
 
-def legend_room(names: Sequence[str]) -> float:
+def legend_room(names: Collection[str]) -> float:
     """Inches that a legend with these names takes beside the panels."""
     return 0.75 + 0.085 * max(len(line) for name in names for line in folded(name).split("\n"))
 
 
-def legend_height(names: Sequence[str]) -> float:
+def legend_height(names: Collection[str]) -> float:
     """Inches that a legend with these names takes from top to bottom."""
     return 0.3 + sum(0.06 + 0.15 * (1 + folded(name).count("\n")) for name in names)
 
@@ -186,10 +186,21 @@ def score_limits(results: Results, axes: Sequence[Axes]) -> None:
 
 def stage_ticks(axes: Sequence[Axes], tasks: int) -> None:
     """Whole numbers below the stages, few enough to be read."""
-    step = max(1, -(-tasks // 7))
+    ticks = round_ticks(tasks) if tasks > 20 else range(1, tasks + 1, max(1, -(-tasks // 7)))
     for panel in axes:
         panel.set_xlim(1 - 0.04 * tasks - 0.1, tasks + 0.04 * tasks + 0.1)
-        panel.set_xticks(range(1, tasks + 1, step))
+        panel.set_xticks(ticks)
+
+
+def round_ticks(count: int) -> list[int]:
+    """Return 1 and at most five numbers up to ``count`` at a distance of 1, 2 or 5 times a power of ten.
+
+    >>> round_ticks(200)
+    [1, 50, 100, 150, 200]
+    """
+    distances = (unit * 10**power for power in range(12) for unit in (1, 2, 5))
+    step = next(distance for distance in distances if distance * 5 >= count)
+    return [1, *range(step, count + 1, step)] if step > 1 else list(range(1, count + 1))
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
