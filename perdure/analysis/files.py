@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from perdure.errors import PerdureError
@@ -17,21 +16,12 @@ def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        draft = target.with_name(f".{target.name}-{os.urandom(4).hex()}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with draft.open("xb") as file:
                 file.write(content)
-            # A draft is its owner's alone; what it becomes may be read like any file written here.
-            os.chmod(draft, 0o666 & ~_umask())
             os.replace(draft, target)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise PerdureError(f"expected a file that can be written; found {target}: {error}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,132 +1,36 @@
-"""What is drawn into one pair of axes; figures and the report put these together."""
+"""Lines and bars, each drawn into one pair of axes; figures and the report put these together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis.diverged import cleared, diverged, remark, survivors
-from perdure.analysis.labels import shorten, tidy
+from perdure.analysis.diverged import diverged
+from perdure.analysis.labels import shorten
 from perdure.analysis.metrics import Array, average_accuracy, average_over_seen, mean
-from perdure.analysis.needs import one_stage
 from perdure.analysis.registry import METRICS
-from perdure.analysis.results import Curve
+from perdure.analysis.scene import MANY, Scene, mean_over_replicas
 from perdure.analysis.statistics import bootstrap_band, bootstrap_interval
-from perdure.analysis.style import INK, Look, looks, marker_places, round_ticks
+from perdure.analysis.style import INK, Look, marker_places
 from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from perdure.analysis.results import Results
+    from perdure.analysis.results import Curve
 
-MANY = 20  # the most tasks that get a panel each
-ANNOTATED = 10  # the most tasks whose matrix still has room for numbers
 RESAMPLES = 2_000  # a band's edge is then steady to a line's width
 POINTS = 500  # more points in a line are not told apart
-CLOSE = 0.01  # lines this near to each other, as a share of the scale, look like one
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What every panel of some results needs: scores without the replicas that diverged, and looks.
-
-    Parameters
-    ----------
-    results:
-        What is drawn.
-    cleared:
-        The same with NaN where a replica diverged.
-    scores:
-        Scores of the replicas that did not diverge, by strategy.
-    look:
-        Colour, marker and lines of each strategy.
-    levels:
-        Strategies that learned all tasks at once.
-    """
-
-    results: Results
-    cleared: Results
-    scores: dict[str, Array]
-    look: dict[str, Look]
-    levels: list[str]
-
-    @classmethod
-    def of(cls, results: Results) -> Scene:
-        """Leave out what diverged and see which lines lie on each other."""
-        scores = {name: survivors(results, name) for name in results.strategies}
-        levels = [name for name in results.strategies if one_stage(results, name)]
-        lines = {name: _shape(values) for name, values in scores.items() if name not in levels}
-        final = {name: _mean(scores[name][:, -1]) for name in levels}
-        look = looks(results.strategies, _turns(lines) | _turns(final))
-        return cls(results, cleared(results), scores, look, levels)
-
-    @property
-    def tasks(self) -> int:
-        return len(self.results.tasks)
-
-    @property
-    def staged(self) -> list[str]:
-        return [name for name in self.scores if name not in self.levels]
-
-    @property
-    def score_name(self) -> str:
-        return tidy(str(self.results.config.get("metric", "score")))
-
-    @property
-    def levels_marked(self) -> list[str]:
-        return [self.marked(name) for name in self.levels]
-
-    def marked(self, name: str, shown: str | None = None, between: str = " ") -> str:
-        """Return a name and, where replicas diverged, how many."""
-        mark = remark(self.results, name)
-        return (shown or tidy(name)) + (f"{between}({mark})" if mark else "")
-
-    def legend(self, names: list[str]) -> dict[str, Look]:
-        """Entries of a legend."""
-        return {self.marked(name): self.look[name] for name in names}
-
-
-def _shape(scores: Array) -> Array:
-    """What decides whether two lines coincide: the mean matrix, or with many tasks the average curve."""
-    return _mean(scores) if scores.shape[-1] <= MANY else _mean(average_over_seen(np.tril(scores)))
-
-
-def _turns(lines: Mapping[str, Array]) -> dict[str, tuple[int, int]]:
-    """Place and number of those whose lines coincide, for each strategy that has such company."""
-    finite = {name: line for name, line in lines.items() if np.isfinite(line).any()}
-    if not finite:
-        return {}
-    reach = [(np.nanmin(line), np.nanmax(line)) for line in finite.values()]
-    near = CLOSE * (max(high for _, high in reach) - min(low for low, _ in reach))
-    groups: list[list[str]] = []
-    for name, line in finite.items():
-        for group in groups:
-            if np.allclose(line, finite[group[0]], rtol=0, atol=near, equal_nan=True):
-                group.append(name)
-                break
-        else:
-            groups.append([name])
-    return {
-        name: (place, len(group)) for group in groups if len(group) > 1 for place, name in enumerate(group)
-    }
-
-
-def _mean(values: Array) -> Array:
-    """Mean over replicas; NaN where none is left."""
-    return mean(values, axis=0) if len(values) else np.full(values.shape[1:], np.nan)
 
 
 def line(axes: Axes, x: npt.ArrayLike, values: Array, look: Look, label: str, marks: bool = True) -> None:
     """Mean of ``values [replica, x]`` with its bootstrap band."""
     if not len(values):
         return
-    centre = _mean(values)
+    centre = mean_over_replicas(values)
     places, shown = np.asarray(x), _envelope(centre)
     drawn: dict[str, Any] = {"color": look["color"], "linestyle": look["line"], "label": label}
     if marks:
@@ -244,91 +148,3 @@ def training(axes: Axes, scene: Scene, names: list[str], index: int | None) -> N
 def _over_seen(scores: Array, stage: npt.NDArray[np.int64]) -> Array:
     seen = np.arange(scores.shape[-1]) <= stage[:, None]
     return np.asarray(np.where(seen, scores, 0.0).sum(axis=-1) / seen.sum(axis=-1))
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A panel of scores: a row per stage, or a row per strategy that learned all tasks at once."""
-
-    title: str
-    values: Array
-    rows: list[str]
-
-
-def matrices(scene: Scene, room: int) -> tuple[list[Matrix], list[str]]:
-    """Mean matrices of all strategies, and the key to the names that were cut to ``room`` characters."""
-    names = scene.results.strategies
-    labels = shorten(names, room)
-    shown = {name: scene.marked(name, short, "\n") for name, short in zip(names, labels.shown, strict=True)}
-    found = [Matrix(shown[name], _mean(scene.scores[name]), []) for name in scene.staged]
-    if scene.levels:
-        rows = np.concatenate([_mean(scene.scores[name]) for name in scene.levels])
-        found.append(Matrix("all tasks at once", rows, [shown[name] for name in scene.levels]))
-    return found, labels.key
-
-
-def colour_limits(scene: Scene, found: list[Matrix]) -> tuple[float, float]:
-    """Scale of the colours: 0 to 1 for accuracies, otherwise what there is."""
-    finite = [m.values[np.isfinite(m.values)] for m in found]
-    if scene.results.config.get("metric") == "accuracy" or not any(map(len, finite)):
-        return 0.0, 1.0
-    return min(float(v.min()) for v in finite if len(v)), max(float(v.max()) for v in finite if len(v))
-
-
-def heat(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
-    """Draw a matrix: cells with numbers for few tasks, an image for many. Return what a colour bar needs."""
-    tasks = matrix.values.shape[1]
-    drawn = _cells(axes, matrix, limits) if tasks <= MANY else _image(axes, matrix, limits)
-    axes.set_title(matrix.title)
-    axes.set(xlabel="task", ylabel="" if matrix.rows else "tasks learned")
-    axes.set_anchor("N")
-    axes.tick_params(length=0, labelrotation=0, labelsize=8)
-    return drawn
-
-
-def _cells(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
-    import seaborn
-
-    tasks = matrix.values.shape[1]
-    every = 1 if tasks <= ANNOTATED else 3
-    numbers = [str(index + 1) if index % every == 0 else "" for index in range(tasks)]
-    seaborn.heatmap(
-        matrix.values,
-        ax=axes,
-        vmin=limits[0],
-        vmax=limits[1],
-        cmap="viridis",
-        square=True,
-        cbar=False,
-        annot=tasks <= ANNOTATED,
-        fmt=".2f",
-        annot_kws={"fontsize": 7},
-        linewidths=0.5,
-        xticklabels=numbers,
-        yticklabels=matrix.rows or numbers,
-    )
-    for text in axes.texts:  # on the cells, whose colours stay in the dark
-        text.set_color("white" if text.get_color() == "w" else "black")
-    return axes.collections[0]
-
-
-def _image(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
-    count, tasks = matrix.values.shape
-    drawn = axes.imshow(
-        np.ma.masked_invalid(matrix.values),
-        vmin=limits[0],
-        vmax=limits[1],
-        cmap="viridis",
-        aspect="auto",
-        extent=(0.5, tasks + 0.5, count + 0.5, 0.5),
-    )
-    axes.grid(visible=False)
-    ticks = round_ticks(tasks)
-    axes.set_xticks(ticks)
-    if matrix.rows:
-        axes.set_yticks(range(1, count + 1), matrix.rows)
-        axes.set_box_aspect(min(1.0, 0.09 * count))
-    else:
-        axes.set_yticks(ticks)
-        axes.set_box_aspect(1)
-    return drawn

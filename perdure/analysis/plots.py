@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perdure.analysis import panels
+from perdure.analysis import heat, panels
+from perdure.analysis.heat import Matrix
 from perdure.analysis.labels import shorten
-from perdure.analysis.panels import MANY, RESAMPLES, Matrix, Scene
+from perdure.analysis.panels import RESAMPLES
+from perdure.analysis.scene import MANY, Scene
 from perdure.analysis.style import (
     canvas,
     grid,
@@ -74,7 +76,7 @@ def forgetting_curves(results: Results) -> Figure:
 
 
 def _many_tasks(scene: Scene) -> Figure:
-    found, key = panels.matrices(scene, 26)
+    found, key = heat.matrices(scene, 26)
     entries = scene.legend(scene.results.strategies)
     rows, columns = grid(len(found), 4)
     room = max(legend_room(entries), 1.2)
@@ -117,7 +119,7 @@ def matrices(results: Results) -> Figure:
     """
     scene = Scene.of(results)
     side = min(3.4, max(2.3, 0.4 * scene.tasks + 1))
-    found, key = panels.matrices(scene, int(side * 9))
+    found, key = heat.matrices(scene, int(side * 9))
     rows, columns = grid(len(found), WIDEST)
     width = max(columns * side, 3.2) + 0.8
     with canvas(width, rows * side + 0.5 + key_height(key, width)) as figure:
@@ -128,8 +130,8 @@ def matrices(results: Results) -> Figure:
 
 
 def _draw_matrices(figure: Figure, scene: Scene, axes: list[Axes], found: list[Matrix]) -> None:
-    limits = panels.colour_limits(scene, found)
-    colours = [panels.heat(panel, matrix, limits) for panel, matrix in zip(axes, found, strict=True)]
+    limits = heat.colour_limits(scene, found)
+    colours = [heat.draw(panel, matrix, limits) for panel, matrix in zip(axes, found, strict=True)]
     # Without panchor=False the bar would move the panels' anchors.
     figure.colorbar(colours[0], ax=axes, label=scene.score_name, shrink=0.7, pad=0.02, panchor=False)
 

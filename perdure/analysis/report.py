@@ -7,7 +7,7 @@ import os
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from perdure.analysis import report_tables
+from perdure.analysis import report_pairs, report_tables
 from perdure.analysis.diverged import cleared, sentence
 from perdure.analysis.files import write_beside
 from perdure.analysis.notes import notes
@@ -32,7 +32,7 @@ def render(results: Results) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     clear = cleared(results)
     table = clear.table()
-    drawn, compared = list(pictures(results)), list(report_tables.pairs(clear))
+    drawn, compared = list(pictures(results)), list(report_pairs.tables(clear))
     costs = report_tables.costs(results)
     return environment.from_string(source).render(
         contents=[
@@ -49,7 +49,7 @@ def render(results: Results) -> str:
         notes=[*notes(results), *([sentence(results)] if sentence(results) else [])],
         summaries=list(report_tables.summaries(results, table)),
         pairs=compared,
-        pairs_note=report_tables.pairs_note(results),
+        pairs_note=report_pairs.note(results),
         pictures=drawn,
         costs=costs,
         settings=_settings(results),

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.analysis import panels, plots
+from perdure.analysis import heat, panels, plots
 from perdure.analysis.diverged import sentence
 from perdure.analysis.labels import shorten
-from perdure.analysis.panels import MANY, Scene
+from perdure.analysis.scene import MANY, Scene
 from perdure.analysis.style import (
     EDGE,
     GRID,
@@ -105,13 +105,13 @@ def _comparison(scene: Scene, lost: str) -> Picture:
 
 
 def _matrices(scene: Scene, lost: str) -> Picture:
-    found, key = panels.matrices(scene, 24)
-    limits = panels.colour_limits(scene, found)
+    found, key = heat.matrices(scene, 24)
+    limits = heat.colour_limits(scene, found)
     side = min(3.3, max(2.4, 0.4 * scene.tasks + 1))
 
     def draw(axes: Axes, index: int) -> None:
-        colours = panels.heat(axes, found[index], limits)
-        if index == 0 or scene.tasks > panels.ANNOTATED:
+        colours = heat.draw(axes, found[index], limits)
+        if index == 0 or scene.tasks > heat.ANNOTATED:
             axes.figure.colorbar(colours, ax=axes, shrink=0.7, pad=0.02, panchor=False)
 
     size = (side + 0.5, side + 0.1)

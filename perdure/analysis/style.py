@@ -7,7 +7,7 @@ import os
 import textwrap
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,8 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
         yield figure
 
 
-def _theme(**more: Any) -> AbstractContextManager[None]:
+@contextmanager
+def _theme(**more: Any) -> Iterator[None]:
     """Perdure's style; also needed when a figure is written, as ticks are made as late as that."""
     import matplotlib
     import seaborn
@@ -64,7 +65,10 @@ def _theme(**more: Any) -> AbstractContextManager[None]:
         "ytick.color": INK,
         **more,
     }
-    return matplotlib.rc_context(theme)
+    with matplotlib.rc_context(theme), warnings.catch_warnings():
+        # What a font lacks is drawn as a box, which says it better than a warning for every letter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def looks(strategies: Sequence[str], turns: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Look]:
@@ -215,8 +219,6 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 def content(figure: Figure, suffix: str, theme: Mapping[str, Any] | None = None, **options: Any) -> bytes:
     """Return the file of a figure."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), _theme(**(theme or {})):
-        # What a font lacks is drawn as a box, which says it better than a warning for every letter.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with _theme(**(theme or {})):
         figure.savefig(buffer, format=suffix, **options)
     return buffer.getvalue()
