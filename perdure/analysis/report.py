@@ -62,8 +62,7 @@ def render(results: Results) -> str:
 
 def write(results: Results, path: str | os.PathLike[str]) -> None:
     """Write the page to ``path``."""
-    # A name may hold half a surrogate pair, which no file can.
-    write_beside(path, render(results).encode("utf-8", "replace"))
+    write_beside(path, render(results).encode())
 
 
 def _facts(results: Results) -> list[str]:

@@ -159,7 +159,7 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
 
 def _json(value: dict[str, Any]) -> bytes:
     text = json.dumps(_spell_out(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode("utf-8", "backslashreplace")  # half a surrogate pair: as JSON escapes it
+    return (text + "\n").encode()
 
 
 def _spell_out(value: Any) -> Any:
@@ -174,7 +174,7 @@ def _spell_out(value: Any) -> Any:
 def _read_back(item: dict[str, Any]) -> Any:
     """Undo :func:`_spell_out`."""
     found = item.get(NOT_FINITE)
-    return float(found) if len(item) == 1 and isinstance(found, str) else item
+    return float(found) if len(item) == 1 and found in ("nan", "inf", "-inf") else item
 
 
 def _line(error: Exception) -> str:
