@@ -9,10 +9,11 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from perdure.analysis import Curve, Results, plot_front, plots
+from perdure.analysis import Curve, Results, plot_front, plot_sensitivity, plots
 from perdure.analysis.diverged import cleared, diverged, sentence
 from perdure.analysis.labels import shorten
 from perdure.analysis.style import looks
@@ -189,6 +190,16 @@ def test_lines_that_coincide_take_turns(build: Build) -> None:
         assert (covers(one) != covers(two)).all()
     assert lines["naive"].get_markevery() != lines["si"].get_markevery()
     assert lines["ewc"].is_dashed()
+
+
+def test_module_names_are_plain_text() -> None:
+    rows = [(0, 0, epoch, name, 10.0**-epoch) for epoch in (1, 2, 3) for name in ("$x^{$", "_fc")]
+    frame = pd.DataFrame(rows, columns=["seed", "task", "epoch", "module", "sensitivity"])
+    figure = plot_sensitivity(frame)
+    draw(figure)
+    (axes,) = figure.axes
+    assert [text.get_text().strip() for text in axes.get_legend().get_texts()] == ["$x^{$", "_fc"]
+    assert not any("$" in text.get_text() for text in axes.get_yticklabels(which="both"))
 
 
 @pytest.mark.parametrize("write", ["report", "plot_forgetting"])
