@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from perdure.analysis.diverged import Mask
+from perdure.analysis.labels import cut, tidy
 from perdure.analysis.metrics import Array, mean
 from perdure.analysis.statistics import bootstrap_band
-from perdure.analysis.style import canvas, legend, legend_room, looks, save
+from perdure.analysis.style import canvas, legend, legend_height, legend_room, looks, save
 from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESAMPLES = 2_000  # a band's edge is then steady to a line's width
+NAME = 40  # characters of a task's name beside an axis
 
 
 def plot_front(
@@ -33,7 +36,8 @@ def plot_front(
 
     Left, the scores of the two tasks against each other, a point per preference, joined in the order of the
     second task's weight; up and right is better. Right, the preference-weighted score ``sum_t w_t score_t``
-    against that weight. Bars and bands are 95 % bootstrap intervals over replicas.
+    against that weight. Bars and bands are 95 % bootstrap intervals over replicas. Replicas with scores that
+    are not finite diverged: they are left out, and the legend says how many.
 
     Parameters
     ----------
@@ -55,10 +59,15 @@ def plot_front(
     _check(arrays, weights, tasks, names)
     first, second = tasks
     titles = [f"task {t + 1}" for t in range(weights.shape[1])] if names is None else list(names)
+    titles = [cut(tidy(title), NAME) for title in titles]
     order, look = np.argsort(weights[:, second], kind="stable"), looks(list(arrays))
-    with canvas(7.2 + legend_room(list(arrays)), 3.5) as figure:
+    entries = {name + _mark(values): look[name] for name, values in arrays.items()}
+    with canvas(7.2 + legend_room(list(entries)), max(3.5, legend_height(list(entries)))) as figure:
         plane, gain = figure.subplots(1, 2)
-        for name, values in arrays.items():
+        for name, found in arrays.items():
+            values = found[_finite(found)]
+            if not len(values):
+                continue
             style = {"color": look[name]["color"], "linestyle": look[name]["line"]}
             x, y = values[:, order, first], values[:, order, second]
             plane.plot(mean(x, axis=0), mean(y, axis=0), marker=look[name]["marker"], label=name, **style)
@@ -70,10 +79,20 @@ def plot_front(
                 gain.fill_between(weights[order, second], *band, color=style["color"], alpha=0.2, linewidth=0)
         plane.set(xlabel=f"{metric} on {titles[first]}", ylabel=f"{metric} on {titles[second]}")
         gain.set(xlabel=f"preference for {titles[second]}", ylabel=f"preference-weighted {metric}")
-        legend(figure, [plane])
+        legend(figure, entries)
     if path is not None:
         save(figure, path)
     return figure
+
+
+def _finite(values: Array) -> Mask:
+    """Replicas all of whose scores are finite; the others diverged."""
+    return np.asarray(np.isfinite(values).all(axis=(1, 2)))
+
+
+def _mark(values: Array) -> str:
+    lost = ~_finite(values)
+    return f" ({lost.sum()} of {len(lost)} diverged)" if lost.any() else ""
 
 
 def _bars(axes: Axes, x: Array, y: Array, color: object) -> None:

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
-from collections.abc import Iterator
 from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from perdure.analysis import plots, report_tables
-from perdure.analysis.needs import one_stage
+from perdure.analysis import report_pairs, report_tables
+from perdure.analysis.diverged import cleared, sentence
+from perdure.analysis.files import write_beside
 from perdure.analysis.notes import notes
 from perdure.analysis.registry import METRICS
-from perdure.errors import PerdureError
+from perdure.analysis.report_figures import pictures
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from perdure.analysis.results import Results
 
 TEMPLATE = "report.html.j2"
 
 
-class Picture(NamedTuple):
-    """A figure with its caption; ``data`` is the PNG file in base64."""
-
-    title: str
-    caption: str
-    data: str
+# A setting longer than this is folded away.
+LONG = 400
 
 
 def render(results: Results) -> str:
@@ -39,16 +30,30 @@ def render(results: Results) -> str:
 
     source = resources.files("perdure.analysis").joinpath(TEMPLATE).read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    table = results.table()
+    clear = cleared(results)
+    table = clear.table()
+    drawn, compared = list(pictures(results)), list(report_pairs.tables(clear))
+    costs = report_tables.costs(results)
     return environment.from_string(source).render(
+        contents=[
+            ("figures", "Figures"),
+            *((f"figure-{place}", picture.title) for place, picture in enumerate(drawn, start=1)),
+            ("results", "Results"),
+            *([("pairs", "Paired comparisons")] if compared else []),
+            *([("costs", "Costs")] if costs else []),
+            ("configuration", "Configuration"),
+            ("definitions", "Definitions"),
+        ],
         title=str(results.config.get("stream", "results")),
         facts=_facts(results),
-        notes=notes(results),
+        notes=[*notes(results), *([sentence(results)] if sentence(results) else [])],
         summaries=list(report_tables.summaries(results, table)),
-        pairs=list(report_tables.pairs(results)),
-        pictures=list(_pictures(results)),
-        costs=report_tables.costs(results),
+        pairs=compared,
+        pairs_note=report_pairs.note(results),
+        pictures=drawn,
+        costs=costs,
         settings=_settings(results),
+        long=LONG,
         formulas=[
             (METRICS[name].label, METRICS[name].formula) for name in METRICS if name in set(table["metric"])
         ],
@@ -57,13 +62,7 @@ def render(results: Results) -> str:
 
 def write(results: Results, path: str | os.PathLike[str]) -> None:
     """Write the page to ``path``."""
-    target = Path(path)
-    page = render(results)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise PerdureError(f"expected a file that can be written; found {target}: {error}") from None
+    write_beside(path, render(results).encode())
 
 
 def _facts(results: Results) -> list[str]:
@@ -85,38 +84,6 @@ def _facts(results: Results) -> list[str]:
 
 def _singular(fact: str) -> str:
     return fact.replace("strategies", "strategy").removesuffix("s")
-
-
-def _pictures(results: Results) -> Iterator[Picture]:
-    yield Picture(
-        "Forgetting curves",
-        "Score on each task along the stream. Bands: 95 % bootstrap intervals over seeds. Dashed: learned "
-        "all tasks at once. Dotted: the task's own stage.",
-        _png(plots.forgetting_curves(results)),
-    )
-    yield Picture(
-        "Average over the tasks seen",
-        "Mean score over the tasks learned so far.",
-        _png(plots.average_curves(results)),
-    )
-    yield Picture(
-        "Strategies side by side",
-        "Bars: 95 % bootstrap intervals over seeds.",
-        _png(plots.comparison(results)),
-    )
-    yield Picture("Accuracy matrices", "Mean over seeds.", _png(plots.matrices(results)))
-    if any(not one_stage(results, name) for name in results.curves):
-        yield Picture(
-            "During training",
-            "Scores between the task switches (dotted): a drop right after a switch is the stability gap.",
-            _png(plots.evaluation_curves(results)),
-        )
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _settings(results: Results) -> list[tuple[str, str]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.analysis.needs import one_stage
+from perdure.analysis.diverged import remark
+from perdure.analysis.needs import kind_of, one_stage
 from perdure.analysis.registry import METRICS
-from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from perdure.analysis.results import Results
+
+BOUNDS = ("joint", "cumulative")
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Summary": (
@@ -48,10 +50,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 class Cell(NamedTuple):
-    """One entry of a table: what it says, and whether it is the best of its column."""
+    """One entry of a table: what it says, whether it is the best, a mark for its colour, what it explains."""
 
     text: str
     best: bool = False
+    mark: str = ""
+    hint: str = ""
 
 
 class Table(NamedTuple):
@@ -63,17 +67,17 @@ class Table(NamedTuple):
 
 
 def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
-    """Give a table per group of metrics: a row per strategy, "mean [low, high]", the best in bold."""
-    staged = [name for name in results.strategies if not one_stage(results, name)]
+    """Give a table per group of metrics: a row per strategy, "mean [low, high]", a clear best in bold."""
+    rivals = [name for name in results.strategies if not bound(results, name)]
     for title, group in GROUPS.items():
         found = [name for name in group if name in set(table["metric"])]
         if not found:
             continue
-        columns = [_column(table[table["metric"] == name], name, staged) for name in found]
+        columns = [_column(table[table["metric"] == name], name, rivals) for name in found]
         rows = [
-            (strategy, [column.get(strategy, Cell("–")) for column in columns])
+            (_marked(results, strategy), [column.get(strategy, Cell("–")) for column in columns])
             for strategy in results.strategies
-            if any(strategy in column for column in columns)
+            if any(strategy in column for column in columns) or remark(results, strategy)
         ]
         arrows = [
             f"{METRICS[name].label}\N{NO-BREAK SPACE}{'↑' if METRICS[name].higher_is_better else '↓'}"
@@ -82,49 +86,43 @@ def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
         yield Table(title, arrows, rows)
 
 
-def _column(part: pd.DataFrame, metric: str, staged: list[str]) -> dict[str, Cell]:
-    """Cells of one metric by strategy; learners of all tasks at once are bounds and do not compete."""
+def bound(results: Results, strategy: str) -> bool:
+    """Whether a strategy shows what can be reached with the data of all tasks, and so does not compete."""
+    return one_stage(results, strategy) or kind_of(results, strategy) in BOUNDS
+
+
+def _marked(results: Results, strategy: str) -> str:
+    mark = remark(results, strategy)
+    return f"{strategy} ({mark})" if mark else strategy
+
+
+def _column(part: pd.DataFrame, metric: str, rivals: list[str]) -> dict[str, Cell]:
+    """Cells of one metric by strategy."""
     digits = 1 if metric == "multi_task_gain" else 3
-    rivals = [name for name in part["strategy"] if name in staged] or list(part["strategy"])
-    means = part.set_index("strategy")["mean"]
-    best = means[rivals].max() if METRICS[metric].higher_is_better else means[rivals].min()
-    bold = {n for n in rivals if len(rivals) > 1 and round(means[n], digits) == round(best, digits)}
+    best = _clear_best(part[part["strategy"].isin(rivals)], METRICS[metric].higher_is_better)
     return {
-        row.strategy: Cell(_interval(row.mean, row.low, row.high, digits), row.strategy in bold)
+        row.strategy: Cell(interval(row.mean, row.low, row.high, digits), row.strategy == best)
         for row in part.itertuples()
     }
 
 
-def _interval(mean: float, low: float, high: float, digits: int = 3) -> str:
+def _clear_best(part: pd.DataFrame, higher_is_better: bool) -> str | None:
+    """Name of the strategy whose interval lies beyond those of all others, if one's does."""
+    if len(part) < 2:
+        return None
+    # Turned so that higher is better. Without an interval (NaN) nothing is clear.
+    low, high = ("low", "high") if higher_is_better else ("high", "low")
+    sign = 1 if higher_is_better else -1
+    first = part.loc[(sign * part["mean"]).idxmax()]
+    others = part[part["strategy"] != first["strategy"]]
+    return str(first["strategy"]) if (sign * first[low] > sign * others[high]).all() else None
+
+
+def interval(mean: float, low: float, high: float, digits: int = 3) -> str:
+    """Return "mean [low, high]"."""
     if low != low:  # NaN: one seed has no interval
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def pairs(results: Results) -> Iterator[Table]:
-    """Give a table of paired comparisons for average accuracy and one for forgetting."""
-    if len(results.seeds) < 2:
-        return
-    for metric in ("average_accuracy", "forgetting"):
-        try:
-            table = results.compare(metric)
-        except PerdureError:
-            continue
-        rows = [
-            (
-                f"{row.first} − {row.second}",
-                [
-                    Cell(_interval(row.difference, row.low, row.high)),
-                    Cell(f"{row.p:.3g}"),
-                    Cell(f"{row.p_holm:.3g}", row.p_holm < 0.05),
-                    Cell(f"{row.improvement:.2f}"),
-                ],
-            )
-            for row in table.itertuples()
-        ]
-        if rows:
-            columns = ["difference [95 % interval]", "p", "p (Holm)", "P(first is better)"]
-            yield Table(METRICS[metric].label, columns, rows)
 
 
 def costs(results: Results) -> Table | None:

@@ -37,12 +37,12 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | os.PathLike[str] | None = 
     if not len(frame):
         raise PerdureError("expected measurements; found an empty frame")
     import seaborn
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
     ends = frame.groupby("task")["epoch"].max().cumsum()
     before = ends.shift(fill_value=0)
-    data = frame.assign(place=frame["epoch"] + frame["task"].map(before))
-    names = [str(name) for name in frame["module"].unique()]
+    data = frame.assign(place=frame["epoch"] + frame["task"].map(before), module=frame["module"].map(_shown))
+    names = [str(name) for name in data["module"].unique()]
     columns = -(-len(names) // TALLEST)
     with canvas(5.2 + columns * legend_room(names), 3.4) as figure:
         axes = figure.subplots()
@@ -53,8 +53,17 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | os.PathLike[str] | None = 
         for end in list(ends)[:-1]:
             axes.axvline(end + 0.5, color="0.6", linestyle=":", linewidth=1)
         axes.set(xlabel="epoch", ylabel="mean absolute move of a weight", yscale="log")
+        # Powers of ten as text: nothing here is read as a formula, so that names are not.
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         seaborn.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), frameon=False, ncols=columns)
     if path is not None:
         save(figure, path)
     return figure
+
+
+def _shown(name: object) -> str:
+    """Return a module's name; matplotlib passes over those in a legend that start with an underscore."""
+    text = str(name)
+    return f" {text}" if text.startswith("_") else text

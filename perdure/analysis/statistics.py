@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +57,7 @@ def _resampled_means(rows: Array, samples: int, seed: int | np.random.Generator)
     flat = rows.reshape(len(rows), -1)
     flat = flat[np.lexsort(flat.T[::-1])]  # the order of the seeds must not matter
     # How often each row is drawn is all that a mean depends on, so a resample is a row of counts.
-    counts = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), samples)
+    counts = (_fixed_counts if isinstance(seed, int) else _counts)(len(rows), samples, seed)
     return np.asarray((counts @ flat / len(rows)).reshape(samples, *rows.shape[1:]))
 
 
@@ -120,6 +121,16 @@ def paired_gap(first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 
     return Gap(float(gap.mean()), *bootstrap_interval(gap, confidence))
 
 
+def _counts(rows: int, samples: int, seed: int | np.random.Generator) -> Array:
+    """How often each of ``rows`` rows is drawn, ``[sample, row]``."""
+    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), samples)
+    return drawn.astype(np.float64)
+
+
+# A table of many metrics and strategies draws the same counts hundreds of times.
+_fixed_counts = lru_cache(maxsize=4)(_counts)
+
+
 def bootstrap_interval(
     values: npt.ArrayLike,
     confidence: float = 0.95,
@@ -172,8 +183,16 @@ def paired_test(
     if n <= EXACT_UP_TO:
         bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
         return float(np.mean(np.abs((1 - 2 * bits) @ gap) / n >= edge))
-    signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, (samples, n))
+    signs = _fixed_signs(n, samples, seed) if isinstance(seed, int) else _signs(n, samples, seed)
     return float((np.sum(np.abs(signs @ gap) / n >= edge) + 1) / (samples + 1))
+
+
+def _signs(pairs: int, samples: int, seed: int | np.random.Generator) -> Array:
+    """Random signs of ``pairs`` differences, ``[sample, pair]``."""
+    return np.asarray(1.0 - 2 * np.random.default_rng(seed).integers(0, 2, (samples, pairs)), np.float64)
+
+
+_fixed_signs = lru_cache(maxsize=4)(_signs)
 
 
 def holm(p_values: npt.ArrayLike) -> Array:

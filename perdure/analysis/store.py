@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from perdure.errors import PerdureError
 FORMAT = "perdure-run"
 VERSION = 1
 ARRAYS, TABLE, HEAD = FILES = ("scores.safetensors", "scores.csv", "run.json")
+NOT_FINITE = "number"  # {"number": "nan"}
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -124,7 +126,7 @@ def _arrays(results: Results) -> Arrays:
 def _head(path: Path) -> dict[str, Any]:
     """Read ``run.json``; refuse what is not a run of a format that is known here."""
     try:
-        head = json.loads((path / HEAD).read_text(encoding="utf-8"))
+        head = json.loads((path / HEAD).read_text(encoding="utf-8"), object_hook=_read_back)
     except OSError:
         raise PerdureError(f"expected a folder with a run; found no {HEAD} in {path}") from None
     except ValueError as error:
@@ -157,7 +159,23 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(_spell_out(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def _spell_out(value: Any) -> Any:
+    """Put numbers that are not finite, for which JSON has no word, into objects of their own."""
+    if isinstance(value, dict):
+        return {key: _spell_out(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spell_out(item) for item in value]
+    return {NOT_FINITE: str(value)} if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read_back(item: dict[str, Any]) -> Any:
+    """Undo :func:`_spell_out`."""
+    found = item.get(NOT_FINITE)
+    return float(found) if len(item) == 1 and found in ("nan", "inf", "-inf") else item
 
 
 def _line(error: Exception) -> str:

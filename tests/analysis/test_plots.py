@@ -83,11 +83,11 @@ def test_evaluation_curves_draw_every_evaluation(results: Results) -> None:
     panels = plots.evaluation_curves(results).axes
     curve = results.curves["naive"]
     line = _line(panels[3], "naive")
-    assert np.array_equal(line.get_xdata(), curve.steps)
+    assert line.get_xdata() == pytest.approx(curve.steps / 20)  # 20 steps a task, an evaluation every 5
     assert line.get_ydata() == pytest.approx(curve.scores[:, :, 3].mean(axis=0))
     assert not [line for line in panels[0].get_lines() if line.get_label() == "joint"]
     switches = [line.get_xdata()[0] for line in panels[0].get_lines() if line.get_linestyle() == ":"]
-    assert switches == [22.5, 42.5, 62.5]
+    assert switches == [1, 2, 3]
 
 
 def test_evaluation_curves_need_curves(build: Build) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from perdure.analysis import METRICS, Results
+from perdure.analysis import METRICS, Results, bootstrap_interval, report_pairs
 from perdure.analysis.report import render
 from perdure.analysis.report_tables import GROUPS, summaries
 from perdure.errors import PerdureError
@@ -24,6 +25,7 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.links: list[str] = []
+        self.ids: list[str] = []
         self.open: list[str] = []
         self.tags: set[str] = set()
         self.text = ""
@@ -32,6 +34,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
         self.links += [value or "" for name, value in attrs if name in LINKS]
         if tag not in ("meta", "img", "link"):
             self.open.append(tag)
@@ -50,9 +53,9 @@ def test_report_is_one_self_contained_well_formed_page(results: Results, tmp_pat
     text = (tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.open == []
-    assert len(page.links) == 5
-    assert all(link.startswith("data:image/png;base64,") for link in page.links)
-    assert base64.b64decode(page.links[0].partition(",")[2]).startswith(b"\x89PNG")
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert page.text.count("digits 0/1") >= 2  # text in the figures is text
     assert not {"script", "link", "iframe", "object"} & page.tags
     assert "http" not in text
     assert "@import" not in text
@@ -84,6 +87,22 @@ def test_only_learners_of_task_after_task_compete_for_bold(results: Results) -> 
     summary = next(iter(summaries(results, table)))
     bold = {name for name, cells in summary.rows if cells[0].best}
     assert bold == {"ewc"}  # joint and single score higher, and are bounds
+
+
+def test_a_cumulative_learner_is_a_bound(build: Build) -> None:
+    results = build(("naive", "ewc", "cumulative"))
+    summary = next(iter(summaries(results, results.table())))
+    assert [name for name, cells in summary.rows if cells[0].best] == ["ewc"]
+
+
+def test_what_is_level_is_not_bold(build: Build) -> None:
+    results = build(("naive", "ewc", "si"))
+    results.scores["si"] = results.scores["ewc"] + 1e-4
+    assert not any(
+        cell.best for t in summaries(results, results.table()) for _, cells in t.rows for cell in cells
+    )
+    one = build(("naive", "ewc"), seeds=1)  # without intervals nothing is clear
+    assert not any(cell.best for t in summaries(one, one.table()) for _, cells in t.rows for cell in cells)
 
 
 def test_lower_is_better_is_respected(results: Results) -> None:
@@ -119,3 +138,73 @@ def test_every_metric_has_a_place_in_the_report() -> None:
 def test_a_path_that_cannot_be_written_is_refused(results: Results, tmp_path: Path) -> None:
     with pytest.raises(PerdureError, match="expected a file that can be written"):
         results.report(tmp_path)
+
+
+def _twelve(build: Build) -> Results:
+    return build(tuple(f"method {i}" for i in range(12)), seeds=6, tasks=2, curves=False)
+
+
+def test_twelve_strategies_have_a_matrix_of_wins(build: Build) -> None:
+    results = _twelve(build)
+    accuracy, lost = report_pairs.tables(results)
+    assert len(accuracy.rows) == len(lost.rows) == 12
+    values = [results.metric("average_accuracy", name) for name in results.strategies]
+    for (_, cells), row in zip(accuracy.rows, values, strict=True):
+        for cell, column in zip(cells, values, strict=False):
+            low, high = bootstrap_interval(row - column)
+            expected = "better" if low > 0 else "worse" if high < 0 else "level"
+            assert cell.mark == ("" if row is column else expected)
+            assert cell.text == ("" if row is column else f"{(row - column).mean():+.2f}".replace("-", "−"))
+    assert report_pairs.note(results) == "With 6 seeds and 66 pairs no corrected p can be below 1."
+    assert lost.rows[0][1][11].mark == "worse"  # more forgetting is worse
+
+
+def test_figures_come_first_and_a_contents_list_leads_to_everything(build: Build) -> None:
+    text = render(_twelve(build))
+    assert text.index('href="#results"') < text.index("<svg") < text.index("<table")
+    places = re.findall(r'href="#([^"]*)"', text[text.index("<nav") : text.index("</nav>")])
+    assert text.count("<tr>") < 130  # 66 pairs had two rows each
+    assert {"figures", "results", "pairs", "costs", "configuration", "definitions"} <= set(places)
+    assert all(f'id="{place}"' in text for place in places)
+
+
+def test_figures_take_the_colours_of_the_page(build: Build) -> None:
+    text = render(build(("naive", "ewc"), seeds=2, tasks=3))
+    assert "@media (prefers-color-scheme: dark)" in text
+    drawings = text[text.index("<svg") : text.rindex("</svg>")]
+    assert "var(--ink)" in drawings
+    for colour in ("#262626", "#000000; ", "fill: #ffffff; stroke"):
+        assert colour not in drawings
+    widths = [float(width) for width in re.findall(r'<svg [^>]*width="([\d.]+)pt"', drawings)]
+    assert max(widths) < 360  # points: nothing needs more than a phone shows
+
+
+def test_names_are_plain_text_in_the_page(build: Build) -> None:
+    name = "<b>$x^{$ & _y"
+    text = render(build((name, "_hidden"), seeds=2, tasks=2, curves=False, metric="a <i>"))
+    assert "<b>" not in text
+    assert "&lt;b&gt;$x^{$ &amp; _y" in text
+    assert "<span>_hidden</span>" in text  # in the legend
+    assert "a &lt;i&gt;" in text
+
+
+def test_diverged_replicas_are_marked_and_left_out_of_the_tables(build: Build) -> None:
+    results = build(("naive", "ewc", "si"), curves=False)
+    results.extras["naive"]["diverged"] = [1]
+    results.scores["naive"][1] = 0.1
+    results.scores["ewc"][2, 3, 0] = np.nan
+    results.scores["si"][:] = np.inf
+    page = Page(render(results))
+    for part in ("naive (1 of 6 diverged)", "ewc (1 of 6 diverged)", "si (6 of 6 diverged)"):
+        assert page.text.count(part) >= 3, part
+    assert "Diverged replicas are left out: naive (seed 1); ewc (seed 2); si (seeds 0, 1" in page.text
+    kept = np.delete(results.metric("average_accuracy", "naive"), 1)
+    low, high = bootstrap_interval(kept)
+    assert f"{kept.mean():.3f} [{low:.3f}, {high:.3f}]" in page.text
+    assert "inf" not in re.findall(r"\w+", page.text[: page.text.index("Configuration")])
+
+
+def test_the_page_of_many_tasks_is_small(build: Build) -> None:
+    text = render(build(("naive", "joint"), tasks=300, seeds=2, curves=False))
+    assert len(text) < 600_000
+    assert text.count("<path") + text.count("<text") < 500

@@ -34,6 +34,33 @@ def test_round_trip_is_exact(results: Results, tmp_path: Path) -> None:
     assert back.table().equals(results.table())
 
 
+def test_run_json_is_valid_json(results: Results, tmp_path: Path) -> None:
+    odd = [float("nan"), float("inf"), -float("inf"), "NaN", None, {"number": "seven"}]
+    results.costs["ewc"]["flops"] = float("nan")
+    results.extras["ewc"] = {"tried": {"lr": odd}}
+    results.config["limits"] = odd
+    results.warnings.append("NaN")
+    store._write(tmp_path / "begun", {store.HEAD: store._json({"config": {"limits": odd}})})
+    results.save(tmp_path / "run")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    for folder in ("begun", "run"):
+        text = (tmp_path / folder / "run.json").read_text(encoding="utf-8")
+        json.loads(text, parse_constant=refuse)
+    back = load(tmp_path / "run")
+    assert str((back.costs, back.config, back.extras)) == str((results.costs, results.config, results.extras))
+
+
+def test_a_run_with_bare_nan_is_still_read(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path)
+    head = json.loads((tmp_path / "run.json").read_text())
+    head["costs"]["ewc"]["flops"] = float("nan")  # as runs were saved before
+    (tmp_path / "run.json").write_text(json.dumps(head))
+    assert np.isnan(load(tmp_path).costs["ewc"]["flops"])
+
+
 def test_arrays_of_any_layout_are_stored(tmp_path: Path) -> None:
     scores = np.asfortranarray(np.random.default_rng(0).uniform(size=(3, 4, 4)))
     Results({"naive": scores}).save(tmp_path)
