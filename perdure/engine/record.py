@@ -15,6 +15,7 @@ from perdure.errors import PerdureError
 from perdure.layer_draws import Light
 
 aten = torch.ops.aten
+_INDEXING = (aten.index.Tensor, aten._unsafe_index.Tensor)
 
 
 def record(
@@ -75,7 +76,8 @@ class _Recorder(Light):
                 f"({self.names[inputs[0]]}): return a new tensor instead"
             )
         if _depends_on_values(func, args):
-            raise RuntimeError(f"{func} depends on the values of tensors")
+            how = "a boolean mask" if func in _INDEXING else "a dynamic shape, or a number for the host"
+            raise RuntimeError(f"{func} depends on the values of tensors: {how}")
         result = func(*args, **kwargs)
         if isinstance(result, Tensor):
             self.enter(result, self.graph.call_function(func, inputs, options))
@@ -120,6 +122,6 @@ def _depends_on_values(func: Any, args: tuple[Any, ...]) -> bool:
     """Tell whether an operation's result, or its shape, cannot be known without values."""
     if torch.Tag.data_dependent_output in func.tags:
         return True
-    if func in (aten.index.Tensor, aten._unsafe_index.Tensor):
+    if func in _INDEXING:
         return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
     return torch.Tag.dynamic_output_shape in func.tags

@@ -22,13 +22,14 @@ WIDTH, LENGTH = 8, 4
 
 def stream(tasks=2, samples=24):
     generator = torch.Generator().manual_seed(3)
-    parts = []
-    for _ in range(tasks):
+
+    def part():
         x = torch.randn(samples, LENGTH, WIDTH, generator=generator)
         y = (x.mean((1, 2)) > 0).long()
         y[:2] = torch.tensor([0, 1])
-        parts.append((x, y))
-    return from_arrays([(p, p) for p in parts], setting="domain", val=0.25)
+        return x, y
+
+    return from_arrays([(part(), part()) for _ in range(tasks)], setting="domain", val=0.25)
 
 
 STREAM = stream()
