@@ -137,11 +137,14 @@ class Sampler:
         size = min(self.batch_size, n)
         left = n % size
         joins = self._joins(n)
+        alike = n // size - joins
         ones = torch.ones(size + joins * left, dtype=self.dtype, device=order.device)
-        for i in range(0, n - size + 1, size):
-            stop = n if joins and i + size + left == n else i + size
-            yield order[:, i:stop], ones[: stop - i], stop - i
+        one = ones[:size]
+        # All at once: a slice and a copy for each step would take longer than a small step.
+        for batch in order[:, : alike * size].reshape(len(order), alike, size).transpose(0, 1).contiguous():
+            yield batch, one, size
         if joins:
+            yield order[:, alike * size :], ones, size + left
             return
         if left and self.exact_tails:
             yield order[:, n - left :], ones[:left], left

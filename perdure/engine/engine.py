@@ -324,8 +324,9 @@ class Engine:
         start = self._draws_at(own) - first
         # Laid out at once: a tensor made from a number at every step would wait for a GPU each time.
         steps = torch.arange(start, start + total, device=self.device)
-        factors = [self.schedule(i, total) for i in range(total)]
-        factor = torch.tensor(factors, dtype=torch.float64, device=self.device)
+        values = [self.schedule(i, total) for i in range(total)]
+        factors = torch.tensor(values, dtype=torch.float64, device=self.device)
+        same = factors[:1].squeeze() if len(set(values)) == 1 else None
         while done < last:
             for index, weight, count in self.sampler.batches(phase, data, start + epoch):
                 if done == last:
@@ -333,7 +334,8 @@ class Engine:
                 if done < first:
                     done += 1
                     continue
-                at = {"step": steps[done], "factor": factor[done], "current": current}
+                factor = factors[done] if same is None else same
+                at = {"step": steps[done], "factor": factor, "current": current}
                 replica = self._step(replica, phase, arrays, index, weight, at, start + done)
                 done += 1
                 self.step_count += 1
