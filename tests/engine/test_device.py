@@ -1,15 +1,17 @@
-"""What a GPU would refuse or wait for, found without one: runs under fake tensors of a device that is not there.
+"""What a GPU would refuse or wait for, found without one: runs under fake tensors of an absent device.
 
-Under a fake-tensor mode nothing is computed, but devices are kept apart: an operation on tensors of two devices
-raises, and so does a value that the host asks for.
+Under a fake-tensor mode nothing is computed, but devices are kept apart: an operation on tensors of two
+devices raises, and so does a value that the host asks for.
 """
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils import _pytree as pytree
 
 from perdure.engine.engine import Engine, add_by_task
 from perdure.engine.optim import OPTIMIZERS, SCHEDULES
@@ -19,7 +21,7 @@ from perdure.strategies.base import lay_out
 from perdure.strategies.check import tiny_stream
 from perdure.strategies.external import External
 
-ABSENT = torch.device("lazy")
+ABSENT = torch.device("lazy", 0)
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}
 SPECS = {
     "gem": "gem(samples_per_task=2)", "agem": "agem(samples_per_task=2, sample=4)", "replay": "replay(6)",
@@ -40,15 +42,29 @@ def perceptron(shape, outputs):
     return nn.Sequential(nn.Linear(5, 6), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(6, outputs))
 
 
+def away(tree):
+    """Return tensors like those of a tree on the device that is not there."""
+
+    def one(v):
+        return torch.empty_strided(v.shape, v.stride(), dtype=v.dtype, device=ABSENT)
+
+    return pytree.tree_map_only(torch.Tensor, one, tree)
+
+
 def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cosine"):
-    """Train, measure, score and cross all boundaries of a small stream on a device that is not there."""
+    """Start, train, measure, score and cross all boundaries of a small stream on a device that is not there."""
     stream = tiny_stream("task", (9, 8))
+    engine = Engine(
+        stream, strategy, OPTIMIZERS.get(optimizer), model, [0, 1], [0.1] * 2, [0.0] * 2,
+        SCHEDULES.get(schedule), 4,
+    )  # fmt: skip
     with FakeTensorMode(allow_non_fake_inputs=True), warnings.catch_warnings():
         warnings.simplefilter("error")
-        engine = Engine(
-            stream, strategy, OPTIMIZERS.get(optimizer), model, [0, 1], [0.1] * 2, [0.0] * 2,
-            SCHEDULES.get(schedule), 4, device=ABSENT,
-        )  # fmt: skip
+        # What was laid out on the host (weights, masks) is taken away; from here on all is as on a GPU.
+        engine.device, engine.place = ABSENT, replace(engine.place, device=ABSENT)
+        engine._untrained, engine.hyper = away(engine._untrained), away(engine.hyper)
+        engine.program = replace(engine.program, masks=away(engine.program.masks))
+        engine.sampler = replace(engine.sampler, seeds=engine.hyper["seed"])
         replica = engine.start()
         engine.evaluate(replica)
         for phase in lay_out(strategy, stream):
@@ -68,10 +84,10 @@ def crossings(engine):
         for node in record.module.graph.nodes:
             if node.op == "get_attr" and getattr(record.module, node.target).device != ABSENT:
                 found.append(f"constant {getattr(record.module, node.target)}")
-            elif ("device" in node.kwargs and node.kwargs["device"] not in (None, ABSENT)) or (
-                node.target is torch.ops.aten._to_copy.default and "device" in node.kwargs
-            ):
-                found.append(str(node.target))
+            elif node.kwargs.get("device") not in (None, ABSENT):
+                found.append(f"{node.target} to the host")
+            elif node.target is torch.ops.aten._to_copy.default and "device" in node.kwargs:
+                found.append(f"{node.target} from the host")
     return found
 
 
@@ -101,7 +117,7 @@ def test_the_fake_device_tells_devices_apart_and_refuses_to_wait():
         there = torch.zeros(3, device=ABSENT)
         with pytest.raises(RuntimeError, match="device"):
             there + torch.zeros(3)
-        with pytest.raises(Exception, match="item"):
+        with pytest.raises(DataDependentOutputException):
             there.sum().item()
 
 
