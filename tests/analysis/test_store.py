@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,20 +107,19 @@ def test_a_run_that_has_begun_can_be_saved_and_not_loaded(results: Results, tmp_
 
 def test_a_failure_leaves_the_old_run(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(("naive",)).save(tmp_path / "run")
-    wrote: list[str] = []
-    write = Path.write_bytes
+    synced: list[int] = []
 
-    def full(path: Path, content: bytes) -> int:
-        wrote.append(path.name)
-        if len(wrote) == 2:
-            raise OSError("No space left on device")
-        return write(path, content)
+    def full(file: int) -> None:
+        synced.append(file)
+        if len(synced) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(PerdureError, match="No space left on device"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PerdureError, match=r"found .*: No space left on device"):
         build(("ewc",)).save(tmp_path / "run")
     assert load(tmp_path / "run").strategies == ["naive"]
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(store.FILES)
 
 
 def _edit(folder: Path, **changes: object) -> None:
