@@ -62,7 +62,7 @@ def begin(folder: str | os.PathLike[str], config: dict[str, Any]) -> None:
     Until then :func:`load` says that the run is not finished.
     """
     check_out(folder)
-    write_beside(Path(folder) / HEAD, _sealed({"finished": False, "config": config}))
+    write_beside(Path(folder) / HEAD, seal({"finished": False, "config": config}, FORMAT))
 
 
 def save(results: Results, folder: str | os.PathLike[str]) -> None:
@@ -93,7 +93,7 @@ def replace(results: Results, path: Path) -> None:
     try:
         write_beside(path / WAITING[TABLE], table)
         write_beside(path / WAITING[ARRAYS], arrays)
-        write_beside(path / HEAD, _sealed(head))
+        write_beside(path / HEAD, seal(head, FORMAT))
     finally:
         settle(path)
 
@@ -165,29 +165,35 @@ def _arrays(results: Results) -> Arrays:
 
 def read_head(path: Path) -> dict[str, Any]:
     """Read ``run.json``; refuse what is not a run of a format that is known here, or was changed."""
+    return unseal(path / HEAD, FORMAT)
+
+
+def seal(content: dict[str, Any], kind: str) -> bytes:
+    """Return a JSON file of a kind, with a checksum over what it will be read as."""
+    head = json.loads(_json({"format": kind, "version": VERSION, **content}))
+    return _json({**head, "seal": _checksum(head)})
+
+
+def unseal(file: Path, kind: str) -> dict[str, Any]:
+    """Read what :func:`seal` made; anything else is refused."""
     try:
-        head = json.loads((path / HEAD).read_text(encoding="utf-8"))
+        head = json.loads(file.read_text(encoding="utf-8"))
     except OSError:
-        raise PerdureError(f"expected a folder with a run; found no {HEAD} in {path}") from None
+        raise PerdureError(f"expected a folder with a run; found no {file.name} in {file.parent}") from None
     except (ValueError, RecursionError) as error:
-        raise PerdureError(f"expected a run; found {path / HEAD} unreadable: {line(error)}") from None
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise PerdureError(f"expected a run; found a {HEAD} of another program in {path}")
-    if head.get("version") != VERSION:
-        raise PerdureError(f"expected a run of format {VERSION}; found {head.get('version')!r} in {path}")
-    # Runs of before there were seals have none.
-    if "seal" in head and head["seal"] != _seal(head):
-        raise PerdureError(f"expected the {HEAD} that was written; found it changed or damaged in {path}")
+        raise PerdureError(f"expected a run; found {file} unreadable: {line(error)}") from None
+    if not isinstance(head, dict) or head.get("format") != kind:
+        raise PerdureError(f"expected a run; found a {file.name} of another program in {file.parent}")
+    version = head.get("version")
+    if version != VERSION:
+        raise PerdureError(f"expected a run of format {VERSION}; found {version!r} in {file.parent}")
+    # Runs of before there were checksums have none.
+    if "seal" in head and head["seal"] != _checksum(head):
+        raise PerdureError(f"expected the {file.name} that was written; found another in {file.parent}")
     return head
 
 
-def _sealed(content: dict[str, Any]) -> bytes:
-    """Return ``run.json``, with a checksum over what it will be read as."""
-    head = json.loads(_json({"format": FORMAT, "version": VERSION, **content}))
-    return _json({**head, "seal": _seal(head)})
-
-
-def _seal(head: dict[str, Any]) -> str:
+def _checksum(head: dict[str, Any]) -> str:
     content = json.dumps({k: v for k, v in head.items() if k != "seal"}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
