@@ -187,12 +187,11 @@ def report_command(
 
 def carry_out(arguments: dict[str, Any], out: Path | None, **options: bool) -> None:
     """Run ``compare``, write the report, print the table; status 1 where a strategy failed."""
+    stream, strategies = arguments.pop("stream"), arguments.pop("strategies")
     try:
         from perdure.experiment import compare
 
-        results = compare(
-            arguments.pop("stream"), arguments.pop("strategies"), out=out, **options, **arguments
-        )
+        results = compare(stream, strategies, out=out, **options, **arguments)
     except (Stopped, KeyboardInterrupt) as stop:
         hint = "" if out is None else f"; the same command with --resume goes on with the run in {out}"
         raise Stopped(getattr(stop, "status", 130), hint) from None
