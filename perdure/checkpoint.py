@@ -156,10 +156,11 @@ class Checkpoints:
             done = {self.of(results.config["strategies"][name]).path for name in results.strategies}
             self._remove([file for file in self._own() if file in done])
 
-    def others(self, config: Mapping[str, Any]) -> int:
-        """Count the checkpoints of strategies that are not asked for now."""
-        named = {self.of(spec).path for spec in config["strategies"].values()}
-        return len(set(self._own()) - named)
+    def left_out(self, config: Mapping[str, Any]) -> list[str]:
+        """Say how many strategies were begun that are not asked for now; their checkpoints stay."""
+        count = len(set(self._own()) - {self.of(spec).path for spec in config["strategies"].values()})
+        what = "1 strategy was" if count == 1 else f"{count} strategies were"
+        return [f"{what} begun in {self.path} and left out: name it to go on with it"] if count else []
 
     def _own(self) -> list[Path]:
         folder = None if self.path is None else self.path / FOLDER

@@ -185,7 +185,7 @@ def report_command(
     print(f"report: {target}")
 
 
-def carry_out(arguments: dict[str, Any], out: Path | None, **options: bool) -> None:
+def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> None:
     """Run ``compare``, write the report, print the table; status 1 where a strategy failed."""
     stream, strategies = arguments.pop("stream"), arguments.pop("strategies")
     try:

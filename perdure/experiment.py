@@ -146,6 +146,7 @@ def compare(
         results = collect(outcomes, failed, settings, config)
         if done is not None:
             results = join(done, results)
+        results.warnings += kept.left_out(config)
         kept.finish(results)
     return results
 

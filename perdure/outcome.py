@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from warnings import WarningMessage
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     trained: Trained | None = None
 
-    def hear(self, heard: Iterable[warnings.WarningMessage]) -> None:
+    def hear(self, heard: Iterable[WarningMessage]) -> None:
         """Add what was warned of, each line once."""
         self.warnings = sorted({*self.warnings, *(str(w.message) for w in heard)})
 
@@ -108,7 +108,7 @@ def join(before: Results, new: Results) -> Results:
 
     def both(what: str) -> dict[str, Any]:
         first = {kept[n]: value for n, value in getattr(before, what).items() if n in kept}
-        return first | getattr(new, what)
+        return {**first, **getattr(new, what)}
 
     failed = {kept[n]: why for n, why in before.config.get("failed", {}).items() if n in kept}
     failed |= new.config.get("failed", {})

@@ -189,7 +189,7 @@ def unseal(file: Path, kind: str) -> dict[str, Any]:
         raise PerdureError(f"expected a run of format {VERSION}; found {version!r} in {file.parent}")
     # Runs of before there were checksums have none.
     if "seal" in head and head["seal"] != _checksum(head):
-        raise PerdureError(f"expected the {file.name} that was written; found another in {file.parent}")
+        raise PerdureError(f"expected the {file.name} that was written; found {file} changed or damaged")
     return head
 
 
