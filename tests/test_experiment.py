@@ -1,6 +1,7 @@
 """`compare`: names, configuration, determinism, bad input."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -163,7 +164,7 @@ class Fails(Strategy):
     """Raises in the second task, unless it has been mended."""
 
     kind = "fails"
-    mended = [False]
+    mended: ClassVar[list[bool]] = [False]
 
     def end_task(self, net, params, state, task):
         if task.index == 1 and not self.mended[0]:
