@@ -220,9 +220,9 @@ def test_a_run_takes_the_place_of_another_in_one_move(
         pass
 
     old, new = build(("naive",)), build(("naive", "ewc"))
-    seen = set()
+    seen, original = set(), os.replace
     for last in range(1, 12):
-        folder, moves, original = tmp_path / str(last), [0], os.replace
+        folder, moves = tmp_path / str(last), [0]
         old.save(folder)
 
         def replace(*places: Path, moves: list[int] = moves, last: int = last) -> None:
