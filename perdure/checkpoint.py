@@ -77,6 +77,8 @@ def open_run(
                 "with it, --overwrite (overwrite=True) replaces it"
             )
         config = path / FOLDER / CONFIG
+        if overwrite and config.exists() and FORMAT.encode() not in config.read_bytes():
+            raise PerdureError(f"expected the checkpoints of a run; found {config} of another program")
         begun = unseal(config, FORMAT) if config.exists() and not overwrite else {}
         yield Checkpoints(path, head, begun, overwrite)
 

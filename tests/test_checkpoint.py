@@ -357,14 +357,9 @@ def test_what_needs_a_folder_says_so(options, message):
 
 def test_what_others_put_into_the_folder_is_never_removed(tmp_path):
     stopped(tmp_path, ["naive"])
-    own = {
-        "checkpoint/model.pt": b"1",
-        "checkpoint/naive.safetensors": b"2",
-        ".hidden": b"3",
-        ".perdure-notes": b"4",
-    }
-    for name, content in own.items():
-        (tmp_path / name).write_bytes(content)
+    own = ["checkpoint/model.pt", "checkpoint/naive.safetensors", ".hidden", ".perdure-notes", "notes.txt"]
+    for name in own:
+        (tmp_path / name).write_text(name)
     drafts = [tmp_path / ".perdure-0123456789abcdef", tmp_path / "checkpoint" / ".perdure-fedcba9876543210"]
     for draft in drafts:
         draft.write_bytes(b"")
@@ -372,6 +367,10 @@ def test_what_others_put_into_the_folder_is_never_removed(tmp_path):
     assert not any(draft.exists() for draft in drafts)
     compare(STREAM, ["naive"], out=tmp_path, overwrite=True, **SMALL)
     assert [(tmp_path / name).read_text() for name in own] == own
+    (tmp_path / "checkpoint" / "config.json").write_text('{"model_type": "mine"}')
+    for how in ("resume", "overwrite"):
+        with pytest.raises(PerdureError, match="of another program"):
+            compare(STREAM, ["naive"], out=tmp_path, **SMALL, **{how: True})
 
 
 def test_nothing_is_written_beside_the_folder(tmp_path, monkeypatch):
