@@ -85,6 +85,10 @@ def make_settings(
         raise PerdureError(f"epochs must be 1: {stream.name} is online (one pass); found {epochs}")
     if eval_every is not None:
         _whole("eval_every", eval_every, 1)
+    grid = get_grid(tune)
+    # A single value to choose from is a value like any other.
+    single = {key: values[0] for key, values in (tune or {}).items() if len(values) == 1}
+    lr, weight_decay = single.get("lr", lr), single.get("weight_decay", weight_decay)
     _real("lr", lr, positive=True)
     _real("weight_decay", weight_decay)
     SCHEDULES.get(schedule)
@@ -94,7 +98,7 @@ def make_settings(
         model, get_seeds(seeds), epochs, batch_size, chosen, lr, weight_decay, schedule, place,
         _dtype("dtype", dtype, ("float32", "float64")),
         None if precision is None else _dtype("precision", precision, ("bfloat16",)),
-        pretrained, eval_every, get_grid(tune),
+        pretrained, eval_every, grid,
     )  # fmt: skip
 
 
@@ -135,9 +139,8 @@ def get_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def get_grid(tune: Mapping[str, Sequence[float]] | None) -> tuple[dict[str, float], ...]:
-    """Return every combination of the values to choose from."""
-    if not tune:
-        return ({},)
+    """Return every combination of the values to choose from; a single value is no choice."""
+    tune = tune or {}
     for key, values in tune.items():
         if key not in TUNABLE:
             raise PerdureError(f"tune can choose {' and '.join(TUNABLE)}; found {key!r}")
@@ -145,7 +148,10 @@ def get_grid(tune: Mapping[str, Sequence[float]] | None) -> tuple[dict[str, floa
             raise PerdureError(f"tune must give values for {key!r}; found none")
         for value in values:
             _real(f"tune's {key}", value, positive=key == "lr")
-    return tuple(dict(zip(tune, point, strict=True)) for point in itertools.product(*tune.values()))
+        if len(set(values)) < len(values):
+            raise PerdureError(f"tune must give different values for {key!r}; found {list(values)}")
+    several = {key: values for key, values in tune.items() if len(values) > 1}
+    return tuple(dict(zip(several, point, strict=True)) for point in itertools.product(*several.values()))
 
 
 def _whole(name: str, value: Any, least: int) -> None:

@@ -96,7 +96,7 @@ class Engine:
         self.step_count = 0
         self._records: dict[Any, Traced | None] = {}
         self._flops: dict[Any, float] = {}  # of what runs unrecorded
-        self._held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
+        self.held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
         self._clock = Clock(self.device)
         self.place = Place(self.device, self.dtype)
         self.composition = Composition(parts(self.strategy))
@@ -271,6 +271,11 @@ class Engine:
         replica = {"params": params, "buffers": buffers, "optim": optim, "carry": carry, "state": state}
         self._check_batches(replica)
         return unshare(replica)  # type: ignore[no-any-return]
+
+    def go_on(self, steps: int, costs: Costs, mapped: bool, held: Any) -> None:
+        """Take up a run that was stopped after so many steps; ``held`` is what :attr:`held` was."""
+        self.step_count, self.costs, self.held = steps, costs, held
+        self.mapper.refused_before = not mapped
 
     # ---- data -----------------------------------------------------------------------------------------
 
@@ -491,9 +496,9 @@ class Engine:
         if phase.portion[0] > 0 if begins else phase.portion[1] < 1:
             return replica
         if own and begins:
-            self._held = pytree.tree_map(torch.clone, replica["optim"])
+            self.held = pytree.tree_map(torch.clone, replica["optim"])
         elif own:
-            replica = {**replica, "optim": self._held}
+            replica, self.held = {**replica, "optim": self.held}, {}
         if begins and (phase.reset or own):
             with torch.no_grad():
                 fresh = self.mapper(self.program.optimizer.init, replica["params"], kind="fresh")

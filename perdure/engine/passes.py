@@ -70,7 +70,7 @@ def _same_layout(a: fx.Node, b: fx.Node) -> bool:
 def _simpler(node: fx.Node, graph: fx.Graph, ones: set[fx.Node]) -> fx.Node | None:
     """Return a cheaper node for the same value, or None; ``ones`` holds nothing but ones."""
     target, args = node.target, node.args
-    if target is aten.mul.Tensor and not ones.isdisjoint(args):  # type: ignore[arg-type]
+    if target is aten.mul.Tensor and not ones.isdisjoint(args):
         other = args[1] if args[0] in ones else args[0]
         return other if isinstance(other, fx.Node) and _same_layout(node, other) else None
     if target in _SAME and isinstance(args[0], fx.Node) and _same_layout(node, args[0]):

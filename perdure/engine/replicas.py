@@ -39,12 +39,13 @@ class Mapper:
         self.replicas = replicas
         self.unroll = unroll
         self._enabled = True
+        self.refused_before = False  # in the part of a run that a stopped process did
         self._ways: dict[Any, Callable[..., Any] | None] = {}
 
     @property
     def mapped(self) -> bool:
         """Whether all functions so far could be mapped; set to False, none is any more."""
-        return self._enabled and None not in self._ways.values()
+        return self._enabled and not self.refused_before and None not in self._ways.values()
 
     @mapped.setter
     def mapped(self, value: bool) -> None:
