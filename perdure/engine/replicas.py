@@ -140,10 +140,10 @@ def unshare(tree: Any, taken: set[int] | None = None) -> Any:
     def own(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        place = value.untyped_storage().data_ptr()
+        place = value.untyped_storage()._cdata
         if place in seen or not value.is_contiguous() or value.untyped_storage().nbytes() > value.nbytes:
             value = value.contiguous() if not value.is_contiguous() else value.clone()
-            place = value.untyped_storage().data_ptr()
+            place = value.untyped_storage()._cdata
         seen.add(place)
         return value
 
