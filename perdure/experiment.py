@@ -22,6 +22,7 @@ from perdure.errors import PerdureError
 from perdure.outcome import Outcome, array
 from perdure.progress import Progress
 from perdure.scenarios.check import check_stream
+from perdure.scenarios.doubts import doubts
 from perdure.scenarios.registry import get as get_stream
 from perdure.scenarios.stream import Stream
 from perdure.settings import Model, Settings, make_settings
@@ -129,6 +130,7 @@ def compare(
             outcome = run(stream, strategy, settings, progress.of(name), checkpoint)
             outcomes[name] = outcome if keep else replace(outcome, trained=None)
     results = collect(outcomes, settings, config)
+    results.warnings[:0] = doubts(stream)
     if out is not None and kept is not None:
         results.save(out)
         kept.clear()

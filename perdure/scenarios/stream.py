@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 
 from perdure.errors import PerdureError
+from perdure.scenarios import arguments
 from perdure.scenarios.task import Part, Task
 
 Setting = Literal["task", "domain", "class", "joint"]
 SETTINGS: tuple[str, ...] = get_args(Setting)
+# Beyond these, a number is a mistake, and would only end when memory does.
+MOST_TASKS, MOST_OUTPUTS = 10_000, 10_000_000
 
 
-def check_setting(setting: str) -> None:
+def check_setting(setting: object) -> None:
     """Refuse a setting that does not exist."""
-    if setting not in SETTINGS:
-        raise PerdureError(f"`setting` must be one of {', '.join(SETTINGS)}; found {setting!r}")
+    arguments.one_of("setting", setting, SETTINGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,8 @@ class Stream:
         Width of the model's output.
     online:
         True when the samples may be passed over only once.
+    notes:
+        What is doubtful about the stream: one line each, which results repeat as warnings.
     """
 
     name: str
@@ -48,11 +52,16 @@ class Stream:
     setting: Setting
     outputs: int
     online: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_setting(self.setting)
+        if not isinstance(self.tasks, (tuple, list)) or not all(isinstance(t, Task) for t in self.tasks):
+            raise PerdureError(f"stream {self.name!r} must hold a tuple of tasks; found something else")
         if not self.tasks:
             raise PerdureError(f"stream {self.name!r} must hold at least one task; found none")
+        arguments.count("outputs", self.outputs, most=MOST_OUTPUTS)
+        arguments.flag("online", self.online)
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -109,3 +118,9 @@ class Stream:
                         digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
                         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def check_is_stream(stream: object) -> None:
+    """Refuse what is no stream."""
+    if not isinstance(stream, Stream):
+        raise PerdureError(f"expected a Stream; found {type(stream).__name__}")

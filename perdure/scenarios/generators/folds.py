@@ -42,13 +42,21 @@ class Folds(NamedTuple):
 
 
 def fold(source: Source, val: float, seed: int) -> Folds:
-    """Set the share ``val`` of every class aside for validation; training samples come shuffled."""
+    """Set the share ``val`` of every class aside for validation, unless the source says which samples are.
+
+    Training samples come shuffled.
+    """
     share = arguments.share("val", val)
     domain, domain_test = source.domain, source.domain_test
     if domain is None or domain_test is None:
         domain, domain_test = torch.zeros_like(source.y), torch.zeros_like(source.y_test)
     strata = domain * source.classes + source.y
-    train, held = holdout(strata, share, Draws(seed, "validation"))
+    draws = Draws(seed, "validation")
+    if source.validation is None:
+        train, held = holdout(strata, share, draws)
+    else:
+        order = draws.permutation(len(source.y))
+        train, held = order[~source.validation[order]], order[source.validation[order]]
     return Folds(
         Fold(source.x, source.y, domain, train),
         Fold(source.x, source.y, domain, held),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
-from perdure.scenarios.stream import Stream
+from perdure.scenarios.stream import Stream, check_is_stream
 from perdure.scenarios.task import Part
 
 
@@ -39,6 +39,7 @@ def blur(stream: Stream, width: float = 0.2, *, seed: int = 0) -> Stream:
     PerdureError
         For a ``width`` outside (0, 0.5].
     """
+    check_is_stream(stream)
     share = arguments.share("width", width, high=0.5, ends="(]")
     # Tasks may be changed by transforms of their own, so that what is mixed has to be what is seen.
     xs = [task.train.inputs().clone() for task in stream]
