@@ -49,6 +49,7 @@ def check_stream(stream: Stream, *, duplicates: float = 0.1) -> None:
     # Kinds and shapes first: everything else needs to read an input of the first task.
     for task in stream:
         _check_kinds(stream, task)
+    _check_outputs(stream)
     for task in stream:
         for which, part in _parts(task):
             _check_shapes(stream, f"task {task.name!r}, {which} part", part)
@@ -77,12 +78,17 @@ def _check_kinds(stream: Stream, task: Task) -> None:
             f"{where}: all tasks must have the objective of the first, {_title(first)}; found "
             f"{_title(task.objective)}"
         )
-    if isinstance(first, Regression) and stream.outputs != 1:
-        raise PerdureError(f"{where}: a regression has one output; found {stream.outputs}")
-    if isinstance(first, Classification) and stream.outputs < 2:
-        raise PerdureError(f"{where}: a classification needs two classes or more; found {stream.outputs}")
     if not isinstance(task.classes, (tuple, list)) or not all(type(c) is int for c in task.classes):
         raise PerdureError(f"{where}: `classes` must be whole numbers; found {task.classes!r}")
+
+
+def _check_outputs(stream: Stream) -> None:
+    """Refuse more outputs than the objective reads, or fewer than it tells apart."""
+    objective, found = stream[0].objective, stream.outputs
+    if isinstance(objective, Regression) and found != 1:
+        raise PerdureError(f"stream {stream.name!r}: a regression has one output; found {found}")
+    if isinstance(objective, Classification) and found < 2:
+        raise PerdureError(f"stream {stream.name!r}: a classification needs two classes; found {found}")
 
 
 def _same(a: Objective, b: Objective) -> bool:
