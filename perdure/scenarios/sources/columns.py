@@ -30,16 +30,20 @@ def names_of(frame: pd.DataFrame, column: str | int) -> pd.Series:
     if missing:
         raise PerdureError(
             f"column {column!r} must have a value in every row; {missing} of {len(values)} lack one, first "
-            f"row {_first(values.isna())}"
+            f"row {_first(values.isna())} (counted from 0)"
         )
-    if any(isinstance(value, NESTED) for value in values):
-        raise PerdureError(f"column {column!r} must hold classes; found lists or tables in it")
-    if values.dtype.kind == "f" and not bool((values == values.round()).all()):
+    _check_flat(column, values)
+    if values.dtype.kind == "f" and not all(float(value).is_integer() for value in values):
         raise PerdureError(
             f"column {column!r} must hold classes; found {values.nunique()} different real numbers "
             "(for a regression, use from_arrays)"
         )
     return values
+
+
+def _check_flat(column: str | int, values: pd.Series) -> None:
+    if values.dtype == object and any(isinstance(value, NESTED) for value in values):
+        raise PerdureError(f"column {column!r} must hold numbers or texts; found lists in it")
 
 
 def _first(wrong: pd.Series) -> int:
@@ -71,8 +75,11 @@ def _sortable(values: pd.Series) -> pd.Series:
 def _texts(values: pd.Series) -> pd.Series:
     """Return values as text without spaces at the ends; missing ones by a name, whole numbers without .0."""
     if values.dtype.kind == "f":
-        digits = np.finfo(str(values.dtype).lower()).precision
-        texts = values.map(lambda v: str(int(v)) if v == int(v) else f"{v:.{digits}g}", na_action="ignore")
+        # As many digits as every number of this size keeps: values that differ get different names.
+        digits = 15 if getattr(values.dtype, "itemsize", 8) > 4 else 6
+        texts = values.map(
+            lambda v: str(int(v)) if float(v).is_integer() else f"{v:.{digits}g}", na_action="ignore"
+        )
     else:
         texts = values.map(lambda v: str(v).strip(), na_action="ignore")
     return texts.astype(object).where(values.notna(), MISSING)
@@ -176,10 +183,7 @@ class Encoder:
         made: list[Number | Category] = []
         for column in frame.columns:
             values = frame[column]
-            if any(isinstance(value, NESTED) for value in values):
-                raise PerdureError(
-                    f"column {column!r} must hold numbers or texts; found lists or tables in it"
-                )
+            _check_flat(column, values)
             number = values.dtype.kind in "biuf" if categorical is None else column not in categorical
             made.append(Number.fit(column, values) if number else Category.fit(column, values))
         return cls(tuple(made))

@@ -99,11 +99,8 @@ def read_frame(
     """Read a table as it is; ``?`` and empty fields are missing, spaces before a value are left out."""
     import pandas as pd
 
-    if (
-        not isinstance(separator, str)
-        or (len(separator) != 1 and separator != SPACES)
-        or separator in '"\r\n'
-    ):
+    single = isinstance(separator, str) and len(separator) == 1 and separator not in '"\r\n'
+    if not single and separator != SPACES:
         raise PerdureError(f"`separator` must be one character, or {SPACES!r}; found {separator!r}")
     with readable(path):
         if path.name.endswith(".parquet"):
@@ -166,9 +163,7 @@ def from_frames(
 ) -> Source:
     """Make a source of data frames; parameters as for :func:`table`, columns by their keys."""
     if domain is not None and domain == label:
-        raise PerdureError(
-            f"the column of the domain must not be that of the label; found {label!r} for both"
-        )
+        raise PerdureError(f"label and domain must be different columns; found {label!r} for both")
     values, values_test = names_of(train, label), None if test is None else names_of(test, label)
     groups = None if domain is None else names_of(train, domain)
     groups_test = None if domain is None or test is None else names_of(test, domain)
