@@ -47,7 +47,8 @@ def _shared(stream: Stream) -> list[str]:
     several = {label: names for label, names in owners.items() if len(names) > 1}
     if not several:
         return []
-    names = dict.fromkeys(name for names in several.values() for name in names)
+    sharing = {name for names in several.values() for name in names}
+    names = [name for name in stream.names if name in sharing]
     return [
         f"tasks {_list(names)} share the outputs of the classes {_list(sorted(several))}: where these are "
         "different classes, number classes through the whole stream"
