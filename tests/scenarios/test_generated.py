@@ -97,7 +97,8 @@ def values(draw, shape):
     """Numbers in all forms that people hold them in, and things that are none."""
     dtype = draw(st.sampled_from(DTYPES))
     seed = draw(st.integers(0, 3))
-    numbers = np.random.default_rng(seed).normal(size=shape) * draw(st.sampled_from([1, 100, 1e6]))
+    scale = draw(st.sampled_from([1, 100, 1e6]))
+    numbers = np.asarray(np.random.default_rng(seed).normal(size=shape) * scale)
     with np.errstate(all="ignore"):
         array = numbers.astype(np.int64).astype(dtype) if dtype == "M8[s]" else numbers.astype(dtype)
     if array.dtype.kind == "f" and array.size and draw(st.integers(0, 4)) == 0:
@@ -147,6 +148,7 @@ def labels(draw, n=12):
     )
 
 
+IMAGES = (np.random.default_rng(0).random((40, 1, 4, 4)), np.arange(40) % 4)
 SETTINGS = st.sampled_from(["domain", "class", "task", "joint", "Task", None, 3])
 ODD = st.sampled_from([None, "no", "True", 2.5, -1, 0, 10**30, [1], np.zeros(2), float("nan"), True, (), {}])
 
@@ -188,7 +190,7 @@ def test_arrays(data):
 @given(st.data())
 def test_generators_and_operators(data):
     draw = data.draw
-    source = draw(mostly("digits", (np.eye(24), np.arange(24) % 4), (draw(values((12, 3))), draw(labels()))))
+    source = draw(mostly(IMAGES, (np.eye(24), np.arange(24) % 4), (draw(values((12, 3))), draw(labels()))))
     chosen = {
         "setting": draw(SETTINGS),
         "online": draw(mostly(False)),
@@ -205,7 +207,7 @@ def test_generators_and_operators(data):
         )
     stream = accepted(lambda: make(source, **chosen, **more))
     if stream is None:
-        stream = draw(st.sampled_from([None, "split-digits", split("digits", tasks=2)]))
+        stream = draw(st.sampled_from([None, "split-digits", split(IMAGES, tasks=2)]))
     change = draw(st.sampled_from([
         lambda: blur(stream, draw(mostly(0.2, 0.5)), seed=draw(mostly(0))),
         lambda: repeat(stream, draw(mostly(1, 2))),
@@ -213,7 +215,7 @@ def test_generators_and_operators(data):
         lambda: imbalance(stream, draw(mostly(0.1, 1))),
         lambda: noise_labels(stream, draw(mostly(0.2, 0, 1))),
         lambda: limit(stream, draw(mostly(5, 50))),
-        lambda: concat(stream, draw(mostly(stream, split("digits", tasks=2)))),
+        lambda: concat(stream, draw(mostly(stream, split(IMAGES, tasks=2)))),
     ]))  # fmt: skip
     accepted(change)
 
@@ -345,7 +347,7 @@ def tree(draw):
     for p in parts:
         for g in "AB":
             for c in ("cat", "dog"):
-                for i in range(6):
+                for i in range(4):
                     ending, content = some[draw(st.integers(0, 2))] if i == 0 else (".png", png(len(files)))
                     files[layout.format(p=p, g=g, c=c, i=i) + ending] = content
     for extra in draw(

@@ -120,7 +120,7 @@ def _check_angles(angles: Sequence[float], tasks: int | None) -> list[float]:
     )
     if not usable or not angles or len({f"{a:g}" for a in angles}) < len(angles):
         raise PerdureError(f"`angles` must be a list of different finite numbers; found {angles!r}")
-    if tasks is not None and tasks != len(angles):
+    if tasks is not None and arguments.count("tasks", tasks) != len(angles):
         raise PerdureError(f"`tasks` must be {len(angles)}, the number of angles; found {tasks!r}")
     return [float(a) for a in angles]
 
