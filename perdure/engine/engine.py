@@ -84,7 +84,8 @@ class Engine:
         self._records: dict[Any, Traced] = {}
         self._held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
         self._clock = Clock(self.device)
-        self.place = Place(self.device, self.dtype)
+        scales = {part.scale for task in self.stream for part in (task.train, task.val, task.test)} - {None}
+        self.place = Place(self.device, self.dtype, next(iter(scales)) if len(scales) == 1 else None)
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
         self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
@@ -286,6 +287,7 @@ class Engine:
     def _gather(self, arrays: dict[str, Tensor], index: Tensor, weight: Tensor) -> dict[str, Tensor]:
         rows = index.reshape(-1)
         samples = {k: v.index_select(0, rows).view(*index.shape, *v.shape[1:]) for k, v in arrays.items()}
+        samples["x"] = self.place.numbers(samples["x"])
         return {**samples, "weight": weight.expand(index.shape)}
 
     def _mapped(
@@ -374,9 +376,11 @@ class Engine:
             classes[list(self.stream[t].classes)] = True
         step = torch.tensor(self._draws_at(apart(self.strategy, phase.name)), device=self.device)
 
+        x = self.place.numbers(data.x)
+
         def of(seed: Tensor, measured: Any) -> TaskData:
             rng = Rng(seed, step, f"{moment}/{phase.name}/{index}/")
-            return TaskData(index, data.x, data.y, data.task, classes, rng, phase, measured)
+            return TaskData(index, x, data.y, data.task, classes, rng, phase, measured)
 
         return of
 
@@ -424,7 +428,7 @@ class Engine:
         view = {k: replica[k] for k in ("params", "buffers", "state")}
 
         def mapped(total: Tensor, view: Any, x: Tensor, y: Tensor, task: Tensor, owner: Tensor) -> Tensor:
-            score = self.mapper(self.program.score, view, x, y, task, shared=(1, 2, 3))
+            score = self.mapper(self.program.score, view, self.place.numbers(x), y, task, shared=(1, 2, 3))
             return total.index_add(1, owner, score.to(total.dtype))
 
         total = torch.zeros(self.replicas, tasks + 1, dtype=self.dtype, device=self.device)

@@ -12,7 +12,7 @@ from torch import Tensor
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.stream import Stream, check_is_stream, check_setting
-from perdure.scenarios.task import Classification, Objective, Part, Regression, Task
+from perdure.scenarios.task import Classification, Objective, Part, Regression, Task, in_bytes
 from perdure.scenarios.values import check_finite, check_range
 
 
@@ -104,6 +104,8 @@ def _title(objective: Objective) -> str:
 
 
 def _check_shapes(stream: Stream, where: str, part: Part) -> None:
+    if part.scale is not None and part.x.dtype != torch.uint8:
+        raise PerdureError(f"{where}: what has a `scale` must be bytes (uint8); found {part.x.dtype}")
     if part.y.ndim != 1 or part.x.ndim < 2 or len(part.x) != len(part.y):
         raise PerdureError(
             f"{where}: expected inputs [n, ...] and labels [n]; found {list(part.x.shape)} and "
@@ -137,8 +139,11 @@ def _check_task(stream: Stream, index: int, task: Task, duplicates: float) -> No
         raise PerdureError(f"{where}: `classes` must be different outputs; found {task.classes}")
     check_range(where, "`classes`", torch.tensor(task.classes), stream.outputs)
     contents: dict[str, list[bytes]] = {}
-    for which, part in _parts(task):
-        place, x = f"{where}, {which} part", part.inputs()
+    parts = _parts(task)
+    # Bytes tell samples apart as well as the numbers that they mean do, and are finite.
+    kept = in_bytes([part for _, part in parts])
+    for i, (which, part) in enumerate(parts):
+        place, x = f"{where}, {which} part", part.inputs() if kept is None else kept[i]
         check_finite(place, "inputs", x)
         if part.task is not None:
             if part.task.shape != part.y.shape or part.task.dtype != torch.int64:

@@ -13,7 +13,9 @@ from perdure.errors import PerdureError
 from perdure.registry import Registry
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.strata import holdout
+from perdure.scenarios.transforms import Bytes
 from perdure.scenarios.values import (
+    Kind,
     as_inputs,
     as_labels,
     as_tensor,
@@ -35,7 +37,7 @@ class Source:
     name:
         What streams made of it are called after.
     x, x_test:
-        Inputs, ``[n, ...]`` float32, or token ids, int64.
+        Inputs, ``[n, ...]`` float32, token ids, int64, or bytes, uint8, that ``scale`` makes numbers.
     y, y_test:
         Classes, ``[n]`` int64 in 0..C-1.
     class_names:
@@ -48,6 +50,8 @@ class Source:
         Which samples of ``x`` are the validation part, ``[n]`` bool; ``None`` when generators choose them.
     notes:
         What is doubtful about the samples: one line each, which results repeat as warnings.
+    scale:
+        What the bytes of the inputs mean, or ``None``.
 
     Raises
     ------
@@ -68,6 +72,7 @@ class Source:
     domain_names: tuple[str, ...] | None = None
     validation: Tensor | None = None
     notes: tuple[str, ...] = ()
+    scale: Bytes | None = None
 
     def __post_init__(self) -> None:
         where = f"source {self.name!r}"
@@ -94,8 +99,7 @@ class Source:
     def _check_kinds(self, where: str) -> None:
         for what in ("x", "y", "x_test", "y_test"):
             if not isinstance(getattr(self, what), Tensor):
-                found = type(getattr(self, what)).__name__
-                raise PerdureError(f"{where}: `{what}` must be a tensor; found {found} (see Source.build)")
+                raise PerdureError(f"{where}: `{what}` must be a tensor (Source.build makes one)")
         if not all(isinstance(name, str) for name in (self.name, *self.class_names)):
             raise PerdureError(f"{where}: names must be texts; found {self.class_names}")
         held = self.validation
@@ -144,6 +148,7 @@ class Source:
         validation: Any = None,
         notes: Sequence[str] = (),
         tokens: bool = False,
+        scale: Bytes | None = None,
     ) -> Source:
         """Make a source of NumPy arrays or tensors.
 
@@ -159,8 +164,8 @@ class Source:
             Classes, ``[n]``, whole numbers from 0.
         class_names, groups, group_names, domain, domain_test, domain_names:
             As for :class:`Source`; names default to the numbers.
-        validation, notes:
-            As for :class:`Source`.
+        validation, notes, scale:
+            As for :class:`Source`; with a scale, the inputs are bytes (uint8) and stay so.
         tokens:
             The inputs are token ids: they stay whole numbers.
 
@@ -170,7 +175,8 @@ class Source:
             When the arrays are not numbers or do not match.
         """
         where = f"source {name!r}"
-        inputs, labels = as_inputs(where, x, tokens), as_labels(where, y)
+        kind: Kind = "bytes" if scale is not None else "tokens" if tokens else "numbers"
+        inputs, labels = as_inputs(where, x, kind), as_labels(where, y)
         same_length(where, inputs, labels)
         # Before samples are set aside: what is wrong is then in the row that the user knows.
         check_samples(where, inputs, labels, max(len(class_names or ()), class_count(where, [labels])))
@@ -189,10 +195,8 @@ class Source:
             domains = None if domains is None else domains[rest]
             held_out = None if held_out is None else held_out[rest]
         else:
-            inputs_test, labels_test = (
-                as_inputs(f"{where}, test", x_test, tokens),
-                as_labels(f"{where}, test", y_test),
-            )
+            inputs_test = as_inputs(f"{where}, test", x_test, kind)
+            labels_test = as_labels(f"{where}, test", y_test)
             domains_test = None if domain_test is None else as_labels(f"{where}, test domains", domain_test)
         number = len(class_names or ()) or class_count(where, [labels, labels_test])
         return cls(
@@ -209,6 +213,7 @@ class Source:
             _names(domain_names, None if domains is None else int(domains.max()) + 1),
             held_out,
             tuple(notes),
+            scale,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ from perdure.scenarios import arguments
 from perdure.scenarios.task import Part, Task
 
 Setting = Literal["task", "domain", "class", "joint"]
+HASHED = 1024  # samples that are read and hashed at a time
 SETTINGS: tuple[str, ...] = get_args(Setting)
 # Beyond these, a number is a mistake, and would only end when memory does.
 MOST_TASKS, MOST_OUTPUTS = 10_000, 10_000_000
@@ -113,11 +114,19 @@ class Stream:
         for task in self.tasks:
             digest.update(repr((task.name, task.classes, task.objective)).encode())
             for part in (task.train, task.val, task.test):
-                for tensor in (part.inputs(), part.y, part.task):
-                    if tensor is not None:
-                        digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-                        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+                _hash(digest, part.read(HASHED), len(part))
+                _hash(digest, [part.y], len(part))
+                if part.task is not None:
+                    _hash(digest, [part.task], len(part))
         return digest.hexdigest()
+
+
+def _hash(digest: hashlib.blake2b, pieces: Iterable[Tensor], n: int) -> None:
+    """Hash the kind of a tensor of ``n`` rows, and its values, which come in pieces."""
+    for i, piece in enumerate(pieces):
+        if i == 0:
+            digest.update(repr(((n, *piece.shape[1:]), str(piece.dtype))).encode())
+        digest.update(piece.detach().cpu().contiguous().numpy().tobytes())
 
 
 def check_is_stream(stream: object) -> None:

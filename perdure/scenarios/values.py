@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from perdure.errors import PerdureError
+
+Kind = Literal["numbers", "tokens", "bytes"]
 
 
 def as_tensor(where: str, values: Any) -> Tensor:
@@ -54,12 +56,16 @@ def _as_array(where: str, values: Any) -> np.ndarray[Any, Any]:
         return np.array(array, dtype=np.float64 if kind.itemsize > 8 else kind, order="C", copy=True)
 
 
-def as_inputs(where: str, x: Any, tokens: bool = False) -> Tensor:
-    """Return ``x`` as float32, or token ids as int64, ``[n, ...]``; the values stay as they are."""
+def as_inputs(where: str, x: Any, kind: Kind = "numbers") -> Tensor:
+    """Return ``x``, ``[n, ...]``, as float32, token ids as int64, bytes as uint8; values stay as they are."""
     tensor = as_tensor(where, x)
     if tensor.ndim < 2:
         raise PerdureError(f"{where}: inputs must be [n, features] or [n, ...]; found {list(tensor.shape)}")
-    if not tokens:
+    if kind == "bytes":
+        if tensor.dtype != torch.uint8:
+            raise PerdureError(f"{where}: bytes must be uint8; found {tensor.dtype}")
+        return tensor
+    if kind == "numbers":
         inputs = tensor.to(torch.float32)
         if tensor.is_floating_point() and bool((torch.isinf(inputs) & torch.isfinite(tensor)).any()):
             raise PerdureError(
@@ -111,6 +117,8 @@ def check_range(where: str, what: str, values: Tensor, number: int) -> None:
 
 def check_finite(where: str, what: str, values: Tensor) -> None:
     """Refuse NaN and infinite values, and say where the first of them is."""
+    if not values.is_floating_point():
+        return
     bad = ~torch.isfinite(values)
     if bool(bad.any()):
         rows = bad.flatten(1).any(1) if values.ndim > 1 else bad

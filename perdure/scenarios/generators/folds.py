@@ -14,6 +14,7 @@ from perdure.scenarios.source import Source
 from perdure.scenarios.strata import holdout
 from perdure.scenarios.stream import Setting
 from perdure.scenarios.task import Part, Task
+from perdure.scenarios.transforms import Bytes
 
 
 class Fold(NamedTuple):
@@ -23,6 +24,7 @@ class Fold(NamedTuple):
     y: Tensor
     domain: Tensor
     rows: Tensor
+    scale: Bytes | None
 
     def where(self, keep: Tensor) -> Fold:
         """Return the samples whose rows ``keep`` (bool, over all rows of the arrays) selects."""
@@ -30,7 +32,7 @@ class Fold(NamedTuple):
 
     def part(self, labels: Tensor) -> Part:
         """Return the samples as a part; ``labels[c]`` is what class ``c`` is called there."""
-        return Part(self.x[self.rows], labels[self.y[self.rows]])
+        return Part(self.x[self.rows], labels[self.y[self.rows]], scale=self.scale)
 
 
 class Folds(NamedTuple):
@@ -58,9 +60,9 @@ def fold(source: Source, val: float, seed: int) -> Folds:
         order = draws.permutation(len(source.y))
         train, held = order[~source.validation[order]], order[source.validation[order]]
     return Folds(
-        Fold(source.x, source.y, domain, train),
-        Fold(source.x, source.y, domain, held),
-        Fold(source.x_test, source.y_test, domain_test, torch.arange(len(source.y_test))),
+        Fold(source.x, source.y, domain, train, source.scale),
+        Fold(source.x, source.y, domain, held, source.scale),
+        Fold(source.x_test, source.y_test, domain_test, torch.arange(len(source.y_test)), source.scale),
     )
 
 

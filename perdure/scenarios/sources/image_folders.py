@@ -14,7 +14,7 @@ from perdure.scenarios import arguments
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.files import existing, find, readable
 from perdure.scenarios.sources.image_files import ImageFile, Listed, as_parts, as_test_part, listed
-from perdure.scenarios.sources.pixels import Pixels, decode, in_unit_range
+from perdure.scenarios.sources.pixels import Pixels, decode, stacked
 
 
 @SOURCES.register("images")
@@ -121,8 +121,8 @@ def _source(
                 f"{place}: expected the classes of the training part alone; found {'/'.join(image.key)!r} in "
                 f"the {image.part} part"
             )
-    x, y = in_unit_range(pixels), np.array([number[image.key] for image in found], dtype=np.int64)
-    x = 1 - x if invert else x
+    x, scale = stacked(pixels, invert)
+    y = np.array([number[image.key] for image in found], dtype=np.int64)
     held = np.array([image.part == "val" for image in found])
     scored = np.array([image.part == "test" for image in found])
     groups = sorted({key[0] for key in names}) if len(names[0]) == 2 else None
@@ -138,6 +138,7 @@ def _source(
         group_names=groups,
         validation=held[~scored] if held.any() else None,
         notes=notes,
+        scale=scale,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from perdure.errors import PerdureError
+from perdure.scenarios.transforms import Bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,9 +59,12 @@ def decode(what_failed: str, content: bytes, size: int, channels: int) -> tuple[
         raise PerdureError(f"{what_failed}: {error or type(error).__name__}") from error
 
 
-def in_unit_range(pixels: Sequence[Pixels]) -> Floats:
-    """Return images as one array in [0, 1], ``[n, channels, size, size]``."""
-    return np.stack([p if p.dtype == np.float32 else p.astype(np.float32) / np.float32(255) for p in pixels])
+def stacked(pixels: Sequence[Pixels], invert: bool) -> tuple[np.ndarray[Any, Any], Bytes | None]:
+    """Return images as one array, ``[n, channels, size, size]``, and the scale where it is one of bytes."""
+    if all(image.dtype == np.uint8 for image in pixels):
+        return np.stack(pixels), Bytes(invert=invert)
+    numbers = [p if p.dtype == np.float32 else p.astype(np.float32) / np.float32(255) for p in pixels]
+    return np.stack([1 - p if invert else p for p in numbers]), None
 
 
 def _bytes(image: Image, size: int, channels: int, odd: list[str]) -> Pixels:
