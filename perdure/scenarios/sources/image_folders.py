@@ -125,12 +125,12 @@ def _source(
     y = np.array([number[image.key] for image in found], dtype=np.int64)
     held = np.array([image.part == "val" for image in found])
     scored = np.array([image.part == "test" for image in found])
+    # Arrays are only cut, which copies them, where there is something to cut.
+    parts = (x[~scored], y[~scored], x[scored], y[scored]) if scored.any() else (x, y)
     groups = sorted({key[0] for key in names}) if len(names[0]) == 2 else None
     return Source.build(
         name,
-        x[~scored],
-        y[~scored],
-        *((x[scored], y[scored]) if scored.any() else ()),
+        *parts,
         class_names=["/".join(key) for key in names],
         groups=None
         if groups is None
