@@ -99,8 +99,8 @@ def read_frame(
     """Read a table as it is; ``?`` and empty fields are missing, spaces before a value are left out."""
     import pandas as pd
 
-    single = isinstance(separator, str) and len(separator) == 1 and separator not in '"\r\n'
-    if not single and separator != SPACES:
+    text = separator if isinstance(separator, str) else ""
+    if text != SPACES and (len(text) != 1 or text in '"\r\n'):
         raise PerdureError(f"`separator` must be one character, or {SPACES!r}; found {separator!r}")
     with readable(path):
         if path.name.endswith(".parquet"):
