@@ -24,6 +24,7 @@ from perdure.errors import PerdureError
 from perdure.outcome import Outcome, collect, join, name_all
 from perdure.progress import Progress
 from perdure.scenarios.check import check_stream
+from perdure.scenarios.doubts import doubts
 from perdure.scenarios.registry import get as get_stream
 from perdure.scenarios.stream import Stream
 from perdure.settings import Model, Settings, make_settings
@@ -147,7 +148,7 @@ def compare(
                 else:
                     outcomes[name] = outcome if keep else replace(outcome, trained=None)
         results = collect(outcomes, failed, settings, config)
-        results.warnings[:0] = notes_on(settings)
+        results.warnings[:0] = [*doubts(stream), *notes_on(settings)]
         if done is not None:
             results = join(done, results)
         results.warnings += kept.left_out(config)

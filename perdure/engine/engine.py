@@ -98,7 +98,8 @@ class Engine:
         self._flops: dict[Any, float] = {}  # of what runs unrecorded
         self.held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
         self._clock = Clock(self.device)
-        self.place = Place(self.device, self.dtype)
+        scales = {part.scale for task in self.stream for part in (task.train, task.val, task.test)} - {None}
+        self.place = Place(self.device, self.dtype, next(iter(scales)) if len(scales) == 1 else None)
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
         self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
@@ -376,6 +377,7 @@ class Engine:
     def _gather(self, arrays: dict[str, Tensor], index: Tensor, weight: Tensor) -> dict[str, Tensor]:
         rows = index.reshape(-1)
         samples = {k: v.index_select(0, rows).view(*index.shape, *v.shape[1:]) for k, v in arrays.items()}
+        samples["x"] = self.place.numbers(samples["x"])
         return {**samples, "weight": weight.expand(index.shape)}
 
     def _mapped(
@@ -484,9 +486,11 @@ class Engine:
             classes[list(self.stream[t].classes)] = True
         step = torch.tensor(self._draws_at(apart(self.strategy, phase.name)), device=self.device)
 
+        x = self.place.numbers(data.x)
+
         def of(seed: Tensor, measured: Any) -> TaskData:
             rng = Rng(seed, step, f"{moment}/{phase.name}/{index}/")
-            return TaskData(index, data.x, data.y, data.task, classes, rng, phase, measured)
+            return TaskData(index, x, data.y, data.task, classes, rng, phase, measured)
 
         return of
 
@@ -547,8 +551,9 @@ class Engine:
             def score(view: Any, seed: Tensor, step: Tensor, x: Tensor, y: Tensor, task: Tensor) -> Tensor:
                 return self.program.score(view, x, y, task, Rng(seed, step, "score/"))
 
-            *samples, owner = chunk
-            scores = self.mapper(score, view, seed, step, *samples, shared=(2, 3, 4, 5), kind="score")
+            x, y, task, owner = chunk
+            rows = (self.place.numbers(x), y, task)
+            scores = self.mapper(score, view, seed, step, *rows, shared=(2, 3, 4, 5), kind="score")
             return add_by_task(total, owner, scores.to(total.dtype))
 
         total = torch.zeros(self.replicas, tasks + 1, dtype=self.dtype, device=self.device)

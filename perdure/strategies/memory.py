@@ -45,7 +45,8 @@ def check_policy(policy: str) -> None:
 def empty(capacity: int, params: Params, stream: Stream) -> Rows:
     """Return a memory of ``capacity`` empty slots for the samples of ``stream``."""
     like = next(iter(params.values()))
-    x, y = (v.dtype for v in (stream[0].train.x, stream[0].train.y))
+    first = stream[0].train.take(torch.arange(1))
+    x, y = first.inputs().dtype, first.y.dtype
     inputs, labels = (like.dtype if kind.is_floating_point else kind for kind in (x, y))
     return {
         "x": like.new_zeros(capacity, *stream.input_shape, dtype=inputs),

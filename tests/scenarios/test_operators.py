@@ -225,3 +225,27 @@ def test_operators_keep_what_else_a_task_says():
         limit(stream, 9),
     ):
         assert all(task.info == {"note": 1} for task in changed)
+
+
+NEEDING_STREAMS = [
+    blur,
+    repeat,
+    imbalance,
+    noise_labels,
+    lambda s: take(s, 1),
+    lambda s: limit(s, 5),
+    lambda s: concat(s, split("digits")),
+    lambda s: concat(split("digits"), s),
+]
+
+
+@pytest.mark.parametrize("operator", NEEDING_STREAMS)
+@pytest.mark.parametrize("stream", [None, "split-digits", 5, []])
+def test_what_is_no_stream(operator, stream, refuses):
+    with refuses("expected a Stream", type(stream).__name__):
+        operator(stream)
+
+
+def test_more_tasks_than_anybody_means(refuses):
+    with refuses("`times`", "at most"):
+        repeat(split("digits"), 10**9)

@@ -11,7 +11,7 @@ from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.operators.boundaries import origin
 from perdure.scenarios.strata import ranks, thin
-from perdure.scenarios.stream import Stream
+from perdure.scenarios.stream import Stream, check_is_stream
 from perdure.scenarios.task import Part
 
 
@@ -35,6 +35,7 @@ def imbalance(stream: Stream, factor: float = 0.1, *, seed: int = 0) -> Stream:
     PerdureError
         For a ``factor`` outside (0, 1], or a stream that does not classify.
     """
+    check_is_stream(stream)
     share = arguments.share("factor", factor, ends="(]")
     _check_classes(stream, "imbalance")
 
@@ -69,6 +70,7 @@ def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
     PerdureError
         For a ``rate`` outside [0, 1], a stream that does not classify, a task with a single class.
     """
+    check_is_stream(stream)
     share = arguments.share("rate", rate, ends="[]")
     _check_classes(stream, "noise_labels")
     for task in stream:
@@ -107,6 +109,7 @@ def limit(stream: Stream, samples: int, *, seed: int = 0) -> Stream:
     PerdureError
         For ``samples`` below 1.
     """
+    check_is_stream(stream)
     number = arguments.count("samples", samples)
 
     def change(index: int, part: Part) -> Part:
