@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ class Place:
         """Lay the training parts of some tasks end to end."""
         trains = [(i, stream[i].train) for i in tasks]
         task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in trains])
-        ends = torch.tensor([len(p) for _, p in trains]).cumsum(0).tolist()
+        ends = list(accumulate(len(p) for _, p in trains))
         xs = self.samples([p for _, p in trains])
         ys = [self.put(p.y) for _, p in trains]
         return Data(

@@ -125,6 +125,11 @@ def greedy(held: Tensor, offered: Tensor, order: Tensor, victims: Tensor) -> Ten
     return torch.tensor(chosen, device=held.device).view(*order.shape[:-1], capacity)
 
 
+@greedy.register_fake
+def _(held: Tensor, offered: Tensor, order: Tensor, victims: Tensor) -> Tensor:
+    return order.new_empty(*order.shape[:-1], held.shape[-1])
+
+
 def _greedy(rows: list[list[int]], capacity: int) -> list[int]:
     held, offered, order, victims = rows
     groups: dict[int, list[int]] = {}

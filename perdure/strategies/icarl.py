@@ -223,6 +223,11 @@ def herd(unit: Tensor, group: Tensor, most: Tensor) -> Tensor:
     return place.view(group.shape)
 
 
+@herd.register_fake
+def _(unit: Tensor, group: Tensor, most: Tensor) -> Tensor:
+    return torch.empty_like(group)
+
+
 def herding(unit: Tensor, most: int) -> Tensor:
     """Return which of the features ``[n, width]`` of a class herding picks, at most so many, in its order.
 
