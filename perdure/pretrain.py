@@ -11,7 +11,7 @@ from perdure.analysis.results import Results
 from perdure.errors import PerdureError
 from perdure.experiment import compare
 from perdure.models.anchored import Place
-from perdure.registry import parse
+from perdure.specs import parse
 from perdure.scenarios.generators import split
 from perdure.scenarios.registry import get
 from perdure.scenarios.source import SOURCES, Source, as_source

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "perdure"
 # Each line may import from the lines above it and from itself. `analysis` is on its own: see below.
 LEVELS = (
     {"errors"},
+    {"arguments", "specs"},
     {"registry", "random"},
     {"net"},
     {"importance", "models", "analysis"},

@@ -62,7 +62,7 @@ def test_schedules():
     assert [round(cosine(i, 4), 6) for i in (0, 2, 4)] == [1.0, 0.5, 0.0]
     assert [linear(i, 4) for i in range(4)] == [0.5, 1.0, 1.0, 0.5]
     assert [steps(i, 4) for i in range(4)] == pytest.approx([1.0, 1.0, 0.1, 0.1])
-    with pytest.raises(PerdureError, match="every must be a share"):
+    with pytest.raises(PerdureError, match="every, a share of the phase"):
         SCHEDULES.get("steps(every=0)")
 
 
