@@ -1,4 +1,4 @@
-"""Arguments held against the annotations of what takes them: one place for every name that can be asked for."""
+"""Arguments held against the annotations of what takes them, in one place for every name there is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from perdure.errors import PerdureError, shown
 
@@ -25,6 +25,8 @@ Extended: TypeAlias = Annotated[float, INFINITE]
 
 # Whole numbers go into tensors.
 LARGEST = 2**63 - 1
+# More samples in one batch than any memory holds the activations of.
+MOST_SAMPLES = 10**6
 _MISFIT = object()
 _LISTS = (collections.abc.Sequence, collections.abc.Collection, collections.abc.Iterable, list)
 _TABLES = (collections.abc.Mapping, dict)
@@ -38,9 +40,7 @@ def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) 
     number = _whole(value)
     if number is _MISFIT or number < least or (most is not None and number > most):
         upper = "" if most is None else f" and at most {most:,}"
-        raise PerdureError(
-            f"{name} must be a whole number of at least {least}{upper}; found {shown(value)}"
-        )
+        raise PerdureError(f"{name} must be a whole number of at least {least}{upper}; found {shown(value)}")
     return int(number)
 
 
@@ -102,8 +102,15 @@ def check(name: str, value: Any, hint: Any) -> Any:
     """Return the value as a resolved annotation has it; refuse one that does not fit."""
     fitting = _fit(value, hint)
     if fitting is _MISFIT:
-        raise PerdureError(f"{name} must be {_words(hint)}; found {shown(value)}")
+        raise PerdureError(f"{name} must be {_words(hint)}; found {shown(value)}{_advice(value, hint)}")
     return fitting
+
+
+def _advice(value: Any, hint: Any) -> str:
+    """Say to write the name of what came as a foreign class or an object of one (``torch.optim.Adam``)."""
+    found = value if isinstance(value, type) else type(value)
+    foreign = found.__module__ not in ("builtins", "pathlib", "numpy", "torch")
+    return f": write {found.__name__.lower()!r}" if foreign and _fit("", hint) == "" else ""
 
 
 def _is_checked(function: Any) -> bool:
@@ -211,17 +218,24 @@ def _fit_table(value: Any, inner: tuple[Any, ...]) -> Any:
     return _MISFIT if _MISFIT in table or any(item is _MISFIT for item in table.values()) else table
 
 
+def _scalar(value: Any) -> Any:
+    """Return the number in an array or tensor of no axes."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
 def _flag(value: Any) -> Any:
     return value if isinstance(value, bool) else _MISFIT
 
 
 def _whole(value: Any) -> Any:
+    value = _scalar(value)
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or abs(int(value)) > LARGEST:
         return _MISFIT
-    return value if type(value) is int else int(value)
+    return int(value)
 
 
 def _number(value: Any, finite: bool = True) -> Any:
+    value = _scalar(value)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         return _MISFIT
     try:
@@ -230,7 +244,7 @@ def _number(value: Any, finite: bool = True) -> Any:
         return _MISFIT
     if math.isnan(real) or (finite and math.isinf(real)):
         return _MISFIT
-    return value if type(value) in (int, float) else int(value) if isinstance(value, numbers.Integral) else real
+    return int(value) if isinstance(value, numbers.Integral) else real
 
 
 def _text(value: Any) -> Any:
@@ -268,12 +282,13 @@ def _words(hint: Any, plural: bool = False) -> str | None:
     if known in _NOUNS:
         return _NOUNS[known][plural]
     if origin in (Union, UnionType):
-        parts = [_words(part, plural) for part in inner]
-        return None if None in parts else _either(list(dict.fromkeys(map(str, parts))))
+        said = [_words(part, plural) for part in inner]
+        return None if None in said else _either(list(dict.fromkeys(map(str, said))))
     if origin is Literal:
         return _either([repr(one) for one in inner])
     if known is tuple and inner and inner[-1] is not ...:
-        return ("tuples" if plural else "a tuple") + f" ({', '.join(_words(part) or 'anything' for part in inner)})"
+        parts = ", ".join(_words(part) or "anything" for part in inner)
+        return f"tuples ({parts})" if plural else f"a tuple ({parts})"
     if known in _LISTS or known is tuple:
         of = (_words(inner[0], plural=True) if inner else None) or "anything"
         return f"lists of {of}" if plural else f"a list of {of}"
@@ -281,7 +296,8 @@ def _words(hint: Any, plural: bool = False) -> str | None:
         key, value = (_words(part, plural=True) or "anything" for part in inner or (Any, Any))
         return f"tables from {key} to {value}" if plural else f"a table from {key} to {value}"
     if isinstance(known, type):
-        return f"{known.__name__}s" if plural else f"{'an' if known.__name__[0] in 'AEIOU' else 'a'} {known.__name__}"
+        article = "an" if known.__name__[0] in "AEIOU" else "a"
+        return f"{known.__name__}s" if plural else f"{article} {known.__name__}"
     return None
 
 

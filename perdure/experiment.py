@@ -14,26 +14,27 @@ import torch
 
 from perdure.analysis.results import Results
 from perdure.analysis.store import check_out
+from perdure.arguments import checked
 from perdure.checkpoint import Checkpoint, Checkpoints
 from perdure.engine.engine import Engine
 from perdure.engine.external import run_external
 from perdure.engine.optim import Optimizer
 from perdure.errors import PerdureError
+from perdure.memory import bounded
 from perdure.outcome import Outcome, array
 from perdure.progress import Progress
 from perdure.scenarios.check import check_stream
-from perdure.scenarios.registry import get as get_stream
 from perdure.scenarios.stream import Stream
-from perdure.settings import Model, Settings, make_settings
+from perdure.settings import Model, Settings, Strategies, make_settings, read_strategies, read_stream
 from perdure.strategies.base import Phase, Strategy, parts
 from perdure.strategies.external import External
-from perdure.strategies.registry import get as get_strategy
 from perdure.trained import Trained
 
 
+@checked
 def compare(
     stream: Stream | str,
-    strategies: Sequence[Strategy | str],
+    strategies: Strategies,
     *,
     model: Model = "mlp",
     seeds: int | Sequence[int] = 10,
@@ -43,7 +44,7 @@ def compare(
     lr: float = 0.1,
     weight_decay: float = 0.0,
     schedule: str = "constant",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "float32",
     precision: str | None = None,
     pretrained: bool = False,
@@ -61,7 +62,7 @@ def compare(
     stream:
         A stream or its name (``"split-digits"``).
     strategies:
-        Strategies or their names (``"ewc(strength=20)"``, ``"replay(200) + ewc"``).
+        Strategies or their names (``"ewc(strength=20)"``, ``"replay(200) + ewc"``); one alone will do.
     model:
         A name (``"mlp(hidden=[64, 64])"``), a function that builds a module (of nothing, or of the input
         shape and the number of outputs), or a module, which is re-drawn for each seed through
@@ -107,8 +108,9 @@ def compare(
     PerdureError
         On bad input, before any training.
     """
-    stream = get_stream(stream) if isinstance(stream, str) else stream
-    plugins = [get_strategy(s) if isinstance(s, str) else s for s in strategies]
+    stream, plugins = read_stream(stream), read_strategies(strategies)
+    if resume and out is None:
+        raise PerdureError("resume continues the run in `out`, a folder; found none")
     settings = make_settings(
         stream, model=model, seeds=seeds, epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr,
         weight_decay=weight_decay, schedule=schedule, device=device, dtype=dtype, precision=precision,
@@ -218,7 +220,8 @@ def rehearse(stream: Stream, strategies: Sequence[Strategy], settings: Settings)
     for strategy in strategies:
         if not isinstance(strategy, External):
             get_phases(strategy, stream)
-            make_engine(stream, strategy, one).start()
+            with bounded(str(strategy), len(settings.replicas), settings.device):
+                make_engine(stream, strategy, one).start()
 
 
 def get_phases(strategy: Strategy, stream: Stream) -> list[Phase]:

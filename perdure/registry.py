@@ -71,14 +71,11 @@ class Registry(Generic[T]):
     def get(self, spec: str) -> T:
         """Build what ``"name"`` or ``"name(value, key=value)"`` says (:func:`perdure.specs.parse`)."""
         if not isinstance(spec, str):
-            raise PerdureError(f"expected the name of a {self.kind}, such as {self.example}; found {shown(spec)}")
+            raise PerdureError(
+                f"expected the name of a {self.kind}, such as {next(iter(self), '')!r}; found {shown(spec)}"
+            )
         name, args, kwargs = parse(spec)
         return self.make(name, *args, **kwargs)
-
-    @property
-    def example(self) -> str:
-        """The first name, in quotes."""
-        return repr(next(iter(self), ""))
 
 
 def _guess(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], takes: list[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The little language of specs: ``name(value, key=value)``, joined by ``+`` or ``|``. Nothing is evaluated."""
+"""The little language of specs, ``name(value, key=value)``; nothing is evaluated."""
 
 from __future__ import annotations
 

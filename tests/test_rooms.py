@@ -15,7 +15,7 @@ PACKAGE = ROOT / "perdure"
 LEVELS = (
     {"errors"},
     {"arguments", "specs"},
-    {"registry", "random"},
+    {"registry", "random", "memory"},
     {"net"},
     {"importance", "models", "analysis"},
     {"envs"},

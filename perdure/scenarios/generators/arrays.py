@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
@@ -27,6 +28,7 @@ from perdure.scenarios.values import (
 )
 
 
+@checked
 def from_arrays(
     tasks: Sequence[Any],
     setting: Setting = "domain",

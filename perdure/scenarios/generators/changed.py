@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
@@ -21,6 +21,7 @@ from perdure.scenarios.transforms import Permute, Rotate
 Change = Callable[[Tensor], Tensor]
 
 
+@checked
 def permuted(
     source: SourceLike = "digits",
     tasks: int = 5,
@@ -59,12 +60,13 @@ def permuted(
     data = as_source(source)
     values = data.x[0].numel()
     changes: list[Change | None] = [None]
-    for task in range(1, arguments.count("tasks", tasks)):
+    for task in range(1, arguments.count("tasks", tasks, most=arguments.MOST_TASKS)):
         changes.append(Permute(Draws(seed, "permutation", task).permutation(values)))
     names = ["identity", *(f"permutation {task}" for task in range(1, tasks))]
     return _changed(f"permuted-{data.name}", data, names, changes, setting, online, val, seed)
 
 
+@checked
 def rotated(
     source: SourceLike = "digits",
     tasks: int | None = None,
@@ -104,7 +106,7 @@ def rotated(
             f"shape {list(data.x.shape)}"
         )
     if angles is None:
-        number = arguments.count("tasks", 5 if tasks is None else tasks)
+        number = arguments.count("tasks", 5 if tasks is None else tasks, most=arguments.MOST_TASKS)
         degrees = [180.0 * task / number for task in range(number)]
     else:
         degrees = _check_angles(angles, tasks)
@@ -114,10 +116,7 @@ def rotated(
 
 
 def _check_angles(angles: Sequence[float], tasks: int | None) -> list[float]:
-    usable = isinstance(angles, (list, tuple)) and all(
-        isinstance(a, (int, float)) and not isinstance(a, bool) and math.isfinite(a) for a in angles
-    )
-    if not usable or not angles or len({f"{a:g}" for a in angles}) < len(angles):
+    if not angles or len({f"{a:g}" for a in angles}) < len(angles):
         raise PerdureError(f"`angles` must be a list of different finite numbers; found {angles!r}")
     if tasks is not None and tasks != len(angles):
         raise PerdureError(f"`tasks` must be {len(angles)}, the number of angles; found {tasks!r}")

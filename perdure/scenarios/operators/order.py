@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import torch
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Part, Regression, Task
 
 
+@checked
 def repeat(stream: Stream, times: int = 2) -> Stream:
     """Let all tasks come again, in the same order and with the same samples.
 
@@ -31,7 +33,7 @@ def repeat(stream: Stream, times: int = 2) -> Stream:
     PerdureError
         For an online stream, or ``times`` below 1.
     """
-    arguments.count("times", times)
+    arguments.count("times", times, most=arguments.MOST_TASKS // len(stream))
     if stream.online and times > 1:
         raise PerdureError("an online stream shows each sample once: `repeat` needs one that is not online")
     tasks = []
@@ -47,6 +49,7 @@ def _renumber(part: Part, shift: int) -> Part:
     return part if part.task is None else replace(part, task=part.task + shift)
 
 
+@checked
 def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     """Keep the first ``tasks`` tasks, or those that a list names, in its order.
 
@@ -86,6 +89,7 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     return stream.with_tasks(kept)
 
 
+@checked
 def concat(first: Stream, second: Stream) -> Stream:
     """Let the tasks of one stream follow on those of another.
 
