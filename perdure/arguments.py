@@ -102,8 +102,15 @@ def check(name: str, value: Any, hint: Any) -> Any:
     """Return the value as a resolved annotation has it; refuse one that does not fit."""
     fitting = _fit(value, hint)
     if fitting is _MISFIT:
-        raise PerdureError(f"{name} must be {_words(hint)}; found {shown(value)}{_advice(value, hint)}")
+        words = _words(hint) or "something else"
+        if _number(value, finite=False) is not _MISFIT or _is_nan(value):
+            words = words.replace("a number", "a finite number")
+        raise PerdureError(f"{name} must be {words}; found {shown(value)}{_advice(value, hint)}")
     return fitting
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _advice(value: Any, hint: Any) -> str:
@@ -261,7 +268,7 @@ _PLAIN: dict[Any, Callable[[Any], Any]] = {
 _NOUNS: dict[Any, tuple[str, str]] = {
     bool: ("True or False", "True or False"),
     int: ("a whole number", "whole numbers"),
-    float: ("a finite number", "finite numbers"),
+    float: ("a number", "numbers"),
     str: ("a string", "strings"),
     NoneType: ("None", "None"),
     Path: ("a path", "paths"),

@@ -177,7 +177,7 @@ def read_seeds(text: str) -> int | list[int]:
         numbers = [int(part) for part in inside.strip().removesuffix(",").split(",")]
     except ValueError:
         raise PerdureError(
-            f"seeds must be a count such as 10, or a list such as 0,3,7 or 7,; found {shown(text)}"
+            f"seeds must be a count or a list like 0,3,7 (one seed: 7,); found {shown(text)}"
         ) from None
     return numbers if "," in plain or inside != plain else numbers[0]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from perdure.arguments import checked
-from perdure.errors import PerdureError, near, shown, unknown
+from perdure.errors import SHOWN, PerdureError, near, shown, unknown
 from perdure.specs import parse, write
 
 T = TypeVar("T")
@@ -56,7 +56,8 @@ class Registry(Generic[T]):
     def make(self, name: str, /, *args: Any, **kwargs: Any) -> T:
         """Build ``name``; parameters that its maker does not take are an error."""
         if name not in self:
-            raise unknown(self.kind, name, self, [write(one, args, kwargs) for one in near(name, self)])
+            meant = [write(one, args, kwargs) for one in near(name, self)]
+            raise unknown(self.kind, name, self, [one for one in meant if len(one) <= SHOWN])
         maker = self.maker(name)
         signature = inspect.signature(maker)
         try:
@@ -84,4 +85,5 @@ def _guess(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], takes: list
     close = {key: near(key, [one for one in takes if one not in kwargs]) for key in wrong}
     if not wrong or not all(close.values()):
         return None
-    return write(name, args, {close[key][0] if key in close else key: v for key, v in kwargs.items()})
+    guess = write(name, args, {close[key][0] if key in close else key: v for key, v in kwargs.items()})
+    return guess if len(guess) <= SHOWN else None

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from perdure.errors import PerdureError, shown
+from perdure.errors import SHOWN, PerdureError, shown
 
 # How deep brackets may nest.
 DEEPEST = 20
@@ -274,13 +274,16 @@ def repair(spec: str) -> str | None:
     >>> repair("ewc(strength: 20"), repair("ewc[strength=20]")
     ('ewc(strength=20)', 'ewc(strength=20)')
     """
+    if len(spec) > 2 * SHOWN:  # nobody reads it, and the patterns take their time
+        return None
     text = spec
     for pattern, instead in _MENDED:
         text = re.sub(pattern, instead, text)
         try:
-            return write(*_read(_balanced(text)))
+            guess = write(*_read(_balanced(text)))
         except _Wrong:
             continue
+        return guess if len(guess) <= SHOWN else None
     return None
 
 

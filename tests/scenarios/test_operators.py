@@ -182,9 +182,9 @@ def regression():
     [
         (lambda s: blur(s, 0), ["`width`", "(0, 0.5]", "found 0"]),
         (lambda s: blur(s, 0.6), ["`width`", "found 0.6"]),
-        (lambda s: blur(s, "a"), ["`width`", "'a'"]),
+        (lambda s: blur(s, "a"), ["width", "'a'"]),
         (lambda s: repeat(s, 0), ["`times`", "found 0"]),
-        (lambda s: repeat(s, 1.5), ["`times`"]),
+        (lambda s: repeat(s, 1.5), ["times", "whole number"]),
         (lambda s: repeat(split("digits", online=True)), ["online"]),
         (lambda s: imbalance(s, 0), ["`factor`", "(0, 1]"]),
         (lambda s: imbalance(regression()), ["`imbalance` needs classes"]),
