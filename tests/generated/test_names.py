@@ -120,7 +120,7 @@ def of(hint):
     if origin in (collections.abc.Mapping, dict):
         return st.dictionaries(of(inner[0]), of(inner[1]), max_size=3)
     known = {bool: flag, int: whole, float: number, str: text, type(None): st.none(), Stream: st.just(STREAM)}
-    return known.get(hint, st.nothing())
+    return known.get(hint, plain)
 
 
 def satisfies(value, hint):
