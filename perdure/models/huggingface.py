@@ -239,7 +239,10 @@ def load_transformer(source: Any = MINILM, weights: bool = True) -> nn.Module:
                 model = maker.from_pretrained(place, config=config, use_safetensors=True, **options)
             else:
                 model = maker.from_config(config, **options)
-    except (OSError, ValueError, AttributeError, SafetensorError) as error:
+    except (
+        *(OSError, ValueError, AttributeError, TypeError, LookupError, RuntimeError, ImportError),
+        SafetensorError,
+    ) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PerdureError(
             f"expected 'minilm', a folder with config.json and model.safetensors, a hub's name or a "
