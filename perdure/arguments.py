@@ -304,7 +304,7 @@ def _words(hint: Any, plural: bool = False) -> str | None:
         return f"tables from {key} to {value}" if plural else f"a table from {key} to {value}"
     if isinstance(known, type):
         article = "an" if known.__name__[0] in "AEIOU" else "a"
-        return f"{known.__name__}s" if plural else f"{article} {known.__name__}"
+        return f"{known.__name__} objects" if plural else f"{article} {known.__name__}"
     return None
 
 

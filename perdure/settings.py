@@ -62,11 +62,13 @@ class Settings:
         return [(seed, point) for point in self.grid for seed in self.seeds]
 
 
+@checked
 def read_stream(stream: Stream | str) -> Stream:
     """Return the stream that is given, or named."""
     return get_stream(stream) if isinstance(stream, str) else stream
 
 
+@checked
 def read_strategies(strategies: Strategies) -> list[Strategy]:
     """Return the strategies that are given, or named; one alone is a list of one."""
     several = [strategies] if isinstance(strategies, str | Strategy) else strategies
@@ -135,6 +137,7 @@ def get_epochs(stream: Stream, batch_size: int) -> int:
     return max(1, math.ceil(steps * batch_size / samples))
 
 
+@checked
 def get_device(name: str) -> torch.device:
     """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means here."""
     if name == "auto":
@@ -147,6 +150,7 @@ def get_device(name: str) -> torch.device:
     return device
 
 
+@checked
 def get_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Return the list of seeds that a count or a list means."""
     if isinstance(seeds, int):
@@ -157,6 +161,7 @@ def get_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return chosen
 
 
+@checked
 def get_grid(tune: Mapping[str, Sequence[float]] | None) -> tuple[dict[str, float], ...]:
     """Return every combination of the values to choose from."""
     if not tune:

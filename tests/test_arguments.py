@@ -161,6 +161,13 @@ def test_schedules_have_ranges(spec):
         SCHEDULES.get(spec)
 
 
+@pytest.mark.parametrize("warmup", [0.01, 0.25, 0.33, 5e-324, 1.0])
+def test_a_rise_never_goes_beyond_the_rate(warmup):
+    rates = [SCHEDULES.make("linear", warmup)(step, 10) for step in range(10)]
+    assert max(rates) <= 1
+    assert min(rates) >= 0
+
+
 def test_a_schedule_of_tiny_shares_does_not_overflow():
     assert SCHEDULES.get("steps(every=5e-324)")(5, 10) == 0.0
 

@@ -216,7 +216,8 @@ def linear(warmup: float = 0.0) -> Callable[[int, int], float]:
 
     def factor(step: int, total: int) -> float:
         rise = warmup * total
-        return (step + 1) / rise if step < rise else max(0.0, (total - step) / max(total - rise, 1))
+        # A rise that ends between two steps would go beyond 1.
+        return min(1.0, (step + 1) / rise) if step < rise else max(0.0, (total - step) / max(total - rise, 1))
 
     return factor
 
