@@ -193,6 +193,7 @@ def regression():
         (lambda s: noise_labels(split("digits", 1)), ["two classes", "'0'"]),
         (lambda s: take(s, 6), ["at most 5", "found 6"]),
         (lambda s: take(s, 0), ["`tasks`"]),
+        (lambda s: take(s, 10**12), ["`tasks`", "at most"]),
         (lambda s: take(s, [0, 0]), ["different"]),
         (lambda s: take(s, [5]), ["0..4"]),
         (lambda s: take(s, [-1]), ["-1"]),

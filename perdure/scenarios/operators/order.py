@@ -71,7 +71,7 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     if isinstance(tasks, (list, tuple)):
         chosen = [arguments.count("tasks", index, least=0) for index in tasks]
     else:
-        chosen = list(range(arguments.count("tasks", tasks)))
+        chosen = list(range(arguments.count("tasks", tasks, most=arguments.MOST_TASKS)))
     if not chosen or max(chosen) >= len(stream) or len(set(chosen)) < len(chosen):
         raise PerdureError(
             f"`tasks` must be at most {len(stream)}, the number of tasks, or different indices in "
