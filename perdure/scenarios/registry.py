@@ -84,7 +84,7 @@ def get(spec: str) -> Stream:
         ``"split-digits"``: a generator and a source, with the parameters of both by name:
         ``"split-mnist-5k(setting='task', classes_per_task=5)"``. Or a generator alone:
         ``"split(source='digits')"``. Operators follow after bars: ``"split-digits | blur(width=0.2)"``.
-        Values are Python literals; nothing is evaluated.
+        Values as in :func:`perdure.specs.parse`: ``setting=task`` needs no quotes; nothing is evaluated.
 
     Raises
     ------
