@@ -55,7 +55,9 @@ def check_number(name: str, value: Any, low: float = 0.0, high: float = math.inf
     )
     if not inside:
         bound = "positive" if ends[0] == "(" and low == 0 else f"at least {low:g}"
-        wanted = f"be a finite number, {bound}" if high == math.inf else f"lie in {_range(low, high, ends)}"
+        finite = number is not _MISFIT and math.isfinite(number)
+        bound = bound if finite else f"a finite number, {bound}"
+        wanted = f"be {bound}" if high == math.inf else f"lie in {_range(low, high, ends)}"
         raise PerdureError(f"{name} must {wanted}; found {shown(value)}")
     return typing.cast(float, number)
 

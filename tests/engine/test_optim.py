@@ -113,7 +113,7 @@ def test_heads_learn_faster_in_an_experiment():
     ("spec", "message"),
     [
         ("scaled('sgd', {})", "factors must be a table"),
-        ("scaled('sgd', {'head': -1})", "the factor of 'head' must be a finite number, at least 0; found -1"),
+        ("scaled('sgd', {'head': -1})", "the factor of 'head' must be at least 0; found -1"),
         ("scaled('sgd', {'(': 1})", r"a name in factors must be a regular expression; found '\('"),
         ("scaled('sdg', {'head': 1})", "unknown optimizer 'sdg'"),
         ("scaled(3, {'head': 1})", "scaled: rule must be a string or an Optimizer; found 3"),
