@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perdure.errors import PerdureError, unknown
+from perdure.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
     from perdure.analysis import Results
@@ -29,7 +29,7 @@ app = typer.Typer(
 Strategies = Annotated[
     list[str], typer.Argument(help='Such as naive "ewc(strength=20)" "replay(200) + ewc".')
 ]
-Seeds = Annotated[str, typer.Option(help="How many, or which: 10 or 0,3,7.")]
+Seeds = Annotated[str, typer.Option(help="How many, or which: 10 or 0,3,7 (one: 7,).")]
 Out = Annotated[Path | None, typer.Option(help="Folder for scores and report.html.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or add strategies to it.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
@@ -238,12 +238,16 @@ def cell(rows: Any, metric: str) -> str:
 
 
 def read_seeds(text: str) -> int | list[int]:
-    """Read ``10`` as a count and ``0,3,7`` as a list."""
+    """Read ``10`` as a count; ``0,3,7``, and ``7,`` or ``[7]`` for a single one, as a list."""
     try:
-        numbers = [int(part) for part in text.split(",")]
+        plain = text.strip()
+        inside = plain[1:-1] if plain.startswith("[") and plain.endswith("]") else plain
+        numbers = [int(part) for part in inside.strip().removesuffix(",").split(",")]
     except ValueError:
-        raise PerdureError(f"seeds must be a count or a list like 0,3,7; found {text!r}") from None
-    return numbers if "," in text else numbers[0]
+        raise PerdureError(
+            f"seeds must be a count or a list like 0,3,7 (one seed: 7,); found {shown(text)}"
+        ) from None
+    return numbers if "," in plain or inside != plain else numbers[0]
 
 
 def read_tune(texts: list[str]) -> dict[str, list[float]] | None:
@@ -270,7 +274,7 @@ def read_file(file: Path) -> dict[str, Any]:
         arguments = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError:
         raise PerdureError(f"expected a TOML file; cannot read {file}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, too many digits, nested too deeply
         raise PerdureError(f"expected a TOML file; {file} is none: {error}") from None
     known = set(inspect.signature(compare).parameters) - {"quiet", "resume", "overwrite"}
     for key in arguments:

@@ -15,28 +15,29 @@ from torch import nn
 
 from perdure.analysis.files import FolderError
 from perdure.analysis.results import Results
+from perdure.arguments import checked
 from perdure.checkpoint import Checkpoint, open_run
 from perdure.engine import redraw
 from perdure.engine.engine import Engine
 from perdure.engine.external import check_external, run_external
 from perdure.engine.optim import Optimizer
 from perdure.errors import PerdureError
+from perdure.memory import bounded
 from perdure.outcome import Outcome, collect, join, name_all
 from perdure.progress import Progress
 from perdure.scenarios.check import check_stream
 from perdure.scenarios.doubts import doubts
-from perdure.scenarios.registry import get as get_stream
 from perdure.scenarios.stream import Stream
-from perdure.settings import Model, Settings, make_settings
+from perdure.settings import Model, Settings, Strategies, make_settings, read_strategies, read_stream
 from perdure.strategies.base import Phase, Strategy, lay_out, parts
 from perdure.strategies.external import External
-from perdure.strategies.registry import get as get_strategy
 from perdure.trained import Trained
 
 
+@checked
 def compare(
     stream: Stream | str,
-    strategies: Sequence[Strategy | str],
+    strategies: Strategies,
     *,
     model: Model = "mlp",
     seeds: int | Sequence[int] = 10,
@@ -46,7 +47,7 @@ def compare(
     lr: float = 0.1,
     weight_decay: float = 0.0,
     schedule: str = "constant",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "float32",
     precision: str | None = None,
     pretrained: bool = False,
@@ -65,7 +66,7 @@ def compare(
     stream:
         A stream or its name (``"split-digits"``).
     strategies:
-        Strategies or their names (``"ewc(strength=20)"``, ``"replay(200) + ewc"``).
+        Strategies or their names (``"ewc(strength=20)"``, ``"replay(200) + ewc"``); one alone will do.
     model:
         A name (``"mlp(hidden=[64, 64])"``), a function that builds a module (of nothing, or of the input
         shape and the number of outputs), or a module, which is re-drawn for each seed through
@@ -115,8 +116,7 @@ def compare(
         On bad input, before any training. What a single strategy raises later does not stop the others: it
         is reported in ``results.warnings`` and ``results.config["failed"]``, unless none finishes.
     """
-    stream = get_stream(stream) if isinstance(stream, str) else stream
-    plugins = [get_strategy(s) if isinstance(s, str) else s for s in strategies]
+    stream, plugins = read_stream(stream), read_strategies(strategies)
     settings = make_settings(
         stream, model=model, seeds=seeds, epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr,
         weight_decay=weight_decay, schedule=schedule, device=device, dtype=dtype, precision=precision,
@@ -238,7 +238,7 @@ def rehearse(stream: Stream, strategies: Sequence[Strategy], settings: Settings)
             check_external(strategy, settings)
         else:
             get_phases(strategy, stream)
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), bounded(str(strategy), len(settings.replicas), settings.device):
                 # The run says the same again, among its results.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 make_engine(stream, strategy, one).start()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import numbers
-import operator
 from collections.abc import Sequence
-from typing import SupportsIndex
 
 import numpy as np
 
+from perdure.arguments import check_number, check_whole
 from perdure.errors import PerdureError
 
 
@@ -19,27 +15,12 @@ def share(name: str, value: float, *, low: float = 0.0, high: float = 1.0, ends:
 
     ``ends`` says which ends belong to the range: ``"()"`` none, ``"(]"`` the upper one, ``"[]"`` both.
     """
-    number = math.nan
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):  # whole numbers have no largest one
-            number = float(value)
-    inside = low < number < high or (ends[0] == "[" and number == low) or (ends[1] == "]" and number == high)
-    if not inside:
-        raise PerdureError(f"`{name}` must be in {ends[0]}{low:g}, {high:g}{ends[1]}; found {value!r}")
-    return number
+    return float(check_number(f"`{name}`", value, low, high, ends))
 
 
 def count(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
     """Return ``value`` as an int when it is a whole number of at least ``least`` and at most ``most``."""
-    number = least - 1
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
-        with contextlib.suppress(TypeError):  # arrays have the method, and refuse when they are no number
-            number = operator.index(value)
-    if number < least:
-        raise PerdureError(f"`{name}` must be a whole number of at least {least}; found {value!r}")
-    if most is not None and number > most:
-        raise PerdureError(f"`{name}` must be a whole number of at most {most}; found {value!r}")
-    return number
+    return check_whole(f"`{name}`", value, least, most)
 
 
 def flag(name: str, value: object) -> bool:

@@ -30,12 +30,6 @@ NOT_ROWS = ("filled", "seen")
 _NOBODY = 2**30
 
 
-def check_whole(name: str, value: object) -> None:
-    """Refuse a count that is not a whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise PerdureError(f"{name} must be a whole number of at least 1; found {value!r}")
-
-
 def check_policy(policy: str) -> None:
     """Refuse a policy that does not exist."""
     if policy not in get_args(Policy):

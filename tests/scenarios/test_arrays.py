@@ -84,7 +84,7 @@ def spoiled(value):
         (lambda: from_arrays([((X, Y), XT)]), ["test part", "(x, y)"]),
         (lambda: from_arrays([(X, Y)], names=["a", "b"]), ["`names`", "1"]),
         (lambda: from_arrays([(X, Y), (X, Y)], names=["a", "a"]), ["different names"]),
-        (lambda: from_arrays([(X, Y)], "domains"), ["`setting`"]),
+        (lambda: from_arrays([(X, Y)], "domains"), ["setting must be"]),
         (lambda: from_arrays([(X, Y)], val=1.0), ["`val`"]),
         (lambda: from_arrays([(X, Y), (spoiled(np.nan), Y)]), ["task 'task 2'", "NaN", "1 values in 1 of"]),
         (lambda: from_arrays([((spoiled(np.inf), Y), (XT, YT))]), ["training part", "sample 3"]),
@@ -102,7 +102,7 @@ def spoiled(value):
         (lambda: from_arrays([(X, Y)], outputs=0), ["`outputs`"]),
         (lambda: from_arrays([(X, Y * 10**12)]), ["40 samples", "1000000000000"]),
         (lambda: from_arrays([((X[:2], Y[:2]), (XT, YT))]), ["2 samples of a class"]),
-        (lambda: from_arrays([(X, Y)], seed="x"), ["`seed`"]),
+        (lambda: from_arrays([(X, Y)], seed="x"), ["seed must be"]),
     ],
 )
 def test_bad_input(call, words, refuses):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
@@ -30,6 +31,7 @@ from perdure.scenarios.values import (
 MOST_CLASSES = 20
 
 
+@checked
 def from_arrays(
     tasks: Sequence[Any],
     setting: Setting = "domain",

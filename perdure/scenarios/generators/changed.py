@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
@@ -22,6 +21,7 @@ from perdure.scenarios.transforms import Permute, Rotate
 Change = Callable[[Tensor], Tensor]
 
 
+@checked
 def permuted(
     source: SourceLike = "digits",
     tasks: int = 5,
@@ -66,6 +66,7 @@ def permuted(
     return _changed(f"permuted-{data.name}", data, names, changes, setting, online, val, seed)
 
 
+@checked
 def rotated(
     source: SourceLike = "digits",
     tasks: int | None = None,
@@ -115,10 +116,7 @@ def rotated(
 
 
 def _check_angles(angles: Sequence[float], tasks: int | None) -> list[float]:
-    usable = isinstance(angles, (list, tuple)) and all(
-        isinstance(a, numbers.Real) and not isinstance(a, bool) and math.isfinite(a) for a in angles
-    )
-    if not usable or not angles or len({f"{a:g}" for a in angles}) < len(angles):
+    if not angles or len({f"{a:g}" for a in angles}) < len(angles):
         raise PerdureError(f"`angles` must be a list of different finite numbers; found {angles!r}")
     if tasks is not None and arguments.count("tasks", tasks) != len(angles):
         raise PerdureError(f"`tasks` must be {len(angles)}, the number of angles; found {tasks!r}")

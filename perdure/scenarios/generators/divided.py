@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
@@ -17,6 +18,7 @@ from perdure.scenarios.task import Task
 WAYS = ("classes", "groups", "domain")
 
 
+@checked
 def split(
     source: SourceLike = "digits",
     classes_per_task: int | None = None,

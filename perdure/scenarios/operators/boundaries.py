@@ -7,12 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from perdure.arguments import checked
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.stream import Stream, check_is_stream
 from perdure.scenarios.task import Part, in_bytes
 
 
+@checked
 def blur(stream: Stream, width: float = 0.2, *, seed: int = 0) -> Stream:
     r"""Make boundaries soft: near each one, training samples change places with those of the other task.
 

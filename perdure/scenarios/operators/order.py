@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import torch
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.stream import MOST_TASKS, Stream, check_is_stream
 from perdure.scenarios.task import Part, Regression, Task
 
 
+@checked
 def repeat(stream: Stream, times: int = 2) -> Stream:
     """Let all tasks come again, in the same order and with the same samples.
 
@@ -48,6 +50,7 @@ def _renumber(part: Part, shift: int) -> Part:
     return part if part.task is None else replace(part, task=part.task + shift)
 
 
+@checked
 def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     """Keep the first ``tasks`` tasks, or those that a list names, in its order.
 
@@ -70,7 +73,7 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     if isinstance(tasks, (list, tuple)):
         chosen = [arguments.count("tasks", index, least=0) for index in tasks]
     else:
-        chosen = list(range(arguments.count("tasks", tasks)))
+        chosen = list(range(arguments.count("tasks", tasks, most=MOST_TASKS)))
     if not chosen or max(chosen) >= len(stream) or len(set(chosen)) < len(chosen):
         raise PerdureError(
             f"`tasks` must be at most {len(stream)}, the number of tasks, or different indices in "
@@ -88,6 +91,7 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     return stream.with_tasks(kept)
 
 
+@checked
 def concat(first: Stream, second: Stream) -> Stream:
     """Let the tasks of one stream follow on those of another.
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
@@ -15,6 +16,7 @@ from perdure.scenarios.stream import Stream, check_is_stream
 from perdure.scenarios.task import Part
 
 
+@checked
 def imbalance(stream: Stream, factor: float = 0.1, *, seed: int = 0) -> Stream:
     r"""Make classes rarer and rarer within each task (a long tail); training samples only.
 
@@ -50,6 +52,7 @@ def imbalance(stream: Stream, factor: float = 0.1, *, seed: int = 0) -> Stream:
     return stream.map_train(change, f"{stream.name}-imbalance")
 
 
+@checked
 def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
     """Give training samples a wrong label with probability ``rate``.
 
@@ -92,6 +95,7 @@ def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
     return stream.map_train(change, f"{stream.name}-noise")
 
 
+@checked
 def limit(stream: Stream, samples: int, *, seed: int = 0) -> Stream:
     """Keep at most ``samples`` training samples of each task, its classes in the shares they had.
 
