@@ -33,6 +33,9 @@ from perdure.strategies.base import Phase, Strategy, lay_out, parts
 from perdure.strategies.external import External
 from perdure.trained import Trained
 
+# Share of the first loss by which the last may lie above it and still be taken for the same.
+LOSS_NOISE = 1e-3
+
 
 @checked
 def compare(
@@ -176,8 +179,10 @@ def run(
         warnings.simplefilter("always")
         with engine.during("train"):
             replica = engine.start()
+        last = next(phase.tasks for phase in reversed(phases) if phase.stage)
         with engine.during("eval"):
             outcome = Outcome(engine.evaluate(replica))
+            began = engine.training_loss(replica, last)
         replica, done = checkpoint.restore(engine, replica, outcome)
         for i, phase in list(enumerate(phases))[done:]:
             with engine.during("train"):
@@ -201,6 +206,8 @@ def run(
             checkpoint.save(engine, replica, outcome, i + 1)
         if len(settings.grid) > 1:
             outcome.validation = engine.evaluate(replica, engine.load_scored([t.val for t in stream]))
+        with engine.during("eval"):
+            outcome.learned = engine.training_loss(replica, last) <= began + LOSS_NOISE * began.abs()
     outcome.hear(heard)
     outcome.diverged = engine.diverged(replica)
     outcome.costs = engine.report_costs(replica)

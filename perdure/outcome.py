@@ -22,7 +22,8 @@ from perdure.trained import Trained
 class Outcome:
     """What one strategy's run measured, with a leading axis of replicas.
 
-    ``diverged`` tells of each replica whether its weights are not finite, where that was looked at.
+    ``diverged`` tells of each replica whether its weights are not finite, ``learned`` whether its training loss
+    ended no higher than it began, where that was looked at.
     """
 
     untrained: Tensor
@@ -30,6 +31,7 @@ class Outcome:
     curve: list[tuple[int, int, Tensor]] = field(default_factory=list)
     validation: Tensor | None = None
     diverged: Tensor | None = None
+    learned: Tensor | None = None
     costs: dict[str, float] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Outcome:
             curve=[(step, stage, s[kept]) for step, stage, s in self.curve],
             validation=None,
             diverged=None if self.diverged is None else self.diverged[kept],
+            learned=None if self.learned is None else self.learned[kept],
             extras={**self.extras, "chosen": settings.grid[best], "tried": tried},
             trained=None if self.trained is None else self.trained.chosen(kept),
         )
@@ -66,12 +69,15 @@ class Outcome:
         if self.diverged is not None:
             lost = lost | self.diverged
         gone = [seed for seed, one in zip(seeds, lost.tolist(), strict=True) if one]
-        line = f"{len(gone)} of {len(seeds)} replicas diverged (weights not finite): lower lr"
-        return replace(
-            self,
-            extras={**self.extras, "diverged": gone},
-            warnings=[*self.warnings, line] if gone else self.warnings,
+        lines = (
+            [f"{len(gone)} of {len(seeds)} replicas diverged (weights not finite): lower lr"] if gone else []
         )
+        if self.learned is not None and (worse := int((~self.learned & ~lost).sum())):
+            lines.append(
+                f"{worse} of {len(seeds)} replicas ended with a training loss above the untrained model's: "
+                "lower lr, or the strength of what protects earlier tasks"
+            )
+        return replace(self, extras={**self.extras, "diverged": gone}, warnings=[*self.warnings, *lines])
 
     def get_curve(self) -> Curve:
         """Return the evaluations during training."""

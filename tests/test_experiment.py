@@ -247,3 +247,26 @@ def test_what_was_chosen_among_is_no_setting():
     assert (some.config["lr"], some.config["weight_decay"]) == (None, 0.01)
     assert some.config["tune"] == [{"lr": 0.05}, {"lr": 0.1}]
     assert set(some.extras["naive"]["chosen"]) == {"lr"}
+
+
+@pytest.mark.parametrize(
+    "name", ["naive", "ewc", "replay(20)", "gdumb(20)", "lwf", "si", "joint", "single", "probe"]
+)
+def test_a_run_that_learns_nothing_says_so(name):
+    results = compare("split-digits | take(2)", [name], seeds=2, epochs=1, lr=1e6, quiet=True)
+    assert any("training loss above" in line or "diverged" in line for line in results.warnings)
+    good = compare("split-digits | take(2)", [name], seeds=2, epochs=1, quiet=True)
+    assert not any("training loss above" in line or "diverged" in line for line in good.warnings)
+
+
+def test_what_learns_nothing_is_told_of_the_values_that_were_chosen():
+    results = compare(
+        "split-digits | take(2)", ["naive"], seeds=2, epochs=1, model="mlp(hidden=[])", quiet=True,
+        tune={"lr": [0.1, 1e6]},
+    )  # fmt: skip
+    assert results.extras["naive"]["chosen"]["lr"] == 0.1
+    assert not any("training loss above" in line for line in results.warnings)
+    alone = compare(
+        "split-digits | take(2)", ["naive"], seeds=2, epochs=1, model="mlp(hidden=[])", lr=1e6, quiet=True
+    )
+    assert any("2 of 2 replicas ended with a training loss above" in line for line in alone.warnings)

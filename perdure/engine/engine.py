@@ -43,6 +43,8 @@ from perdure.tree import like
 SMALL_WORK = 1.5e8
 # Samples (over all replicas) that are scored in one go, and the multiply-adds that this may take.
 EVAL_SAMPLES, EVAL_WORK = 10_240, 1.5e9
+# Training samples that tell whether a run has learned anything.
+LOSS_SAMPLES = 256
 # What each replica scores at least: a matcher encodes the names of all classes beside it.
 LEAST_SCORED = 128
 
@@ -565,6 +567,27 @@ class Engine:
             total = self._run(("score", chunk[0].shape), mapped, arguments, first + i)
         self._forget()
         return total[:, :tasks] / scored.counts
+
+    def training_loss(self, replica: Replica, tasks: Sequence[int]) -> Tensor:
+        """Mean loss over some of the training samples of tasks, the model in evaluation mode, ``[replicas]``."""
+        share = max(1, LOSS_SAMPLES // len(tasks))
+        parts = [self.stream[t].train for t in tasks]
+        some = [p.take(torch.arange(0, len(p), -(-len(p) // share))) for p in parts]
+        x = self.place.numbers(torch.cat(self.place.samples(some)))
+        y = torch.cat([self.place.put(p.y) for p in some])
+        task = torch.cat(
+            [torch.full((len(p),), t, device=self.device) for t, p in zip(tasks, some, strict=True)]
+        )
+        view = {k: replica[k] for k in ("params", "buffers", "state")}
+
+        def loss(view: Any, seed: Tensor, x: Tensor, y: Tensor, task: Tensor) -> Tensor:
+            rng = Rng(seed, torch.zeros_like(seed), "loss/")
+            return self.program.loss(view, x, y, task, rng)
+
+        with torch.no_grad():
+            return self.mapper(  # type: ignore[no-any-return]
+                loss, view, self.hyper["seed"], x, y, task, shared=(2, 3, 4), kind="loss"
+            )
 
     # ---- costs ----------------------------------------------------------------------------------------
 

@@ -142,6 +142,13 @@ class Program:
         output = self.strategy.forward(net, replica["params"], replica["state"], x, task)
         return self.objective.score(output, y)
 
+    def loss(self, replica: Replica, x: Tensor, y: Tensor, task: Tensor, rng: Rng) -> Tensor:
+        """Mean loss of samples, 0-d, by the outputs that are scored."""
+        net = self.net(replica["buffers"], rng)
+        output = self.strategy.forward(net, replica["params"], replica["state"], x, task)
+        batch = Batch(x, y, task, torch.ones_like(output[:, 0]), task[-1], rng)
+        return self.objective.loss(output, batch).mean()
+
 
 def _no_gradient(param: Tensor, taken: Params, strategy: Composition) -> Tensor:
     """Return zeros for a parameter that is not trained, with the axis of losses where there is one."""
