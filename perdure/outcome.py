@@ -22,8 +22,8 @@ from perdure.trained import Trained
 class Outcome:
     """What one strategy's run measured, with a leading axis of replicas.
 
-    ``diverged`` tells of each replica whether its weights are not finite, ``learned`` whether its training loss
-    ended no higher than it began, where that was looked at.
+    ``diverged`` tells of each replica whether its weights are not finite, ``learned`` whether its loss in
+    training ended no higher than it began, where that was looked at.
     """
 
     untrained: Tensor

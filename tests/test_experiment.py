@@ -260,13 +260,9 @@ def test_a_run_that_learns_nothing_says_so(name):
 
 
 def test_what_learns_nothing_is_told_of_the_values_that_were_chosen():
-    results = compare(
-        "split-digits | take(2)", ["naive"], seeds=2, epochs=1, model="mlp(hidden=[])", quiet=True,
-        tune={"lr": [0.1, 1e6]},
-    )  # fmt: skip
+    stream = "split-digits(setting='domain') | take(2)"
+    results = compare(stream, ["naive"], seeds=2, epochs=2, quiet=True, tune={"lr": [0.1, 1e6]})
     assert results.extras["naive"]["chosen"]["lr"] == 0.1
-    assert not any("training loss above" in line for line in results.warnings)
-    alone = compare(
-        "split-digits | take(2)", ["naive"], seeds=2, epochs=1, model="mlp(hidden=[])", lr=1e6, quiet=True
-    )
+    assert not any("training loss above" in line or "replicas diverged" in line for line in results.warnings)
+    alone = compare(stream, ["naive"], seeds=2, epochs=1, model="mlp(hidden=[])", lr=1e6, quiet=True)
     assert any("2 of 2 replicas ended with a training loss above" in line for line in alone.warnings)

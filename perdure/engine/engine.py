@@ -569,7 +569,7 @@ class Engine:
         return total[:, :tasks] / scored.counts
 
     def training_loss(self, replica: Replica, tasks: Sequence[int]) -> Tensor:
-        """Mean loss over some of the training samples of tasks, the model in evaluation mode, ``[replicas]``."""
+        """Mean loss of some training samples of tasks, the model in evaluation mode, ``[replicas]``."""
         share = max(1, LOSS_SAMPLES // len(tasks))
         parts = [self.stream[t].train for t in tasks]
         some = [p.take(torch.arange(0, len(p), -(-len(p) // share))) for p in parts]
