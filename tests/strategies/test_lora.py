@@ -290,7 +290,7 @@ def test_bad_settings_are_one_line(kind):
         ("alpha=-1", "alpha must be above 0; found -1"),
         ("alpha=0", "alpha must be above 0; found 0"),
         ("targets='(a'", r"targets, if no list of names, must be a regular expression; found '\(a', missing"),
-        ("targets=[1]", r"targets must be a regular expression or names; found \[1\]"),
+        ("targets=[1]", r"targets must be a string, a list of strings or None; found \[1\]"),
     ]:
         if kind == "sd-lora" and "alpha" in terms:
             line = "alpha"
