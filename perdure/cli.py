@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from perdure.arguments import check
 from perdure.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def run_command(
 ) -> None:
     """Run an experiment from a file."""
     arguments = read_file(file)
-    folder = arguments.pop("out", None)
+    folder = check("out", arguments.pop("out", None), str | None)
     carry_out(arguments, out or (Path(folder) if folder else None), quiet, resume)
 
 
