@@ -39,8 +39,9 @@ def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) 
     """Return a whole number between ``least`` and ``most``; refuse everything else."""
     number = _whole(value)
     if number is _MISFIT or number < least or (most is not None and number > most):
-        upper = "" if most is None else f" and at most {most:,}"
-        raise PerdureError(f"{name} must be a whole number of at least {least}{upper}; found {shown(value)}")
+        low = number is _MISFIT or number < least
+        bound = f"at least {least}" if low else f"at most {most:,}"
+        raise PerdureError(f"{name} must be a whole number of {bound}; found {shown(value)}")
     return int(number)
 
 

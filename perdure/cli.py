@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from perdure.arguments import check
 from perdure.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def run_command(
 ) -> None:
     """Run an experiment from a file."""
     arguments = read_file(file)
-    folder = arguments.pop("out", None)
+    folder = check("out", arguments.pop("out", None), str | None)
     place = out or (Path(folder) if folder else None)
     carry_out(arguments, place, quiet=quiet, resume=resume, overwrite=overwrite)
 

@@ -100,6 +100,7 @@ def test_bad_input_is_one_line_and_status_2(arguments, message, monkeypatch, cap
         ("stream = 'split-digits'", "expected the key 'strategies'"),
         ("stream = 'split-digits'\nstrategies = ['naive']\nseed = 3", "did you mean seeds"),
         ("stream =", "is none"),
+        ("stream = 'split-digits'\nstrategies = 'naive'\nout = 5", "out must be a string or None; found 5"),
     ],
 )
 def test_a_bad_file_is_one_line_and_status_2(text, message, monkeypatch, capsys, tmp_path):

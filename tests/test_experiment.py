@@ -96,7 +96,7 @@ BAD = [
     ({"seeds": [1, 1]}, "different numbers"),
     ({"epochs": 0}, "epochs must be"),
     ({"batch_size": 0}, "batch_size must be"),
-    ({"lr": 0}, "lr must be a positive number; found 0"),
+    ({"lr": 0}, "lr must be positive; found 0"),
     ({"lr": float("nan")}, "lr must be"),
     ({"weight_decay": -0.1}, "weight_decay must be"),
     ({"optimizer": "sdg"}, "did you mean sgd"),

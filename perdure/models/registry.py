@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from perdure.arguments import check_whole
-from perdure.errors import PerdureError
+from perdure.errors import PerdureError, shown
 from perdure.memory import check_bytes
 from perdure.registry import Registry
 
@@ -27,8 +27,8 @@ def get(spec: str) -> Builder:
 def check_widths(name: str, widths: Sequence[int]) -> None:
     """Refuse widths of layers below 1, and more layers than anybody has."""
     check_whole(f"the number of {name} layers", len(widths), 0, MOST_LAYERS)
-    for width in widths:
-        check_whole(f"a width in {name}", width)
+    if any(width < 1 for width in widths):
+        raise PerdureError(f"{name} must be positive widths; found {shown(widths)}")
 
 
 def sized(name: str, build: Builder) -> Builder:

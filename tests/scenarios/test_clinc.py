@@ -77,7 +77,7 @@ def test_bad_files(folder, refuses):
     with refuses("clinc150_full.json", "PERDURE_DATA"):
         clinc150()
     write(folder)
-    with refuses("`features`", "bert"):
+    with refuses("features must be", "bert"):
         clinc150("bert")
     with refuses("`words`"):
         clinc150(words=0)

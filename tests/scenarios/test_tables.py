@@ -121,7 +121,7 @@ def write(path, text):
         ("a,y\n1,2,3\n1,2,3,4,5\n", {}, ["cannot read", "t.csv"]),
         ("a,y\n1,0\n2,1\n", {"label": "z"}, ["no column 'z'", "a, y"]),
         ("a,y\n1,0\n2,1\n", {"label": 2}, ["no column 2"]),
-        ("a,y\n1,0\n2,1\n", {"label": True}, ["no column True"]),
+        ("a,y\n1,0\n2,1\n", {"label": True}, ["label must be", "found True"]),
         ("a,y\n1,0\n2,1\n", {"drop": ["b"]}, ["no column 'b'"]),
         ("a,y\n1,0\n2,\n3,1\n", {}, ["'y'", "1 of 3 lack"]),
         ("a,y\n1,0.5\n2,1.5\n3,1\n", {}, ["'y'", "classes", "3 different real numbers"]),

@@ -359,7 +359,7 @@ def test_a_model_without_convolutions_is_refused():
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"variant": "half"}, "variant must be one of default, full, scalar; found 'half'"),
+        ({"variant": "half"}, "variant must be 'default', 'full' or 'scalar'; found 'half'"),
         ({"pretrain": -1}, "pretrain must be at least 0"),
         ({"pretrain_epochs": 0}, "pretrain_epochs must be at least 1"),
         ({"penalty": -1.0}, "penalty must be at least 0"),

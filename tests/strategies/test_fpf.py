@@ -450,7 +450,7 @@ def test_refusals():
             maker(capacity=0)
         said = "fine-tunes on remembered samples: set capacity to at least 1, or use 'naive'"
         assert str(refused.value) == f"{maker.kind} {said}, which remembers none; found capacity=0"
-    with pytest.raises(PerdureError, match=r"^capacity must be a whole number of at least 1; found 2.5$"):
+    with pytest.raises(PerdureError, match=r"^kfpf: capacity must be a whole number; found 2.5$"):
         KFPF(2.5)
     with pytest.raises(PerdureError, match="k must be a whole number of at least 0; found -1"):
         KFPF(k=-1)

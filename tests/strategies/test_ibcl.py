@@ -298,8 +298,8 @@ def test_the_weights_of_one_model_are_trained_and_the_users_module_is_left_alone
         ({"priors": (0.2, 0.0)}, "priors"),
         ({"start": 0.0}, "start"),
         ({"distance": -1.0}, "distance must be None or at least 0; found -1.0"),
-        ({"distance": math.nan}, "distance must be None or at least 0"),
-        ({"kl_weight": math.nan}, "kl_weight must be at least 0"),
+        ({"distance": math.nan}, "distance must be a finite number or None; found nan"),
+        ({"kl_weight": math.nan}, "kl_weight must be a finite number; found nan"),
         ({"score": "mean"}, "score must be one of uniform, own"),
     ],
 )

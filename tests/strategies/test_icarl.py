@@ -386,7 +386,7 @@ def test_it_forgets_far_less_than_naive_on_digits():
     ("values", "line"),
     [
         ({"capacity": 0}, "capacity must be a whole number of at least 1; found 0"),
-        ({"batch_size": 1.5}, "batch_size must be a whole number of at least 1; found 1.5"),
+        ({"batch_size": 1.5}, "icarl: batch_size must be a whole number or None; found 1.5"),
     ],
 )
 def test_bad_parameters(values, line):

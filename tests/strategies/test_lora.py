@@ -286,11 +286,11 @@ def test_it_keeps_the_contract(spec):
 def test_bad_settings_are_one_line(kind):
     for terms, line in [
         ("rank=0", "rank must be a whole number of at least 1; found 0"),
-        ("rank=1.5", "rank must be a whole number of at least 1; found 1.5"),
+        ("rank=1.5", "rank must be a whole number; found 1.5"),
         ("alpha=-1", "alpha must be above 0; found -1"),
         ("alpha=0", "alpha must be above 0; found 0"),
         ("targets='(a'", r"targets, if no list of names, must be a regular expression; found '\(a', missing"),
-        ("targets=[1]", r"targets must be a regular expression or names; found \[1\]"),
+        ("targets=[1]", r"targets must be a string, a list of strings or None; found \[1\]"),
     ]:
         if kind == "sd-lora" and "alpha" in terms:
             line = "alpha"

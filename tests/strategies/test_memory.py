@@ -5,10 +5,11 @@ from torch import nn
 from torch.func import vmap
 
 from perdure import PerdureError
+from perdure.arguments import check_whole
 from perdure.net import Batch, Net
 from perdure.random import Rng
 from perdure.scenarios.task import Regression
-from perdure.strategies.memory import balance, by_class, by_task, check_policy, check_whole, draw, join, offer
+from perdure.strategies.memory import balance, by_class, by_task, check_policy, draw, join, offer
 
 
 def empty(capacity):

@@ -160,7 +160,7 @@ def test_it_forgets_less_than_naive_and_without_strength_is_naive():
     [
         ({"strength": -1}, "strength must be at least 0; found -1"),
         ({"damping": 0}, "damping must be positive; found 0"),
-        ({"gradient_of": "all"}, "gradient_of must be 'task' or 'total'; found 'all'"),
+        ({"gradient_of": "all"}, "si: gradient_of must be 'task' or 'total'; found 'all'"),
         ({"cap": 0}, "cap must be positive; found 0"),
     ],
 )

@@ -331,7 +331,7 @@ def test_a_replica_learns_the_same_alone_as_among_three(form, model):
         ({"mrr": -0.1}, "mrr, a retain ratio, must lie in .0, 1.; found -0.1"),
         ({"trr": 1.5}, "trr, a retain ratio, must lie in .0, 1.; found 1.5"),
         ({"ratio": 2}, "ratio, a retain ratio, must lie in .0, 1.; found 2"),
-        ({"ratio": math.nan}, "ratio, a retain ratio, must lie"),
+        ({"ratio": math.nan}, "ratio must be a finite number"),
         ({"family": "both"}, "family must be"),
         ({"form": "vectors"}, "form must be"),
         ({"family": "paper"}, "'matrix' for family 'paper'; found 'factors'"),
