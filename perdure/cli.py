@@ -142,6 +142,8 @@ def show(results: Results) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from perdure.analysis.notes import told
+
     wanted = ["average_accuracy", "forgetting", "learning_accuracy"]
     frame = results.table()
     frame = frame[frame["metric"].isin(wanted)]
@@ -155,7 +157,7 @@ def show(results: Results) -> None:
         table.add_row(name, *(cell(rows, metric) for metric in wanted))
     console = Console()
     console.print(table)
-    for line in results.warnings:
+    for line in told(results):
         console.print(f"note: {line}", highlight=False, markup=False)
 
 

@@ -55,17 +55,12 @@ class Outcome:
         return chosen.told(settings.seeds)
 
     def told(self, seeds: Sequence[int]) -> Outcome:
-        """Return the outcome with the seeds that diverged among its extras, and a warning where some did."""
+        """Return the outcome with the seeds that diverged among its extras: results then name them."""
         lost = ~torch.stack(self.scores).isfinite().all(0).all(1)
         if self.diverged is not None:
             lost = lost | self.diverged
         gone = [seed for seed, one in zip(seeds, lost.tolist(), strict=True) if one]
-        line = f"{len(gone)} of {len(seeds)} replicas diverged (weights not finite): lower lr"
-        return replace(
-            self,
-            extras={**self.extras, "diverged": gone},
-            warnings=[*self.warnings, line] if gone else self.warnings,
-        )
+        return replace(self, extras={**self.extras, "diverged": gone})
 
     def get_curve(self) -> Curve:
         """Return the evaluations during training."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perdure.analysis import needs, statistics, tables
+from perdure.analysis.diverged import diverged
 from perdure.analysis.metrics import Array
 from perdure.analysis.notes import doubts
 from perdure.errors import PerdureError, unknown
@@ -103,6 +105,8 @@ class Results:
         self.warnings = list(dict.fromkeys(warnings))
 
     def _check(self) -> None:
+        for name in self.scores:
+            _check_name(name)
         seeds, tasks = len(self.config.get("seeds", [])), len(self.config.get("tasks", []))
         for name, value in self.scores.items():
             if value.shape not in ((seeds, tasks, tasks), (seeds, 1, tasks)):
@@ -148,16 +152,8 @@ class Results:
         Those that the run noted (weights or scores not finite), and those without a finite score on a task
         that was learned. Scores on tasks still to come may be missing.
         """
-        found = {}
-        for name, scores in self.scores.items():
-            noted = self.extras.get(name, {}).get("diverged", [])
-            stages, tasks = scores.shape[1:]
-            learned = np.tri(stages, tasks, k=tasks - stages, dtype=bool)
-            lost = np.isin(self.seeds, noted) | (learned & ~np.isfinite(scores)).any(axis=(1, 2))
-            seeds = [self.seeds[i] for i in np.flatnonzero(lost)]
-            if seeds:
-                found[name] = seeds
-        return found
+        lost = {name: np.flatnonzero(diverged(self, name)) for name in self.scores}
+        return {name: [self.seeds[i] for i in places] for name, places in lost.items() if len(places)}
 
     def metric(self, name: str, strategy: str, dialect: str = "paper") -> Array:
         """One number per seed; a metric whose baseline was not measured is refused.
@@ -244,6 +240,15 @@ class Results:
         from perdure.analysis import store
 
         store.save(self, folder)
+
+
+def _check_name(name: object) -> None:
+    """Refuse what cannot be written in files and on terminals."""
+    if not isinstance(name, str) or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        raise PerdureError(
+            "expected names of strategies without control characters and halves of characters; found "
+            f"{name!a}"
+        )
 
 
 def _plots() -> Any:
