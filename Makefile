@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 demo: $(VENV)/installed
 	$(BIN)/perdure compare split-digits naive "ewc(strength=20)" "replay(capacity=200)" derpp joint \
-	    --seeds 10 --out runs/first
+	    --seeds 10 --out runs/first --overwrite
 
 # One thread per worker: two workers with a thread each are faster than one worker with two.
 test: $(VENV)/installed-dev

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure.registry import Registry
+from perdure.specs import write_value
 
 
 def everything() -> dict[str, list[tuple[str, str]]]:
@@ -14,14 +15,14 @@ def everything() -> dict[str, list[tuple[str, str]]]:
     from perdure.analysis import METRICS
     from perdure.engine.optim import OPTIMIZERS, SCHEDULES
     from perdure.models import MODELS
-    from perdure.scenarios import SOURCES, names
+    from perdure.scenarios import SOURCES, STREAMS
     from perdure.scenarios.operators import OPERATORS
     from perdure.strategies import STRATEGIES
 
     return {
-        "streams (GENERATOR-SOURCE)": [(name, "") for name in names()],
+        "streams (GENERATOR-SOURCE)": [(name + required(STREAMS.maker(name)), "") for name in STREAMS],
         "sources": entries(SOURCES),
-        "operators (STREAM | OPERATOR)": entries(OPERATORS),
+        "operators (STREAM | OPERATOR)": entries(OPERATORS, given=1),
         "strategies": entries(STRATEGIES),
         "models": entries(MODELS),
         "optimizers": entries(OPTIMIZERS),
@@ -31,16 +32,32 @@ def everything() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def entries(registry: Registry[Any]) -> list[tuple[str, str]]:
-    """Return ``name(parameters)`` and the first line of the docstring of every entry."""
-    return [(name + parameters(registry.maker(name)), summary(registry.maker(name))) for name in registry]
+def entries(registry: Registry[Any], given: int = 0) -> list[tuple[str, str]]:
+    """Return ``name(parameters)`` and the first line of the docstring of every entry.
+
+    ``given`` is how many parameters, the first ones, are no user's to write.
+    """
+    makers = {name: registry.maker(name) for name in registry}
+    return [(name + parameters(maker, given), summary(maker)) for name, maker in makers.items()]
 
 
-def parameters(maker: Callable[..., Any]) -> str:
-    """Return ``(name=default, ...)``, or nothing if there are none."""
-    rows = []
-    for p in inspect.signature(maker).parameters.values():
-        rows.append(p.name if p.default is p.empty else f"{p.name}={p.default!r}")
+def parameters(maker: Callable[..., Any], given: int = 0) -> str:
+    """Return ``(name=default, ...)`` as a spec has it, or nothing if there are none.
+
+    What a user has to fill in is ``name=...``.
+    """
+    rows = [
+        f"{p.name}={'...' if p.default is p.empty else write_value(p.default)}"
+        for p in list(inspect.signature(maker).parameters.values())[given:]
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    return f"({', '.join(rows)})" if rows else ""
+
+
+def required(maker: Callable[..., Any]) -> str:
+    """Return ``(name=...)`` for the parameters that have no default, or nothing if there are none."""
+    taken = inspect.signature(maker).parameters.values()
+    rows = [f"{p.name}=..." for p in taken if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     return f"({', '.join(rows)})" if rows else ""
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perdure.errors import PerdureError, unknown
+from perdure.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
     from perdure.analysis import Results
 
 app = typer.Typer(
     help="Continual and multi-task learning: all seeds at once, honest intervals, forgetting curves.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -26,23 +29,77 @@ app = typer.Typer(
 Strategies = Annotated[
     list[str], typer.Argument(help='Such as naive "ewc(strength=20)" "replay(200) + ewc".')
 ]
-Seeds = Annotated[str, typer.Option(help="How many, or which: 10 or 0,3,7.")]
+Seeds = Annotated[str, typer.Option(help="How many, or which: 10 or 0,3,7 (one: 7,).")]
 Out = Annotated[Path | None, typer.Option(help="Folder for scores and report.html.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or add strategies to it.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 
+# What typer raises for a command line that it cannot read; it carries its own copy of click.
+ClickException: Any = typer.BadParameter.__mro__[2]
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM; ``status`` is what the shell expects, ``hint`` how to go on.
+
+    No KeyboardInterrupt: typer turns that into an exit of its own, without a word.
+    """
+
+    def __init__(self, status: int, hint: str = "") -> None:
+        super().__init__(status)
+        self.status, self.hint = status, hint
+
+
 def main() -> None:
-    """Run the command; bad input is one line and status 2, an interruption status 130."""
+    """Run the command.
+
+    Bad input is one line and status 2, an interruption one line and status 130 (Ctrl-C) or 143 (SIGTERM), a
+    strategy that failed beside others that did not status 1.
+    """
     # Threads that spin while they wait make a busy machine crawl; read by OpenMP when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    status: int | None = None
     try:
-        app()
+        with stoppable():
+            status = app(args=sys.argv[1:] or ["--help"], prog_name="perdure", standalone_mode=False)
+            sys.stdout.flush()
     except PerdureError as error:
-        print("perdure: " + " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("perdure: interrupted; a run with --out goes on with --resume", file=sys.stderr)
-        sys.exit(130)
+        status = complain(str(error), 2)
+    except ClickException as error:
+        status = complain(error.format_message(), 2)
+    except (Stopped, KeyboardInterrupt) as stop:
+        status = complain(f"stopped{getattr(stop, 'hint', '')}", getattr(stop, "status", 130))
+    except BrokenPipeError:
+        # Who reads has enough; what is left in the buffer must not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        status = complain(f"expected to write the output; found: {error.strerror or error}", 2)
+    if status:
+        sys.exit(status)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM raise :class:`Stopped`; a signal that is ignored (``nohup``) stays so."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(128 + number)
+
+    taken = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, stop) for s in taken}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def complain(text: str, status: int) -> int:
+    """Print what is wrong in one line; returns the status."""
+    print("perdure: " + " ".join(text.split()), file=sys.stderr)
+    return status
 
 
 @app.command("list")
@@ -82,7 +139,8 @@ def compare_command(
         list[str] | None, typer.Option(help="lr=0.01,0.1: chosen per strategy on validation data.")
     ] = None,
     out: Out = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare strategies on a stream."""
@@ -93,7 +151,7 @@ def compare_command(
             "weight_decay": weight_decay, "schedule": schedule, "device": device, "dtype": dtype,
             "precision": precision, "eval_every": eval_every, "tune": read_tune(tune or []),
         },
-        out, quiet, resume,
+        out, quiet=quiet, resume=resume, overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -101,13 +159,15 @@ def compare_command(
 def run_command(
     file: Annotated[Path, typer.Argument(help="A TOML file with the arguments of `compare`.")],
     out: Out = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue where it was stopped.")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment from a file."""
     arguments = read_file(file)
     folder = arguments.pop("out", None)
-    carry_out(arguments, out or (Path(folder) if folder else None), quiet, resume)
+    place = out or (Path(folder) if folder else None)
+    carry_out(arguments, place, quiet=quiet, resume=resume, overwrite=overwrite)
 
 
 @app.command("report")
@@ -125,22 +185,30 @@ def report_command(
     print(f"report: {target}")
 
 
-def carry_out(arguments: dict[str, Any], out: Path | None, quiet: bool, resume: bool) -> None:
-    """Run ``compare``, print the table, write the report."""
-    from perdure.experiment import compare
-
+def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> None:
+    """Run ``compare``, write the report, print the table; status 1 where a strategy failed."""
     stream, strategies = arguments.pop("stream"), arguments.pop("strategies")
-    results = compare(stream, strategies, out=out, quiet=quiet, resume=resume, **arguments)
-    show(results)
+    try:
+        from perdure.experiment import compare
+
+        results = compare(stream, strategies, out=out, **options, **arguments)
+    except (Stopped, KeyboardInterrupt) as stop:
+        hint = "" if out is None else f"; the same command with --resume goes on with the run in {out}"
+        raise Stopped(getattr(stop, "status", 130), hint) from None
     if out is not None:
         results.report(out / "report.html")
+    show(results)
+    if out is not None:
         print(f"report: {out / 'report.html'}")
+    if results.config.get("failed"):
+        raise typer.Exit(1)
 
 
 def show(results: Results) -> None:
     """Print the main metrics of every strategy, with intervals over seeds."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from perdure.analysis.notes import told
 
@@ -148,13 +216,13 @@ def show(results: Results) -> None:
     frame = results.table()
     frame = frame[frame["metric"].isin(wanted)]
     title = f"{results.config['stream']}, {len(results.seeds)} seeds: mean [95 % interval]"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("strategy")
     for metric in wanted:
         table.add_column(metric.replace("_", " "), justify="right", no_wrap=True)
     for name in results.strategies:
         rows = frame[frame["strategy"] == name].set_index("metric")
-        table.add_row(name, *(cell(rows, metric) for metric in wanted))
+        table.add_row(Text(name), *(cell(rows, metric) for metric in wanted))
     console = Console()
     console.print(table)
     for line in told(results):
@@ -172,19 +240,25 @@ def cell(rows: Any, metric: str) -> str:
 
 
 def read_seeds(text: str) -> int | list[int]:
-    """Read ``10`` as a count and ``0,3,7`` as a list."""
+    """Read ``10`` as a count; ``0,3,7``, and ``7,`` or ``[7]`` for a single one, as a list."""
     try:
-        numbers = [int(part) for part in text.split(",")]
+        plain = text.strip()
+        inside = plain[1:-1] if plain.startswith("[") and plain.endswith("]") else plain
+        numbers = [int(part) for part in inside.strip().removesuffix(",").split(",")]
     except ValueError:
-        raise PerdureError(f"seeds must be a count or a list like 0,3,7; found {text!r}") from None
-    return numbers if "," in text else numbers[0]
+        raise PerdureError(
+            f"seeds must be a count or a list like 0,3,7 (one seed: 7,); found {shown(text)}"
+        ) from None
+    return numbers if "," in plain or inside != plain else numbers[0]
 
 
 def read_tune(texts: list[str]) -> dict[str, list[float]] | None:
     """Read ``["lr=0.01,0.1"]`` as ``{"lr": [0.01, 0.1]}``."""
-    grid = {}
+    grid: dict[str, list[float]] = {}
     for text in texts:
         key, _, values = text.partition("=")
+        if key.strip() in grid:
+            raise PerdureError(f"tune must give {key.strip()} once, such as lr=0.01,0.1; found {texts}")
         try:
             grid[key.strip()] = [float(value) for value in values.split(",")]
         except ValueError:
@@ -202,9 +276,9 @@ def read_file(file: Path) -> dict[str, Any]:
         arguments = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError:
         raise PerdureError(f"expected a TOML file; cannot read {file}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, too many digits, nested too deeply
         raise PerdureError(f"expected a TOML file; {file} is none: {error}") from None
-    known = set(inspect.signature(compare).parameters) - {"quiet", "resume"}
+    known = set(inspect.signature(compare).parameters) - {"quiet", "resume", "overwrite"}
     for key in arguments:
         if key not in known:
             raise unknown(f"key in {file}", key, known)

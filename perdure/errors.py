@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any
+
+# How much of a value a message quotes.
+SHOWN = 120
 
 
 class PerdureError(ValueError):
@@ -14,18 +18,49 @@ class PerdureError(ValueError):
     The command line prints the line and exits with status 2, without a traceback.
     """
 
+    def __init__(self, message: object = "") -> None:
+        # What others say about a file may take several lines.
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> PerdureError:
+
+def shown(value: Any) -> str:
+    """Quote a value that a user gave, in one short line.
+
+    >>> shown("x"), shown(float)
+    ("'x'", 'the class float')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # nested too deeply, too many digits, or an object whose own `repr` fails
+        text = f"something of the type {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]} ..."
+
+
+def near(name: str, known: Iterable[str]) -> list[str]:
+    """Return the nearest names there are, whatever their case, dashes and underscores."""
+    plain = {_plain(one): one for one in sorted(known)}
+    return [plain[one] for one in difflib.get_close_matches(_plain(name[:SHOWN]), plain, n=3, cutoff=0.5)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "-", name.casefold())
+
+
+def unknown(kind: str, name: str, known: Iterable[str], suggestions: Iterable[str] = ()) -> PerdureError:
     """Build the error for a name that is not registered, with the nearest names there are."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(names)}."
-    return PerdureError(f"unknown {kind} {name!r}: {hint}")
+    close = list(suggestions) or near(name, names)
+    hint = f"did you mean {', '.join(close)}?" if close else f"expected one of {', '.join(names)}."
+    return PerdureError(f"unknown {kind} {shown(name)}: {hint}")
 
 
 def check_pattern(pattern: Any, what: str) -> None:
     """Refuse what is not a regular expression."""
     try:
-        re.compile(pattern)
-    except (re.error, TypeError, ValueError) as error:
-        raise PerdureError(f"{what} must be a regular expression; found {pattern!r}, {error}") from None
+        with warnings.catch_warnings():  # what Python's next version may read otherwise
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+    except (re.error, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise PerdureError(f"{what} must be a regular expression; found {shown(pattern)}, {error}") from None

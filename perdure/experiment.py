@@ -13,29 +13,31 @@ import numpy as np
 import torch
 from torch import nn
 
+from perdure.analysis.files import FolderError
 from perdure.analysis.results import Results
-from perdure.analysis.store import check_out
-from perdure.checkpoint import Checkpoint, Checkpoints
+from perdure.arguments import checked
+from perdure.checkpoint import Checkpoint, open_run
 from perdure.engine import redraw
 from perdure.engine.engine import Engine
-from perdure.engine.external import run_external
+from perdure.engine.external import check_external, run_external
 from perdure.engine.optim import Optimizer
 from perdure.errors import PerdureError
-from perdure.outcome import Outcome, array
+from perdure.memory import bounded
+from perdure.outcome import Outcome, collect, join, name_all
 from perdure.progress import Progress
 from perdure.scenarios.check import check_stream
-from perdure.scenarios.registry import get as get_stream
+from perdure.scenarios.doubts import doubts
 from perdure.scenarios.stream import Stream
-from perdure.settings import Model, Settings, make_settings
+from perdure.settings import Model, Settings, Strategies, make_settings, read_strategies, read_stream
 from perdure.strategies.base import Phase, Strategy, lay_out, parts
 from perdure.strategies.external import External
-from perdure.strategies.registry import get as get_strategy
 from perdure.trained import Trained
 
 
+@checked
 def compare(
     stream: Stream | str,
-    strategies: Sequence[Strategy | str],
+    strategies: Strategies,
     *,
     model: Model = "mlp",
     seeds: int | Sequence[int] = 10,
@@ -45,7 +47,7 @@ def compare(
     lr: float = 0.1,
     weight_decay: float = 0.0,
     schedule: str = "constant",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "float32",
     precision: str | None = None,
     pretrained: bool = False,
@@ -54,6 +56,7 @@ def compare(
     out: str | os.PathLike[str] | None = None,
     quiet: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     keep: bool = False,
 ) -> Results:
     """Train every strategy on the stream, all seeds at once, and score every task after every stage.
@@ -63,7 +66,7 @@ def compare(
     stream:
         A stream or its name (``"split-digits"``).
     strategies:
-        Strategies or their names (``"ewc(strength=20)"``, ``"replay(200) + ewc"``).
+        Strategies or their names (``"ewc(strength=20)"``, ``"replay(200) + ewc"``); one alone will do.
     model:
         A name (``"mlp(hidden=[64, 64])"``), a function that builds a module (of nothing, or of the input
         shape and the number of outputs), or a module, which is re-drawn for each seed through
@@ -90,14 +93,17 @@ def compare(
         Values of ``lr`` and ``weight_decay`` to choose from. All are trained in one go; each strategy gets
         the values with the best final average score on the validation parts, meaned over seeds.
     out:
-        Folder to save the results in.
+        Folder to save the results in. One that holds a run is refused without ``resume`` or ``overwrite``.
     quiet:
         Show no progress bar.
     resume:
-        Continue the run that was stopped in ``out``; the numbers are those of a run that was not.
+        Continue the run that was stopped in ``out``; the numbers are those of a run that was not. What is
+        finished there is not trained again, and strategies that are new are added to it.
+    overwrite:
+        Replace the run in ``out``. One that is finished stays until the new results are whole.
     keep:
         Keep the trained replicas: ``results.trained[name]``, a :class:`perdure.trained.Trained`. They are not
-        saved with the results.
+        saved with the results, so with ``resume`` what is finished is trained again for them.
 
     Returns
     -------
@@ -107,33 +113,46 @@ def compare(
     Raises
     ------
     PerdureError
-        On bad input, before any training.
+        On bad input, before any training. What a single strategy raises later does not stop the others: it
+        is reported in ``results.warnings`` and ``results.config["failed"]``, unless none finishes.
     """
-    stream = get_stream(stream) if isinstance(stream, str) else stream
-    plugins = [get_strategy(s) if isinstance(s, str) else s for s in strategies]
+    stream, plugins = read_stream(stream), read_strategies(strategies)
     settings = make_settings(
         stream, model=model, seeds=seeds, epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr,
         weight_decay=weight_decay, schedule=schedule, device=device, dtype=dtype, precision=precision,
         pretrained=pretrained, eval_every=eval_every, tune=tune,
     )  # fmt: skip
-    names = get_names(plugins)
-    if out is not None:
-        check_out(out)
+    kinds = get_kinds(plugins)
     check_stream(stream)
-    named = dict(zip(names, plugins, strict=True))
-    rehearse(stream, plugins, settings)
-    config = describe(stream, named, settings)
-    kept = None if out is None else Checkpoints(out, config, resume)
-    outcomes = {}
-    with Progress(quiet) as progress:
-        for i, (name, strategy) in enumerate(named.items()):
-            checkpoint = Checkpoint() if kept is None else kept.of(i)
-            outcome = run(stream, strategy, settings, progress.of(name), checkpoint)
-            outcomes[name] = outcome if keep else replace(outcome, trained=None)
-    results = collect(outcomes, settings, config)
-    if out is not None and kept is not None:
-        results.save(out)
-        kept.clear()
+    with open_run(out, resume, overwrite) as kept:
+        config = describe(stream, kinds, settings)
+        done = kept.finished(config)
+        if done is not None:
+            config |= name_all({**kinds_in(done.config), **kinds})
+        config["bounds"] = bounds_in(plugins, config, done)
+        todo = left_to_do(plugins, config, None if keep else done)
+        if done is not None and not todo:
+            kept.clear(done)
+            return done
+        rehearse(stream, list(todo.values()), settings)
+        kept.begin(config)
+        outcomes, failed = {}, {}
+        with Progress(quiet) as progress:
+            for name, strategy in todo.items():
+                try:
+                    outcome = run(stream, strategy, settings, progress.of(name), kept.of(str(strategy)))
+                except FolderError:
+                    raise
+                except Exception as error:  # The others go on; the results say what became of this one.
+                    failed[name] = error
+                else:
+                    outcomes[name] = outcome if keep else replace(outcome, trained=None)
+        results = collect(outcomes, failed, settings, config)
+        results.warnings[:0] = [*doubts(stream), *notes_on(settings)]
+        if done is not None:
+            results = join(done, results)
+        results.warnings += kept.left_out(config)
+        kept.finish(results)
     return results
 
 
@@ -178,10 +197,11 @@ def run(
                     outcome.curve.append((engine.step_count, len(outcome.scores), scores))
                 outcome.scores.append(scores)
                 engine.costs.end_stage()
+            outcome.hear(heard)
             checkpoint.save(engine, replica, outcome, i + 1)
         if len(settings.grid) > 1:
             outcome.validation = engine.evaluate(replica, engine.load_scored([t.val for t in stream]))
-    outcome.warnings = sorted({*outcome.warnings, *(str(w.message) for w in heard)})
+    outcome.hear(heard)
     outcome.diverged = engine.diverged(replica)
     outcome.costs = engine.report_costs(replica)
     outcome.trained = Trained(engine.program, {k: replica[k] for k in ("params", "buffers", "state")})
@@ -214,9 +234,11 @@ def rehearse(stream: Stream, strategies: Sequence[Strategy], settings: Settings)
     """Lay out one replica of every strategy, so that what does not fit is found before any work."""
     one = replace(settings, seeds=settings.seeds[:1], grid=({},))
     for strategy in strategies:
-        if not isinstance(strategy, External):
+        if isinstance(strategy, External):
+            check_external(strategy, settings)
+        else:
             get_phases(strategy, stream)
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), bounded(str(strategy), len(settings.replicas), settings.device):
                 # The run says the same again, among its results.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 make_engine(stream, strategy, one).start()
@@ -240,31 +262,16 @@ def get_phases(strategy: Strategy, stream: Stream) -> list[Phase]:
     return phases
 
 
-def get_names(strategies: Sequence[Strategy]) -> list[str]:
-    """Name each strategy by its kind, or by its parameters too where a kind comes twice."""
+def get_kinds(strategies: Sequence[Strategy]) -> dict[str, str]:
+    """Return the kind of each strategy by its name with all parameters; no two may be the same."""
     if not strategies:
         raise PerdureError("expected at least one strategy; found none")
-    kinds = ["+".join(p.kind for p in parts(s)) for s in strategies]
-    names = [k if kinds.count(k) == 1 else str(s) for k, s in zip(kinds, strategies, strict=True)]
-    for name in names:
-        if names.count(name) > 1:
-            raise PerdureError(f"expected different strategies; found {name!r} twice")
-    return names
-
-
-def collect(outcomes: Mapping[str, Outcome], settings: Settings, config: dict[str, Any]) -> Results:
-    """Bring the outcomes of all strategies into one object; of a grid, only what was chosen."""
-    kept = {name: outcome.choose(settings) for name, outcome in outcomes.items()}
-    return Results(
-        scores={n: array(torch.stack(o.scores, 1)) for n, o in kept.items()},
-        untrained={n: array(o.untrained) for n, o in kept.items()},
-        curves={n: o.get_curve() for n, o in kept.items() if o.curve},
-        costs={n: o.costs for n, o in kept.items()},
-        extras={n: o.extras for n, o in kept.items()},
-        config=config,
-        warnings=[*notes_on(settings), *(f"{n}: {line}" for n, o in kept.items() for line in o.warnings)],
-        trained={n: o.trained for n, o in kept.items() if o.trained is not None},
-    )
+    kinds: dict[str, str] = {}
+    for strategy in strategies:
+        if str(strategy) in kinds:
+            raise PerdureError(f"expected different strategies; found {str(strategy)!r} twice")
+        kinds[str(strategy)] = "+".join(p.kind for p in parts(strategy))
+    return kinds
 
 
 def notes_on(settings: Settings) -> list[str]:
@@ -273,9 +280,31 @@ def notes_on(settings: Settings) -> list[str]:
     return redraw.notes(given) if isinstance(given, nn.Module) and not settings.pretrained else []
 
 
-def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Settings) -> dict[str, Any]:
+def kinds_in(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return what :func:`name_all` named."""
+    return {spec: config["kinds"][name] for name, spec in config["strategies"].items()}
+
+
+def bounds_in(strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None) -> list[str]:
+    """Name the strategies of ``config`` that bound the others, those that are finished already included."""
+    specs = {str(s) for s in strategies if any(p.bound for p in parts(s))}
+    if done is not None:
+        specs |= {done.config["strategies"][name] for name in done.config.get("bounds", [])}
+    return [name for name, spec in config["strategies"].items() if spec in specs]
+
+
+def left_to_do(
+    strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None
+) -> dict[str, Strategy]:
+    """Return the strategies that are not among the finished ones, under the names of ``config``."""
+    names = {spec: name for name, spec in config["strategies"].items()}
+    finished = [] if done is None else [done.config["strategies"][name] for name in done.strategies]
+    return {names[str(s)]: s for s in strategies if str(s) not in finished}
+
+
+def describe(stream: Stream, kinds: Mapping[str, str], settings: Settings) -> dict[str, Any]:
     """Return the configuration as results keep it: enough to run the same again."""
-    model = settings.model
+    model, tuned = settings.model, settings.grid[0]
     return {
         "stream": stream.name,
         "setting": stream.setting,
@@ -287,16 +316,14 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         "test_sizes": [len(t.test) for t in stream],
         "metric": stream[0].objective.metric,
         "higher_is_better": stream[0].objective.higher_is_better,
-        "strategies": {n: str(s) for n, s in strategies.items()},
-        "kinds": {n: "+".join(p.kind for p in parts(s)) for n, s in strategies.items()},
-        "bounds": [n for n, s in strategies.items() if any(p.bound for p in parts(s))],
+        **name_all(kinds),
         "seeds": list(settings.seeds),
         "model": model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__),
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "optimizer": str(settings.optimizer),
-        "lr": settings.lr,
-        "weight_decay": settings.weight_decay,
+        "lr": None if "lr" in tuned else settings.lr,
+        "weight_decay": None if "weight_decay" in tuned else settings.weight_decay,
         "schedule": settings.schedule,
         "eval_every": settings.eval_every,
         "tune": list(settings.grid) if len(settings.grid) > 1 else None,

@@ -8,18 +8,20 @@ from typing import Any
 from safetensors.torch import save_file
 
 from perdure.analysis.results import Results
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.experiment import compare
 from perdure.models.anchored import Place
-from perdure.registry import parse
 from perdure.scenarios.generators import split
 from perdure.scenarios.registry import get
 from perdure.scenarios.source import SOURCES, Source, as_source
 from perdure.scenarios.stream import Stream
 from perdure.settings import Model
+from perdure.specs import parse
 from perdure.strategies.joint import Joint
 
 
+@checked
 def pretrain(
     source: Stream | Source | str, out: Place, *, model: Model, seed: int = 0, **settings: Any
 ) -> Results:

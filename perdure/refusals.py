@@ -57,4 +57,5 @@ def _own_frame(error: Exception) -> traceback.FrameSummary | None:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(OURS)]
     frames = [f for f in frames if not f.filename.startswith("<frozen")]
     own = [f for f in frames if not f.filename.startswith(LIBRARIES)]
-    return (own or frames or [None])[-1]
+    found = own or frames
+    return found[-1] if found else None

@@ -1,13 +1,14 @@
-"""Names for things that users can ask for, and the little language ``name(key=value) + name``."""
+"""Names for things that users can ask for."""
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from perdure.errors import PerdureError, unknown
+from perdure.arguments import checked
+from perdure.errors import SHOWN, PerdureError, near, shown, unknown
+from perdure.specs import parse, write
 
 T = TypeVar("T")
 
@@ -26,13 +27,17 @@ class Registry(Generic[T]):
         self._makers: dict[str, Callable[..., T]] = {}
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-        """Enter the decorated function or class under ``name``."""
+        """Enter the decorated function or class under ``name``.
+
+        Its arguments are held against their annotations from then on, whoever calls it
+        (:func:`perdure.arguments.checked`).
+        """
 
         def enter(maker: Callable[..., T]) -> Callable[..., T]:
             if name in self._makers:
                 raise PerdureError(f"{self.kind} {name!r} is registered already")
-            self._makers[name] = maker
-            return maker
+            self._makers[name] = checked(maker, name)
+            return self._makers[name]
 
         return enter
 
@@ -48,61 +53,37 @@ class Registry(Generic[T]):
             raise unknown(self.kind, name, self._makers)
         return self._makers[name]
 
-    def make(self, name: str, *args: Any, **kwargs: Any) -> T:
+    def make(self, name: str, /, *args: Any, **kwargs: Any) -> T:
         """Build ``name``; parameters that its maker does not take are an error."""
+        if name not in self:
+            meant = [write(one, args, kwargs) for one in near(name, self)]
+            raise unknown(self.kind, name, self, [one for one in meant if len(one) <= SHOWN])
         maker = self.maker(name)
+        signature = inspect.signature(maker)
         try:
-            inspect.signature(maker).bind(*args, **kwargs)
+            signature.bind(*args, **kwargs)
         except TypeError as error:
-            allowed = ", ".join(inspect.signature(maker).parameters) or "no parameters"
-            raise PerdureError(f"{self.kind} {name!r}: {error}; it takes {allowed}") from None
+            guess = _guess(name, args, kwargs, list(signature.parameters))
+            allowed = ", ".join(signature.parameters) or "no parameters"
+            hint = f"; did you mean {guess}?" if guess else ""
+            raise PerdureError(f"{self.kind} {name!r}: {error}; it takes {allowed}{hint}") from None
         return maker(*args, **kwargs)
 
     def get(self, spec: str) -> T:
-        """Build what ``"name"`` or ``"name(value, key=value)"`` says; values are Python literals."""
+        """Build what ``"name"`` or ``"name(value, key=value)"`` says (:func:`perdure.specs.parse`)."""
+        if not isinstance(spec, str):
+            raise PerdureError(
+                f"expected the name of a {self.kind}, such as {next(iter(self), '')!r}; found {shown(spec)}"
+            )
         name, args, kwargs = parse(spec)
         return self.make(name, *args, **kwargs)
 
 
-def split_sum(spec: str) -> list[str]:
-    """Cut ``"a(1) + b(c='+')"`` at the plus signs that stand outside brackets and quotes."""
-    parts, depth, quote, start = [], 0, "", 0
-    for i, c in enumerate(spec):
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "'\"":
-            quote = c
-        elif c in "([{":
-            depth += 1
-        elif c in ")]}":
-            depth -= 1
-        elif c == "+" and depth == 0:
-            parts.append(spec[start:i])
-            start = i + 1
-    parts.append(spec[start:])
-    return [part.strip() for part in parts]
-
-
-def parse(spec: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """Read ``"name(value, key=value)"`` into the name, the positional and the named values.
-
-    Names may hold dashes. Values are Python literals; nothing is evaluated.
-
-    >>> parse("split-digits(classes_per_task=2)")
-    ('split-digits', [], {'classes_per_task': 2})
-    """
-    name, bracket, rest = spec.strip().partition("(")
-    name = name.strip()
-    if not bracket:
-        return name, [], {}
-    try:
-        call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call):
-            raise ValueError
-        args = [ast.literal_eval(a) for a in call.args]
-        kwargs = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg is not None}
-    except (ValueError, SyntaxError):
-        raise PerdureError(
-            f"expected name(value, key=value) with plain numbers, strings or lists; found {spec!r}"
-        ) from None
-    return name, args, kwargs
+def _guess(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], takes: list[str]) -> str | None:
+    """Return the spec with every misspelt parameter put right, if there is one near each."""
+    wrong = [key for key in kwargs if key not in takes]
+    close = {key: near(key, [one for one in takes if one not in kwargs]) for key in wrong}
+    if not wrong or not all(close.values()):
+        return None
+    guess = write(name, args, {close[key][0] if key in close else key: v for key, v in kwargs.items()})
+    return guess if len(guess) <= SHOWN else None

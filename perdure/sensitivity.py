@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.experiment import get_phases, make_engine
 from perdure.net import Params
-from perdure.scenarios.registry import get
 from perdure.scenarios.stream import Stream
-from perdure.settings import make_settings
+from perdure.settings import make_settings, read_stream
 from perdure.strategies.naive import Naive
 from perdure.strategies.sensitivity import by_module, sensitivity, sizes
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked
 def measure_sensitivity(
     stream: Stream | str, *, model: Any = "mlp", seeds: int | Sequence[int] = 3, epochs: int | None = None,
     **settings: Any,
@@ -59,7 +60,7 @@ def measure_sensitivity(
     """
     import pandas as pd
 
-    stream = get(stream) if isinstance(stream, str) else stream
+    stream = read_stream(stream)
     given: dict[str, Any] = {
         "batch_size": 32, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant",
         "device": "auto", "dtype": "float32", "precision": None, "pretrained": False,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from perdure.arguments import check_whole
 from perdure.engine.replicas import Mapper
 from perdure.engine.step import Program, Replica
 from perdure.errors import PerdureError
@@ -19,7 +20,6 @@ from perdure.net import Net, Params, takes_task
 from perdure.scenarios.stream import Stream
 from perdure.strategies.base import overrides
 from perdure.strategies.fits import check_index
-from perdure.strategies.memory import check_whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,8 @@
 """`compare`: names, configuration, determinism, bad input."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ import torch
 import perdure
 from perdure import PerdureError, compare
 from perdure.scenarios import from_arrays, get, split
-from perdure.strategies import EWC, Naive
+from perdure.strategies import EWC, Naive, Strategy
 
 QUICK = {"seeds": 2, "epochs": 1, "quiet": True}
 
@@ -104,6 +107,8 @@ BAD = [
     ({"eval_every": 0}, "eval_every must be"),
     ({"tune": {"momentum": [1]}}, "tune can choose lr and weight_decay; found 'momentum'"),
     ({"tune": {"lr": []}}, "found none"),
+    ({"tune": {"lr": [0.1, 0.2, 0.1]}}, "different values for 'lr'"),
+    ({"tune": {"lr": [-0.1]}}, "tune's lr must be"),
 ]
 
 
@@ -149,3 +154,96 @@ def test_forgetting_is_seen_in_the_class_setting_and_not_when_learning_jointly()
     joint = compare(get("split-digits(setting='joint')"), ["naive"], seeds=3, quiet=True)
     assert joint.scores["naive"].shape == (3, 1, 5)
     assert joint.scores["naive"].mean() > 0.8
+
+
+# ---- what fails in a run ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fails(Strategy):
+    """Raises in the second task, unless it has been mended."""
+
+    kind = "fails"
+    mended: ClassVar[list[bool]] = [False]
+
+    def end_task(self, net, params, state, task):
+        if task.index == 1 and not self.mended[0]:
+            raise self.error()
+        return params, state
+
+    def error(self):
+        return RuntimeError("out of luck\nand more lines")
+
+
+@dataclass(frozen=True)
+class Refuses(Fails):
+    kind = "refuses"
+
+    def error(self):
+        return PerdureError("expected luck; found none")
+
+
+SMALL = {**QUICK, "model": "mlp(hidden=[4])"}
+TWO = "split-digits | take(2)"
+
+
+def test_what_one_strategy_raises_is_reported_and_the_others_results_are_kept(tmp_path):
+    alone = compare(TWO, ["naive", "joint"], **SMALL)
+    results = compare(TWO, ["naive", Fails(), Refuses(), "joint"], out=tmp_path, **SMALL)
+    assert results.strategies == ["naive", "joint"]
+    reasons = {"fails": "RuntimeError: out of luck", "refuses": "expected luck; found none"}
+    assert results.config["failed"] == reasons
+    assert results.warnings[:2] == [f"{n}: no results, it failed: {reason}" for n, reason in reasons.items()]
+    for name in alone.strategies:
+        assert np.array_equal(results.scores[name], alone.scores[name])
+    assert perdure.load(tmp_path).warnings == results.warnings
+
+
+def test_a_strategy_that_failed_is_tried_again_where_it_had_got_to(tmp_path, monkeypatch):
+    compare(TWO, ["naive", Fails(), Refuses()], out=tmp_path, **SMALL)
+    monkeypatch.setattr(Fails, "mended", [True])
+    again = compare(TWO, ["naive", Fails()], out=tmp_path, resume=True, **SMALL)
+    assert again.strategies == ["naive", "fails"]
+    assert again.config["failed"] == {"refuses": "expected luck; found none"}
+    assert not any(line.startswith("fails:") for line in again.warnings)
+    assert any(line.startswith("refuses: no results") for line in again.warnings)
+    assert np.array_equal(again.scores["fails"], compare(TWO, [Fails()], **SMALL).scores["fails"])
+
+
+def test_a_run_of_which_nothing_is_left_is_one_line(tmp_path):
+    with pytest.raises(PerdureError) as caught:
+        compare(TWO, [Fails(), Refuses()], out=tmp_path, **SMALL)
+    assert str(caught.value) == (
+        "expected a strategy that finishes; found none: fails: RuntimeError: out of luck; "
+        "refuses: expected luck; found none"
+    )
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(PerdureError, match="is not: continue it first"):
+        perdure.load(tmp_path)
+
+
+def test_an_interruption_is_no_failure(monkeypatch):
+    def stop(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fails, "error", stop)
+    with pytest.raises(KeyboardInterrupt):
+        compare(TWO, [Fails(), "naive"], **SMALL)
+
+
+# ---- one value to choose from ---------------------------------------------------------------------------
+
+
+def test_one_value_to_choose_from_is_a_value():
+    one = compare(TWO, ["naive"], tune={"lr": [0.05], "weight_decay": [0.01]}, **SMALL)
+    same = compare(TWO, ["naive"], lr=0.05, weight_decay=0.01, **SMALL)
+    assert np.array_equal(one.scores["naive"], same.scores["naive"])
+    assert one.config == same.config
+    assert one.config["lr"] == 0.05
+
+
+def test_what_was_chosen_among_is_no_setting():
+    some = compare(TWO, ["naive"], tune={"lr": [0.05, 0.1], "weight_decay": [0.01]}, **SMALL)
+    assert (some.config["lr"], some.config["weight_decay"]) == (None, 0.01)
+    assert some.config["tune"] == [{"lr": 0.05}, {"lr": 0.1}]
+    assert set(some.extras["naive"]["chosen"]) == {"lr"}

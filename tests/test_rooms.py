@@ -14,7 +14,9 @@ PACKAGE = ROOT / "perdure"
 # Each line may import from the lines above it and from itself. `analysis` is on its own: see below.
 LEVELS = (
     {"errors"},
-    {"registry", "random", "order", "refusals"},
+    {"arguments", "specs"},
+    {"registry", "random", "memory", "tree", "refusals"},
+    {"layer_draws"},
     {"net"},
     {"importance", "models", "analysis"},
     {"envs"},

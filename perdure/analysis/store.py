@@ -2,6 +2,9 @@
 
 Equal scores give equal bytes in ``scores.safetensors`` and ``scores.csv``: times and dates are in
 ``run.json`` only. Nothing is pickled, so loading a run executes nothing.
+
+A run takes the place of another in one move, that of ``run.json``: the new arrays wait beside the old ones
+until it is made, and whoever reads takes those whose checksum ``run.json`` names.
 """
 
 from __future__ import annotations
@@ -10,14 +13,15 @@ import hashlib
 import json
 import math
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from perdure.analysis import files
+from perdure.analysis.files import FolderError, line
+from perdure.analysis.files import write_beside as write_beside
 from perdure.analysis.results import Curve, Results
 from perdure.errors import PerdureError
 
@@ -25,6 +29,10 @@ FORMAT = "perdure-run"
 VERSION = 1
 ARRAYS, TABLE, HEAD = FILES = ("scores.safetensors", "scores.csv", "run.json")
 NOT_FINITE = "number"  # {"number": "nan"}
+# Where new arrays and their table wait for run.json. The table is moved first: it waits only beside arrays.
+WAITING = {TABLE: f".{TABLE}.next", ARRAYS: f".{ARRAYS}.next"}
+# What a fresh volume holds, and what a killed process may have left: a folder with no more is empty.
+NOTHING = {"lost+found", files.LOCK, *WAITING.values()}
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -34,15 +42,20 @@ def check_out(folder: str | os.PathLike[str]) -> None:
     Accepted are a folder that does not exist yet, an empty one, and one that holds a run.
     """
     path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise PerdureError(f"expected a folder for the run; found the file {path}")
-    if path.is_dir() and any(path.iterdir()):
+    try:
+        if path.exists() and not path.is_dir():
+            raise PerdureError(f"expected a folder for the run; found the file {path}")
+        names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    except (OSError, ValueError) as error:
+        if isinstance(error, PerdureError):
+            raise
+        raise PerdureError(f"expected a folder for the run; found {path}: {line(error)}") from None
+    if any(name not in NOTHING and not files.DRAFT.fullmatch(name) for name in names):
         try:
-            _head(path)
-        except PerdureError:
-            raise PerdureError(
-                f"expected a new or empty folder, or one with a run; found other files in {path}"
-            ) from None
+            read_head(path)
+        except PerdureError as error:
+            found = str(error).partition("; ")[2] if HEAD in names else f"found other files in {path}"
+            raise PerdureError(f"expected a new or empty folder, or one with a run; {found}") from None
 
 
 def begin(folder: str | os.PathLike[str], config: dict[str, Any]) -> None:
@@ -51,20 +64,23 @@ def begin(folder: str | os.PathLike[str], config: dict[str, Any]) -> None:
     Until then :func:`load` says that the run is not finished.
     """
     check_out(folder)
-    path = Path(folder)
-    head = {"format": FORMAT, "version": VERSION, "finished": False, "config": config}
-    _write(path, {HEAD: _json(head)})
+    write_beside(Path(folder) / HEAD, seal({"finished": False, "config": config}, FORMAT))
 
 
 def save(results: Results, folder: str | os.PathLike[str]) -> None:
     """Write ``results`` into ``folder``, or replace the run there; other files in it are left alone."""
+    check_out(folder)
+    with files.held(Path(folder)):
+        settle(Path(folder))
+        replace(results, Path(folder))
+
+
+def replace(results: Results, path: Path) -> None:
+    """Put ``results`` in the place of the run in a folder that this process holds."""
     from safetensors.numpy import save as encode
 
-    check_out(folder)
     arrays = encode(_arrays(results))
     head = {
-        "format": FORMAT,
-        "version": VERSION,
         "finished": True,
         "sha256": hashlib.sha256(arrays).hexdigest(),
         "strategies": results.strategies,
@@ -76,25 +92,52 @@ def save(results: Results, folder: str | os.PathLike[str]) -> None:
         "warnings": results.warnings,
     }
     table = results.frame().to_csv(index=False, lineterminator="\n").encode()
-    _write(Path(folder), {ARRAYS: arrays, TABLE: table, HEAD: _json(head)})
+    try:
+        write_beside(path / WAITING[TABLE], table)
+        write_beside(path / WAITING[ARRAYS], arrays)
+        write_beside(path / HEAD, seal(head, FORMAT))
+    finally:
+        settle(path)
+
+
+def settle(path: Path) -> None:
+    """Finish what a killed process began: move in what ``run.json`` names, and remove drafts."""
+    try:
+        files.sweep(path)
+        if (path / WAITING[ARRAYS]).exists() and _matches(path / WAITING[ARRAYS], read_head(path)):
+            for name, waiting in WAITING.items():
+                if (path / waiting).exists():
+                    os.replace(path / waiting, path / name)
+        for waiting in reversed(WAITING.values()):
+            (path / waiting).unlink(missing_ok=True)
+    except OSError as error:
+        raise FolderError(f"expected a folder that can be written; found {path}: {line(error)}") from None
+
+
+def _matches(file: Path, head: dict[str, Any]) -> bool:
+    return hashlib.sha256(file.read_bytes()).hexdigest() == head.get("sha256")
 
 
 def load(folder: str | os.PathLike[str]) -> Results:
     """Read what :func:`save` wrote; anything else is refused."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load as decode
 
     path = Path(folder)
-    head = _head(path)
+    head = read_head(path)
     if not head.get("finished"):
         raise PerdureError(f"expected a finished run; found one in {path} that is not: continue it first")
     try:
-        content = (path / ARRAYS).read_bytes()
-        if hashlib.sha256(content).hexdigest() != head["sha256"]:
+        held = [path / name for name in (ARRAYS, WAITING[ARRAYS])]
+        content = next((file.read_bytes() for file in held if file.exists() and _matches(file, head)), None)
+        if content is None and held[0].exists():
             raise PerdureError(f"expected the {ARRAYS} that {HEAD} was written with; found another in {path}")
+        if content is None:
+            raise PerdureError(f"expected a complete run; found no {ARRAYS} in {path}")
         return _results(head, decode(content))
-    except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
-        raise PerdureError(f"expected a complete run; found {path} unreadable: {_line(error)}") from None
+    except PerdureError:
+        raise
+    except Exception as error:  # Whatever reading stumbles over, it is the content that is at fault.
+        raise PerdureError(f"expected a complete run; found {path} unreadable: {line(error)}") from None
 
 
 def _results(head: dict[str, Any], arrays: Arrays) -> Results:
@@ -123,39 +166,40 @@ def _arrays(results: Results) -> Arrays:
     return {key: np.ascontiguousarray(array) for key, array in arrays.items()}
 
 
-def _head(path: Path) -> dict[str, Any]:
-    """Read ``run.json``; refuse what is not a run of a format that is known here."""
+def read_head(path: Path) -> dict[str, Any]:
+    """Read ``run.json``; refuse what is not a run of a format that is known here, or was changed."""
+    return unseal(path / HEAD, FORMAT)
+
+
+def seal(content: dict[str, Any], kind: str) -> bytes:
+    """Return a JSON file of a kind, with a checksum over what it will be read as."""
+    head = json.loads(_json({"format": kind, "version": VERSION, **content}))
+    return _json({**head, "seal": _checksum(head)})
+
+
+def unseal(file: Path, kind: str) -> dict[str, Any]:
+    """Read what :func:`seal` made; anything else is refused."""
     try:
-        head = json.loads((path / HEAD).read_text(encoding="utf-8"), object_hook=_read_back)
+        text = file.read_text(encoding="utf-8")
+        head = json.loads(text)
     except OSError:
-        raise PerdureError(f"expected a folder with a run; found no {HEAD} in {path}") from None
-    except ValueError as error:
-        raise PerdureError(f"expected a run; found {path / HEAD} unreadable: {_line(error)}") from None
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise PerdureError(f"expected a run; found a {HEAD} of another program in {path}")
-    if head.get("version") != VERSION:
-        raise PerdureError(f"expected a run of format {VERSION}; found {head.get('version')!r} in {path}")
-    return head
+        raise PerdureError(f"expected a folder with a run; found no {file.name} in {file.parent}") from None
+    except (ValueError, RecursionError) as error:
+        raise PerdureError(f"expected a run; found {file} unreadable: {line(error)}") from None
+    if not isinstance(head, dict) or head.get("format") != kind:
+        raise PerdureError(f"expected a run; found a {file.name} of another program in {file.parent}")
+    version = head.get("version")
+    if version != VERSION:
+        raise PerdureError(f"expected a run of format {VERSION}; found {version!r} in {file.parent}")
+    # Runs of before there were checksums have none.
+    if "seal" in head and head["seal"] != _checksum(head):
+        raise PerdureError(f"expected the {file.name} that was written; found {file} changed or damaged")
+    return dict(json.loads(text, object_hook=_read_back))
 
 
-def _write(path: Path, files: dict[str, bytes]) -> None:
-    """Write everything into a sibling folder first, then move it in, ``run.json`` last.
-
-    A failure leaves the folder as it was; a kill between two moves leaves a checksum that does not match.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        try:
-            for name, content in files.items():
-                (draft / name).write_bytes(content)
-            path.mkdir(exist_ok=True)
-            for name in files:
-                os.replace(draft / name, path / name)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise PerdureError(f"expected a folder that can be written; found {path}: {_line(error)}") from None
+def _checksum(head: dict[str, Any]) -> str:
+    content = json.dumps({k: v for k, v in head.items() if k != "seal"}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _json(value: dict[str, Any]) -> bytes:
@@ -176,7 +220,3 @@ def _read_back(item: dict[str, Any]) -> Any:
     """Undo :func:`_spell_out`."""
     found = item.get(NOT_FINITE)
     return float(found) if len(item) == 1 and found in ("nan", "inf", "-inf") else item
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

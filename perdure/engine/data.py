@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from perdure.random import draw_bits, purpose_key
 from perdure.scenarios.stream import Stream
-from perdure.scenarios.task import Part
+from perdure.scenarios.task import Part, in_bytes
+from perdure.scenarios.transforms import Bytes
 from perdure.strategies.base import Phase
 
 # Token ids are scored in rows of a multiple of this length.
@@ -53,18 +55,28 @@ class Place:
 
     device: torch.device
     dtype: torch.dtype
+    scale: Bytes | None = None
 
     def put(self, values: Tensor) -> Tensor:
         """Bring values to the device; whole numbers stay whole."""
         values = values.to(self.device)
         return values.to(self.dtype) if values.is_floating_point() else values
 
+    def samples(self, some: Sequence[Part]) -> list[Tensor]:
+        """Bring inputs to the device: as bytes where all are bytes of the stream's scale, else as numbers."""
+        kept = in_bytes(some) if some[0].scale == self.scale else None
+        return [self.put(x) for x in ([part.inputs() for part in some] if kept is None else kept)]
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """Make the model's numbers of inputs on the device: what bytes mean; all else is what it is."""
+        return x if self.scale is None or x.dtype != torch.uint8 else self.put(self.scale(x))
+
     def train(self, stream: Stream, tasks: Sequence[int]) -> Data:
         """Lay the training parts of some tasks end to end."""
         trains = [(i, stream[i].train) for i in tasks]
         task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in trains])
-        ends = torch.tensor([len(p) for _, p in trains]).cumsum(0).tolist()
-        xs = [self.put(p.inputs()) for _, p in trains]
+        ends = list(accumulate(len(p) for _, p in trains))
+        xs = self.samples([p for _, p in trains])
         ys = [self.put(p.y) for _, p in trains]
         return Data(
             xs[0] if len(xs) == 1 else torch.cat(xs),
@@ -75,7 +87,7 @@ class Place:
 
     def scored(self, some: Sequence[Part], most: int) -> Scored:
         """Lay the parts of all tasks end to end, in chunks of one size, at most ``most``."""
-        x = torch.cat([self.put(p.inputs()) for p in some])
+        x = torch.cat(self.samples(some))
         y = torch.cat([self.put(p.y) for p in some])
         task = torch.cat([torch.full((len(p),), i, device=self.device) for i, p in enumerate(some)])
         pieces = -(-len(y) // most)
@@ -84,7 +96,7 @@ class Place:
         index = torch.cat([torch.arange(len(y)), torch.zeros(pad, dtype=torch.int64)]).to(self.device)
         owner = torch.cat([task, torch.full((pad,), len(some), device=self.device)])
         task = torch.cat([task, torch.zeros(pad, dtype=torch.int64, device=self.device)])
-        if not x.is_floating_point():
+        if x.dtype == torch.int64:
             # Token ids: short rows go together, and columns that hold nothing but padding are left out.
             by_length = lengths(x)[index].argsort(stable=True)
             index, owner, task = index[by_length], owner[by_length], task[by_length]
@@ -137,11 +149,14 @@ class Sampler:
         size = min(self.batch_size, n)
         left = n % size
         joins = self._joins(n)
+        alike = n // size - joins
         ones = torch.ones(size + joins * left, dtype=self.dtype, device=order.device)
-        for i in range(0, n - size + 1, size):
-            stop = n if joins and i + size + left == n else i + size
-            yield order[:, i:stop], ones[: stop - i], stop - i
+        one = ones[:size]
+        # All at once: a slice and a copy for each step would take longer than a small step.
+        for batch in order[:, : alike * size].reshape(len(order), alike, size).transpose(0, 1).contiguous():
+            yield batch, one, size
         if joins:
+            yield order[:, alike * size :], ones, size + left
             return
         if left and self.exact_tails:
             yield order[:, n - left :], ones[:left], left
@@ -184,7 +199,7 @@ def lengths(ids: Tensor) -> Tensor:
 
 def trimmed(x: Tensor) -> Tensor:
     """Leave out columns of token ids that are padding in every row; of few lengths, as each is a record."""
-    if x.is_floating_point():
+    if x.dtype != torch.int64:
         return x
     longest = max(1, int(lengths(x).max()))
     return x[..., : min(x.shape[-1], -(-longest // TOKEN_STEP) * TOKEN_STEP)].contiguous()

@@ -94,15 +94,15 @@ class Engine:
         self._all_threads = torch.get_num_threads()
         self.costs = Costs()
         self.step_count = 0
-        self._records: dict[Any, Traced] = {}
+        self._records: dict[Any, Traced | None] = {}
         self._flops: dict[Any, float] = {}  # of what runs unrecorded
-        self._held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
+        self.held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
         self._clock = Clock(self.device)
-        self.place = Place(self.device, self.dtype)
+        scales = {part.scale for task in self.stream for part in (task.train, task.val, task.test)} - {None}
+        self.place = Place(self.device, self.dtype, next(iter(scales)) if len(scales) == 1 else None)
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
         self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
-        self.mapper.noted = self._note_mapping
         masks = self.stream.masks()
         self.program = Program(
             modules[0],
@@ -268,15 +268,15 @@ class Engine:
             )
 
         with torch.no_grad(), no_foreign_draws(self.program.module):
-            optim, carry, state = self.mapper(init, params, buffers, self.hyper["seed"])
-        self._note_mapping()
+            optim, carry, state = self.mapper(init, params, buffers, self.hyper["seed"], kind="init")
         replica = {"params": params, "buffers": buffers, "optim": optim, "carry": carry, "state": state}
         self._check_batches(replica)
         return unshare(replica)  # type: ignore[no-any-return]
 
-    def _note_mapping(self) -> None:
-        if self.program.mappable != self.mapper.mapped:
-            self.program = replace(self.program, mappable=self.mapper.mapped)
+    def go_on(self, steps: int, costs: Costs, mapped: bool, held: Any) -> None:
+        """Take up a run that was stopped after so many steps; ``held`` is what :attr:`held` was."""
+        self.step_count, self.costs, self.held = steps, costs, held
+        self.mapper.refused_before = not mapped
 
     # ---- data -----------------------------------------------------------------------------------------
 
@@ -330,8 +330,9 @@ class Engine:
         start = self._draws_at(own) - first
         # Laid out at once: a tensor made from a number at every step would wait for a GPU each time.
         steps = torch.arange(start, start + total, device=self.device)
-        factors = [self.schedule(i, total) for i in range(total)]
-        factor = torch.tensor(factors, dtype=torch.float64, device=self.device)
+        values = [self.schedule(i, total) for i in range(total)]
+        factors = torch.tensor(values, dtype=torch.float64, device=self.device)
+        same = factors[:1].squeeze() if len(set(values)) == 1 else None
         while done < last:
             for index, weight, count in self.sampler.batches(phase, data, start + epoch):
                 if done == last:
@@ -339,7 +340,8 @@ class Engine:
                 if done < first:
                     done += 1
                     continue
-                at = {"step": steps[done], "factor": factor[done], "current": current}
+                factor = factors[done] if same is None else same
+                at = {"step": steps[done], "factor": factor, "current": current}
                 replica = self._step(replica, phase, arrays, index, weight, at, start + done)
                 done += 1
                 self.step_count += 1
@@ -353,7 +355,8 @@ class Engine:
     def _forget(self) -> None:
         """Let go of what records remember of a phase: its data, and the replicas as they were."""
         for record in self._records.values():
-            record.forget()
+            if record is not None:
+                record.forget()
 
     def _draws_at(self, own: bool) -> int:
         return APART + self.costs.steps_apart if own else self.step_count - self.costs.steps_apart
@@ -374,6 +377,7 @@ class Engine:
     def _gather(self, arrays: dict[str, Tensor], index: Tensor, weight: Tensor) -> dict[str, Tensor]:
         rows = index.reshape(-1)
         samples = {k: v.index_select(0, rows).view(*index.shape, *v.shape[1:]) for k, v in arrays.items()}
+        samples["x"] = self.place.numbers(samples["x"])
         return {**samples, "weight": weight.expand(index.shape)}
 
     def _mapped(
@@ -389,7 +393,7 @@ class Engine:
         def step(replica: Any, hyper: Any, samples: Any, at: Any) -> Any:
             return self.program.step(replica, hyper, samples, at, phase)
 
-        return self.mapper(step, replica, hyper, samples, at, shared=(3,))  # type: ignore[no-any-return]
+        return self.mapper(step, replica, hyper, samples, at, shared=(3,), kind=("step", phase.name))  # type: ignore[no-any-return]
 
     def _measure(self, replica: Replica, phase: Phase, data: Data) -> Any:
         """Add up what the strategy measures over the phase's data, in chunks of the batch size."""
@@ -429,7 +433,8 @@ class Engine:
                     return new
                 return pytree.tree_map(torch.add, total, like(total, new, f"measure of {self.strategy}"))
 
-            return self.mapper(measure, total, view, hyper, samples, at, shared=(4,) if total else (0, 4))
+            shared, kind = (4,) if total else (0, 4), ("measure", phase.name)
+            return self.mapper(measure, total, view, hyper, samples, at, shared=shared, kind=kind)
 
         arguments = (total, view, self.hyper, arrays, index.contiguous(), weight, at)
         key = ("measure", phase.name, tuple(index.shape))
@@ -438,26 +443,28 @@ class Engine:
         return self._run(key, mapped, arguments, step)
 
     def _run(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0) -> Any:
-        """Run a mapped function, recording it the first time; one that refuses runs unrecorded."""
-        if self.mapper.mapped and key not in self._records:
-            try:
-                with self.during("warmup"), no_foreign_draws(self.program.module):
-                    self._records[key] = Traced(mapped, arguments, donate=1)
-            except PerdureError:
-                raise
-            except Exception as error:
-                self.mapper.mapped = False
-                self._note_mapping()
-                # A failure that is not about mapping is reported as it is.
-                result = self._unrecorded(key, mapped, arguments)
-                self.mapper.refuse(error)
-                return result
-        if not self.mapper.mapped:
+        """Run a mapped function, recording it the first time; one that cannot be recorded runs as it is."""
+        if self.mapper.enabled and key not in self._records:
+            self._records[key] = self._record(key, mapped, arguments)
+        record = self._records.get(key)
+        if record is None:
             return self._unrecorded(key, mapped, arguments)
         with torch.no_grad():
             if key[0] != "score":
-                self.costs.flops += self._records[key].flops / self.replicas
-            return self._records[key](*arguments, step=step)
+                self.costs.flops += record.flops / self.replicas
+            return record(*arguments, step=step)
+
+    def _record(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...]) -> Traced | None:
+        """Record a function; ``None`` if what it does depends on values."""
+        try:
+            with self.during("warmup"), no_foreign_draws(self.program.module):
+                return Traced(mapped, arguments, donate=1)
+        except PerdureError:
+            raise
+        except Exception as error:
+            # A failure that is not about recording will show when the function runs.
+            self.mapper.refuse(error, key)
+            return None
 
     def _unrecorded(self, key: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """Run what has no record; its operations are counted the first time, and taken as the same after."""
@@ -479,9 +486,11 @@ class Engine:
             classes[list(self.stream[t].classes)] = True
         step = torch.tensor(self._draws_at(apart(self.strategy, phase.name)), device=self.device)
 
+        x = self.place.numbers(data.x)
+
         def of(seed: Tensor, measured: Any) -> TaskData:
             rng = Rng(seed, step, f"{moment}/{phase.name}/{index}/")
-            return TaskData(index, data.x, data.y, data.task, classes, rng, phase, measured)
+            return TaskData(index, x, data.y, data.task, classes, rng, phase, measured)
 
         return of
 
@@ -491,12 +500,12 @@ class Engine:
         if phase.portion[0] > 0 if begins else phase.portion[1] < 1:
             return replica
         if own and begins:
-            self._held = pytree.tree_map(torch.clone, replica["optim"])
+            self.held = pytree.tree_map(torch.clone, replica["optim"])
         elif own:
-            replica = {**replica, "optim": self._held}
+            replica, self.held = {**replica, "optim": self.held}, {}
         if begins and (phase.reset or own):
             with torch.no_grad():
-                fresh = self.mapper(self.program.optimizer.init, replica["params"])
+                fresh = self.mapper(self.program.optimizer.init, replica["params"], kind="fresh")
             replica = {**replica, "optim": unshare(fresh)}
         active = acting(self.strategy, phase.name)
         if not any(overrides(p, hook) for p in active):
@@ -519,10 +528,15 @@ class Engine:
             measured = self._measure(replica, phase, data)
         with torch.no_grad(), no_foreign_draws(self.program.module), CountFlops() as counted:
             params, own, state = self.mapper(
-                call, replica["params"], replica["buffers"], replica["state"], self.hyper["seed"], measured
+                call,
+                replica["params"],
+                replica["buffers"],
+                replica["state"],
+                self.hyper["seed"],
+                measured,
+                kind=(hook, phase.name),
             )
         self.costs.flops += counted.total / self.replicas
-        self._note_mapping()
         return unshare({**replica, "params": params, "buffers": own, "state": state})  # type: ignore[no-any-return]
 
     # ---- scoring --------------------------------------------------------------------------------------
@@ -537,8 +551,9 @@ class Engine:
             def score(view: Any, seed: Tensor, step: Tensor, x: Tensor, y: Tensor, task: Tensor) -> Tensor:
                 return self.program.score(view, x, y, task, Rng(seed, step, "score/"))
 
-            *samples, owner = chunk
-            scores = self.mapper(score, view, seed, step, *samples, shared=(2, 3, 4, 5))
+            x, y, task, owner = chunk
+            rows = (self.place.numbers(x), y, task)
+            scores = self.mapper(score, view, seed, step, *rows, shared=(2, 3, 4, 5), kind="score")
             return add_by_task(total, owner, scores.to(total.dtype))
 
         total = torch.zeros(self.replicas, tasks + 1, dtype=self.dtype, device=self.device)

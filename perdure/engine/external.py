@@ -26,8 +26,6 @@ def run_external(
     stream: Stream, strategy: External, settings: Settings, tick: Callable[[int, int], None]
 ) -> Outcome:
     """Train a learner per seed and score all tasks before the first phase and after every stage."""
-    if len(settings.grid) > 1:
-        raise PerdureError(f"tune needs a strategy that is mapped over replicas; {strategy} is not")
     seconds = {"train": 0.0, "eval": 0.0}
     untrained, stages = [], []
     parameters = 0
@@ -70,6 +68,13 @@ def run_external(
         outcome.costs["samples_seen"] = learned / len(settings.seeds)
     outcome.extras = {"mapped": False}
     return outcome.told(settings.seeds)
+
+
+def check_external(strategy: External, settings: Settings) -> None:
+    """Refuse settings that a learner of one's own cannot keep to."""
+    if len(settings.grid) > 1:
+        raise PerdureError(f"tune needs a strategy that is mapped over replicas; {strategy} is not")
+    get_torch(settings)
 
 
 def together(stream: Stream, phase: Phase) -> Task:

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from perdure.errors import PerdureError, check_pattern
+from perdure.arguments import check_number
+from perdure.errors import PerdureError, check_pattern, shown
 from perdure.net import Params
 from perdure.registry import Registry
 
@@ -49,6 +50,11 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
 
+    def __post_init__(self) -> None:
+        check_number("momentum", self.momentum, high=1)
+        if self.nesterov and not self.momentum:
+            raise PerdureError("nesterov needs momentum; found momentum=0, with which it changes nothing")
+
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
         """The velocity, when there is momentum."""
@@ -79,6 +85,11 @@ class Adam(Optimizer):
     eps: float = 1e-8
     slots: ClassVar[tuple[str, ...]] = ("first", "second")
     decoupled: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("beta1", self.beta1, high=1)
+        check_number("beta2", self.beta2, high=1)
+        check_number("eps", self.eps, ends="()")
 
     def update(
         self, params: Params, grads: Params, state: dict[str, Any], lr: Tensor, decay: Tensor | None
@@ -144,17 +155,11 @@ class Scaled(Optimizer):
     def __post_init__(self) -> None:
         if isinstance(self.rule, str):
             object.__setattr__(self, "rule", OPTIMIZERS.get(self.rule))
-        if not isinstance(self.rule, Optimizer):
-            raise PerdureError(f"scaled takes an optimizer or the name of one; found {self.rule!r}")
-        if not isinstance(self.factors, Mapping) or not self.factors:
+        if not self.factors:
             raise PerdureError(f"factors must be a table such as {{'head': 100}}; found {self.factors!r}")
         for pattern, factor in self.factors.items():
             check_pattern(pattern, "a name in factors")
-            number = isinstance(factor, int | float) and not isinstance(factor, bool)
-            if not number or not 0 <= factor < math.inf:
-                raise PerdureError(
-                    f"a factor must be a number of at least 0; found {factor!r} for {pattern!r}"
-                )
+            check_number(f"the factor of {shown(pattern)}", factor)
 
     @property
     def inner(self) -> Optimizer:
@@ -188,33 +193,42 @@ class Scaled(Optimizer):
         return moved, new
 
 
+SCHEDULES: Registry[Callable[[int, int], float]] = Registry("learning-rate schedule")
+
+
+@SCHEDULES.register("constant")
 def constant() -> Callable[[int, int], float]:
     """Return the schedule that leaves the learning rate alone."""
     return lambda step, total: 1.0
 
 
+@SCHEDULES.register("cosine")
 def cosine(floor: float = 0.0) -> Callable[[int, int], float]:
-    """Return a half cosine from 1 to ``floor`` over each phase."""
+    """Return a half cosine from 1 to ``floor``, in [0, 1], over each phase."""
+    check_number("floor", floor, high=1, ends="[]")
     return lambda step, total: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * step / max(total, 1)))
 
 
+@SCHEDULES.register("linear")
 def linear(warmup: float = 0.0) -> Callable[[int, int], float]:
     """Return a rise over the share ``warmup`` of each phase, then a straight line to 0."""
+    check_number("warmup, a share of the phase,", warmup, high=1, ends="[]")
 
     def factor(step: int, total: int) -> float:
         rise = warmup * total
-        return (step + 1) / rise if step < rise else max(0.0, (total - step) / max(total - rise, 1))
+        # A rise that ends between two steps would go beyond 1.
+        return min(1.0, (step + 1) / rise) if step < rise else max(0.0, (total - step) / max(total - rise, 1))
 
     return factor
 
 
+@SCHEDULES.register("steps")
 def steps(every: float = 0.5, factor: float = 0.1) -> Callable[[int, int], float]:
-    """Return a schedule that multiplies the rate by ``factor`` after each share ``every`` of a phase."""
-    if not 0 < every <= 1:
-        raise PerdureError(f"every must be a share of the phase in (0, 1]; found {every}")
-    return lambda step, total: factor ** int(step / max(total, 1) / every + 1e-9)
+    """Return a schedule that multiplies the rate by ``factor`` after each share ``every`` of a phase.
 
-
-SCHEDULES: Registry[Callable[[int, int], float]] = Registry("learning-rate schedule")
-for _maker in (constant, cosine, linear, steps):
-    SCHEDULES.register(_maker.__name__)(_maker)
+    Both lie in (0, 1].
+    """
+    check_number("every, a share of the phase,", every, high=1, ends="(]")
+    check_number("factor", factor, high=1, ends="(]")
+    # A share may be so small that the division overflows; the rate is 0 long before.
+    return lambda step, total: factor ** int(min(step / max(total, 1) / every, 1e9) + 1e-9)

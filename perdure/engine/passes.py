@@ -6,7 +6,7 @@ import operator
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 aten = torch.ops.aten
 
@@ -67,9 +67,12 @@ def _same_layout(a: fx.Node, b: fx.Node) -> bool:
     )
 
 
-def _simpler(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
-    """Return a cheaper node for the same value, or None."""
+def _simpler(node: fx.Node, graph: fx.Graph, ones: set[fx.Node]) -> fx.Node | None:
+    """Return a cheaper node for the same value, or None; ``ones`` holds nothing but ones."""
     target, args = node.target, node.args
+    if target is aten.mul.Tensor and not ones.isdisjoint(args):
+        other = args[1] if args[0] in ones else args[0]
+        return other if isinstance(other, fx.Node) and _same_layout(node, other) else None
     if target in _SAME and isinstance(args[0], fx.Node) and _same_layout(node, args[0]):
         # Copies are dropped too: nothing in a record writes on a tensor until `reuse_memory` decides.
         return args[0]
@@ -105,15 +108,22 @@ def _fuse_bias(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
     return None
 
 
-def clean(graph: fx.Graph) -> fx.Graph:
+def clean(graph: fx.Graph, constants: nn.Module) -> fx.Graph:
     """Drop what does nothing, share what is computed twice, and fuse biases."""
+    held = {node: getattr(constants, str(node.target)) for node in graph.nodes if node.op == "get_attr"}
+    ones = {node for node, value in held.items() if is_ones(value)}
     for _ in range(2):
         for node in list(graph.nodes):
-            if node.op == "call_function" and (better := _simpler(node, graph)) is not None:
+            if node.op == "call_function" and (better := _simpler(node, graph, ones)) is not None:
                 node.replace_all_uses_with(better)
         _drop_unused(graph)
         _share(graph)
     return graph
+
+
+def is_ones(value: Tensor) -> bool:
+    """Tell whether a constant holds nothing but ones; one that is not computed, fake, is not known to."""
+    return type(value) is Tensor and value.is_floating_point() and bool((value == 1).all())
 
 
 def _drop_unused(graph: fx.Graph) -> None:
@@ -201,7 +211,7 @@ def reuse_memory(graph: fx.Graph, donated: int) -> None:
     for i, result in enumerate(results):
         root = owner[result]
         same_place = i < donated and result is places[i]
-        if root in taken or (root.op == "placeholder" and not same_place):
+        if root in taken or (root.op in ("placeholder", "get_attr") and not same_place):
             with graph.inserting_before(output):
                 results[i] = graph.call_function(aten.clone.default, (result,))
         taken.add(root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,13 @@ from perdure.errors import PerdureError
 from perdure.layer_draws import Light
 
 aten = torch.ops.aten
+# Constants of at most so many bytes are held.
+HELD_BYTES = 1 << 20
+_OF_SHAPES = {
+    aten.zeros_like.default, aten.ones_like.default, aten.full_like.default, aten.new_zeros.default,
+    aten.new_ones.default, aten.new_full.default,
+}  # fmt: skip
+_INDEXING = (aten.index.Tensor, aten._unsafe_index.Tensor)
 
 
 def record(
@@ -68,15 +75,15 @@ class _Recorder(Light):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        inputs, options = self.translated(args), {k: self.translated(v) for k, v in kwargs.items()}
-        if func._schema.is_mutable and inputs[0] in self.names:
-            raise PerdureError(
-                "a hook or the model writes in place on what it was given "
-                f"({self.names[inputs[0]]}): return a new tensor instead"
-            )
+        if func._schema.is_mutable:
+            self.refuse_writing(args[0])
         if _depends_on_values(func, args):
-            raise RuntimeError(f"{func} depends on the values of tensors")
+            how = "a boolean mask" if func in _INDEXING else "a dynamic shape, or a number for the host"
+            raise RuntimeError(f"{func} depends on the values of tensors: {how}")
         result = func(*args, **kwargs)
+        if self.stays(func, (args, kwargs), result):
+            return result
+        inputs, options = self.translated(args), {k: self.translated(v) for k, v in kwargs.items()}
         if isinstance(result, Tensor):
             self.enter(result, self.graph.call_function(func, inputs, options))
         elif isinstance(result, list | tuple) and any(isinstance(r, Tensor) for r in result):
@@ -87,6 +94,30 @@ class _Recorder(Light):
                     self.enter(entry, self.graph.call_function(operator.getitem, (node, i)))
         return result
 
+    def stays(self, func: Any, inputs: Any, result: Any) -> bool:
+        """Tell whether a result is the same in every run: its inputs are, or only their shapes matter.
+
+        It is then no operation but a constant. Large ones are made anew each time instead of being held.
+        """
+        if not isinstance(result, Tensor) or result.nbytes > HELD_BYTES:
+            return False
+        return func in _OF_SHAPES or all(self.constant(v) for v in _tensors(inputs))
+
+    def constant(self, value: Tensor) -> bool:
+        """Tell whether a tensor came from outside, or from such tensors alone."""
+        reference, node = self.nodes.get(id(value), (None, None))
+        return reference is None or reference() is not value or node is None or node.op == "get_attr"
+
+    def refuse_writing(self, value: Tensor) -> None:
+        """Refuse to write on an argument, or on a tensor from outside: nobody would know of it."""
+        node = None if self.constant(value) else self.nodes[id(value)][1]
+        if node is None or node in self.names:
+            where = "a tensor that is no parameter or buffer" if node is None else self.names[node]
+            raise PerdureError(
+                f"a hook or the model writes in place on what it was given ({where}): "
+                "return a new tensor instead"
+            )
+
     def enter(self, value: Tensor, node: fx.Node) -> None:
         """Let a node stand for a tensor from now on."""
         node.meta["val"] = _form(value)
@@ -96,6 +127,7 @@ class _Recorder(Light):
         """Return the node that stands for a tensor; one that came from outside is a constant."""
         reference, node = self.nodes.get(id(value), (None, None))
         if reference is None or node is None or reference() is not value:
+            # Kept alive by the module: its identity stays its own.
             name = f"constant{len(list(self.constants.buffers()))}"
             self.constants.register_buffer(name, value)
             node = self.graph.get_attr(name)
@@ -111,6 +143,17 @@ class _Recorder(Light):
         return value
 
 
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors of nested arguments."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _tensors(entry)
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+
+
 def _form(value: Tensor) -> Tensor:
     """Return a tensor of the same shape, strides and type, without data."""
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
@@ -120,6 +163,6 @@ def _depends_on_values(func: Any, args: tuple[Any, ...]) -> bool:
     """Tell whether an operation's result, or its shape, cannot be known without values."""
     if torch.Tag.data_dependent_output in func.tags:
         return True
-    if func in (aten.index.Tensor, aten._unsafe_index.Tensor):
+    if func in _INDEXING:
         return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
     return torch.Tag.dynamic_output_shape in func.tags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 
 import torch
@@ -47,7 +48,7 @@ def notes(module: nn.Module) -> list[str]:
     if replaced:
         found.append(
             "the model is a module whose layers are drawn anew for each seed: what reset_parameters draws "
-            f"replaces the values that it had in {_listed(replaced)}; {way_out}, or pretrained=True to keep them"
+            f"replaces the values that it had in {_listed(replaced)}; {way_out}, or set pretrained=True"
         )
     return found
 
@@ -72,7 +73,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {
         k: v.detach()
         for k, v in named.items()
-        if not isinstance(v, nn.parameter.UninitializedTensorMixin) and v.is_floating_point() and v.numel()
+        if not nn.parameter.is_lazy(v) and v.is_floating_point() and v.numel()
     }
 
 
@@ -121,7 +122,8 @@ def _unusual(values: Tensor, drawn: Tensor) -> bool:
     values, n, m = values.sort().values, len(values), len(pool)
     both = torch.cat([values, pool])
     below = [torch.searchsorted(v, both, right=True) / len(v) for v in (values, pool)]
-    return float((below[0] - below[1]).abs().max()) > UNUSUAL * ((n + m) / (n * m)) ** 0.5
+    distance = float((below[0] - below[1]).abs().max())
+    return distance > UNUSUAL * math.sqrt((n + m) / (n * m))
 
 
 def _listed(names: list[str]) -> str:

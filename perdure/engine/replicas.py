@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
+from torch.func import grad, vmap
 from torch.utils import _pytree as pytree
 
 from perdure.engine.redraw import redraw
@@ -22,8 +22,9 @@ from perdure.refusals import describe
 class Mapper:
     """Maps functions written for one replica over a leading axis of their arguments.
 
-    ``vmap`` does it in one go. What ``vmap`` refuses (a branch on a value, an in-place trick) is run one
-    replica at a time from then on, with one warning and the same results.
+    ``vmap`` does it in one go. What ``vmap`` refuses (a branch on a value, say) is run one replica at a time
+    from then on, with one warning and the same results. That is decided for each kind of function by itself:
+    a run that goes on after a stop must not depend on what was refused before it.
 
     Parameters
     ----------
@@ -36,32 +37,57 @@ class Mapper:
 
     def __init__(self, replicas: int, unroll: bool = False) -> None:
         self.replicas = replicas
-        self.mapped = True
         self.unroll = unroll
-        # Told before the replicas run one at a time: what is inside then goes through samples likewise.
-        self.noted: Callable[[], None] = lambda: None
+        self._enabled = True
+        self.refused_before = False  # in the part of a run that a stopped process did
+        self._ways: dict[Any, Callable[..., Any] | None] = {}
 
-    def __call__(self, function: Callable[..., Any], *args: Any, shared: Sequence[int] = ()) -> Any:
+    @property
+    def mapped(self) -> bool:
+        """Whether all functions so far could be mapped; set to False, none is any more."""
+        return self._enabled and not self.refused_before and None not in self._ways.values()
+
+    @mapped.setter
+    def mapped(self, value: bool) -> None:
+        self._enabled = value
+
+    @property
+    def enabled(self) -> bool:
+        """Whether functions are mapped where they can be."""
+        return self._enabled
+
+    def __call__(
+        self, function: Callable[..., Any], *args: Any, shared: Sequence[int] = (), kind: Any = None
+    ) -> Any:
         """Apply ``function``; the arguments at the positions ``shared`` have no replica axis."""
         in_dims = tuple(None if i in shared else 0 for i in range(len(args)))
-        if self.mapped and not self.unroll:
+        if not self._enabled or self.unroll:
+            return self._loop(function, args, in_dims)
+        first: Exception | None = None
+        for way in (self._ways[kind],) if kind in self._ways else (_as_it_is, _below_a_gradient):
+            if way is None:
+                break
             try:
                 with NoDraws():
-                    return vmap(function, in_dims, randomness="different")(*args)
+                    result = vmap(way(function), in_dims, randomness="different")(*args)
             except PerdureError:
                 raise
             except Exception as error:
-                self.mapped = False
-                self.noted()
-                # If the function fails for a single replica as well, that failure is the one to report.
-                result = self._loop(function, args, in_dims)
-                self.refuse(error)
+                first = first or error
+            else:
+                self._ways[kind] = way
                 return result
-        return self._loop(function, args, in_dims)
+        # If the function fails for a single replica as well, that failure is the one to report.
+        result = self._loop(function, args, in_dims)
+        if first is not None:
+            self.refuse(first, kind)
+        return result
 
-    def refuse(self, error: Exception) -> None:
-        """Go on one replica at a time, and say so."""
-        self.mapped = False
+    def refuse(self, error: Exception, kind: Any) -> None:
+        """Run functions of a kind one replica at a time, and say so."""
+        if self._ways.get(kind, _as_it_is) is None:
+            return
+        self._ways[kind] = None
         warnings.warn(
             f"the model or strategy cannot be mapped over replicas and runs one at a time: {describe(error)}",
             RuntimeWarning,
@@ -78,6 +104,23 @@ class Mapper:
             with NoDraws():
                 results.append(function(*own))
         return pytree.tree_map(lambda *v: _joined(v) if isinstance(v[0], Tensor) else v[0], *results)
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def _below_a_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a function inside a differentiation that asks for nothing.
+
+    There torch takes composite operations (recurrent layers) apart, which ``vmap`` cannot map as a whole.
+    """
+
+    def inside(*args: Any) -> Any:
+        nothing = torch.zeros(())
+        return grad(lambda zero: (zero.sum(), function(*args)), has_aux=True)(nothing)[1]
+
+    return inside
 
 
 def _joined(values: tuple[Tensor, ...]) -> Tensor:
@@ -97,10 +140,10 @@ def unshare(tree: Any, taken: set[int] | None = None) -> Any:
     def own(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        place = value.untyped_storage().data_ptr()
+        place = value.untyped_storage()._cdata
         if place in seen or not value.is_contiguous() or value.untyped_storage().nbytes() > value.nbytes:
             value = value.contiguous() if not value.is_contiguous() else value.clone()
-            place = value.untyped_storage().data_ptr()
+            place = value.untyped_storage()._cdata
         seen.add(place)
         return value
 

@@ -50,7 +50,7 @@ class Traced:
 
         names = [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(example)]
         constants, graph = record(flat_function, flat, names)
-        graph = passes.clean(graph)
+        graph = passes.clean(graph, constants)
         self.flops = count_flops(graph)
         if donated:
             passes.reuse_memory(graph, donated)

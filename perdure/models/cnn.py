@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from perdure.arguments import check_whole
 from perdure.errors import PerdureError
-from perdure.models.registry import MODELS, Builder
+from perdure.models.registry import MODELS, Builder, check_widths, sized
 
 
 @MODELS.register("cnn")
@@ -21,6 +22,8 @@ def cnn(channels: Sequence[int] = (32, 64), hidden: int = 128) -> Builder:
     hidden:
         Width of the fully connected layer.
     """
+    check_widths("channels", channels)
+    check_whole("hidden", hidden)
 
     def build(shape: tuple[int, ...], outputs: int) -> nn.Module:
         if len(shape) != 3 or min(shape[1:]) < 2 ** len(channels):
@@ -36,4 +39,4 @@ def cnn(channels: Sequence[int] = (32, 64), hidden: int = 128) -> Builder:
         layers += [nn.Flatten(), nn.Linear(before * height * width, hidden), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(hidden, outputs))
 
-    return build
+    return sized("cnn", build)

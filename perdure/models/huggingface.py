@@ -9,13 +9,15 @@ import importlib.metadata
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from perdure.errors import PerdureError, check_pattern
+from perdure.arguments import check_number, checked
+from perdure.errors import PerdureError, check_pattern, shown
 from perdure.models.registry import MODELS, Builder
 from perdure.net import CLOSED
 
@@ -25,7 +27,7 @@ FILES = ("model.safetensors", "tokenizer.json", "config.json")
 
 
 @MODELS.register("encoder")
-def encoder(source: Any = MINILM, weights: bool = True, frozen: Sequence[str] = ()) -> Builder:
+def encoder(source: Any = MINILM, weights: bool = True, frozen: str | Sequence[str] = ()) -> Builder:
     """Build a linear head on the mean of a transformer's token outputs.
 
     Parameters
@@ -57,6 +59,7 @@ def encoder(source: Any = MINILM, weights: bool = True, frozen: Sequence[str] = 
     return build
 
 
+@checked
 def matcher(
     names: Tensor,
     source: Any = MINILM,
@@ -64,7 +67,7 @@ def matcher(
     groups: Sequence[Sequence[int]] | None = None,
     temperature: float = 0.05,
     weights: bool = True,
-    frozen: Sequence[str] = (),
+    frozen: str | Sequence[str] = (),
 ) -> Builder:
     """Build a matcher of sentences and names of classes: ``output_c = cos(e(x), e(name_c)) / temperature``.
 
@@ -85,8 +88,7 @@ def matcher(
     """
     if names.ndim != 2 or names.is_floating_point():
         raise PerdureError(f"names must be token ids [outputs, length]; found {list(names.shape)}")
-    if not temperature > 0:
-        raise PerdureError(f"temperature must be positive; found {temperature}")
+    check_number("temperature", temperature, ends="()")
     load = _loader(source, weights, frozen)
 
     def build(shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -190,7 +192,13 @@ def _check_tokens(shape: tuple[int, ...]) -> None:
         raise PerdureError(f"a transformer takes token ids [n, length]; found inputs of shape {list(shape)}")
 
 
-def _loader(source: Any, weights: bool, frozen: Sequence[str]) -> Callable[[], Body]:
+def _loader(source: Any, weights: bool, frozen: str | Sequence[str]) -> Callable[[], Body]:
+    if isinstance(source, PathLike):
+        source = str(source)
+    if not isinstance(source, str) and not hasattr(source, "model_type"):
+        raise PerdureError(
+            f"source must be 'minilm', a folder, a hub's name or a configuration; found {shown(source)}"
+        )
     patterns = [frozen] if isinstance(frozen, str) else list(frozen)
     for pattern in patterns:
         check_pattern(pattern, "frozen")
@@ -237,7 +245,10 @@ def load_transformer(source: Any = MINILM, weights: bool = True) -> nn.Module:
                 model = maker.from_pretrained(place, config=config, use_safetensors=True, **options)
             else:
                 model = maker.from_config(config, **options)
-    except (OSError, ValueError, AttributeError, SafetensorError) as error:
+    except (
+        *(OSError, ValueError, AttributeError, TypeError, LookupError, RuntimeError, ImportError),
+        SafetensorError,
+    ) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "custom code" in line:
             line = "it needs code that comes with it (auto_map in its config.json), which is never run"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from perdure.errors import PerdureError
-from perdure.models.registry import MODELS, Builder
+from perdure.arguments import check_number
+from perdure.models.registry import MODELS, Builder, check_widths, sized
 
 
 @MODELS.register("mlp")
@@ -22,10 +22,8 @@ def mlp(hidden: Sequence[int] = (256, 256), dropout: float = 0.0) -> Builder:
     dropout:
         Share of each hidden layer's units that training drops.
     """
-    if not all(isinstance(h, int) and h > 0 for h in hidden):
-        raise PerdureError(f"hidden must be positive widths; found {list(hidden)}")
-    if not 0 <= dropout < 1:
-        raise PerdureError(f"dropout must lie in [0, 1); found {dropout}")
+    check_widths("hidden", hidden)
+    check_number("dropout", dropout, high=1)
 
     def build(shape: tuple[int, ...], outputs: int) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()] if len(shape) != 1 else []
@@ -36,4 +34,4 @@ def mlp(hidden: Sequence[int] = (256, 256), dropout: float = 0.0) -> Builder:
             width = h
         return nn.Sequential(*layers, nn.Linear(width, outputs))
 
-    return build
+    return sized("mlp", build)

@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 
+from perdure.arguments import check_whole
+from perdure.errors import PerdureError
+from perdure.memory import check_bytes
 from perdure.registry import Registry
 
 Builder = Callable[[tuple[int, ...], int], nn.Module]
 
 MODELS: Registry[Builder] = Registry("model")
+MOST_LAYERS = 1000
 
 
 def get(spec: str) -> Builder:
     """Return the builder that ``"mlp(hidden=[64, 64])"`` names."""
     return MODELS.get(spec)
+
+
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    """Refuse widths of layers below 1, and more layers than anybody has."""
+    check_whole(f"the number of {name} layers", len(widths), 0, MOST_LAYERS)
+    for width in widths:
+        check_whole(f"a width in {name}", width)
+
+
+def sized(name: str, build: Builder) -> Builder:
+    """Return the builder with its weights counted before they are allocated."""
+
+    @functools.cache
+    def check(shape: tuple[int, ...], outputs: int) -> None:
+        try:
+            with torch.device("meta"):
+                count = sum(p.numel() for p in build(shape, outputs).parameters())
+        except RuntimeError as error:  # more than 64 bits count
+            raise PerdureError(f"the model {name} has more weights than can be counted: {error}") from None
+        check_bytes(f"the model {name}", 4 * count)
+
+    @functools.wraps(build)
+    def checked_build(shape: tuple[int, ...], outputs: int) -> nn.Module:
+        check(tuple(shape), outputs)
+        return build(shape, outputs)
+
+    return checked_build

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from perdure.arguments import check_whole
 from perdure.errors import PerdureError
-from perdure.models.registry import MODELS, Builder
+from perdure.models.registry import MODELS, MOST_LAYERS, Builder, sized
 
 
 class Block(nn.Module):
@@ -41,6 +42,8 @@ def resnet(width: int = 20, blocks: int = 2) -> Builder:
 
     Source: Lopez-Paz & Ranzato 2017 (20 channels, two blocks).
     """
+    check_whole("width", width)
+    check_whole("blocks", blocks, most=MOST_LAYERS)
 
     def build(shape: tuple[int, ...], outputs: int) -> nn.Module:
         if len(shape) != 3:
@@ -58,4 +61,4 @@ def resnet(width: int = 20, blocks: int = 2) -> Builder:
                 before = after
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, outputs))
 
-    return build
+    return sized("resnet", build)

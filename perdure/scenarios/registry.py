@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from perdure.errors import PerdureError, unknown
-from perdure.registry import Registry, parse
+from perdure.registry import Registry
 from perdure.scenarios.generators import permuted, rotated, split
 from perdure.scenarios.operators import OPERATORS
 from perdure.scenarios.operators import concat as _concat
 from perdure.scenarios.source import SOURCES
 from perdure.scenarios.stream import Stream
+from perdure.specs import parse, split_outside
 
 GENERATORS: dict[str, Callable[..., Stream]] = {"split": split, "permuted": permuted, "rotated": rotated}
 
@@ -58,7 +58,7 @@ def _halves(name: str) -> tuple[str, str] | None:
 
 def _combine(generator: str, source: str) -> Callable[..., Stream]:
     """Return a function that hands the source its parameters and the generator all others."""
-    make_stream, make_source = GENERATORS[generator], SOURCES.maker(source)
+    make_stream, make_source = STREAMS.maker(generator), SOURCES.maker(source)
     of_source = _parameters(make_source)
     of_stream = {key: p for key, p in _parameters(make_stream).items() if key != "source"}
 
@@ -84,7 +84,7 @@ def get(spec: str) -> Stream:
         ``"split-digits"``: a generator and a source, with the parameters of both by name:
         ``"split-mnist-5k(setting='task', classes_per_task=5)"``. Or a generator alone:
         ``"split(source='digits')"``. Operators follow after bars: ``"split-digits | blur(width=0.2)"``.
-        Values are Python literals; nothing is evaluated.
+        Values as in :func:`perdure.specs.parse`: ``setting=task`` needs no quotes; nothing is evaluated.
 
     Raises
     ------
@@ -98,8 +98,7 @@ def get(spec: str) -> Stream:
     """
     if not isinstance(spec, str):
         raise PerdureError(f"expected the name of a stream; found {type(spec).__name__}")
-    # A bar inside quotes belongs to a value: only those before an even number of quotes cut.
-    first, *rest = re.split(r"""\|(?=(?:[^'"]|'[^']*'|"[^"]*")*$)""", spec)
+    first, *rest = split_outside(spec, "|")
     stream = STREAMS.get(first)
     for step in rest:
         name, args, kwargs = parse(step)

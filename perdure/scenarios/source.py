@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from perdure.errors import PerdureError
 from perdure.registry import Registry
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.strata import holdout
+from perdure.scenarios.transforms import Bytes
 from perdure.scenarios.values import (
+    Kind,
     as_inputs,
     as_labels,
+    as_tensor,
     check_range,
     check_samples,
     class_count,
@@ -33,7 +37,7 @@ class Source:
     name:
         What streams made of it are called after.
     x, x_test:
-        Inputs, ``[n, ...]`` float32, or token ids, int64.
+        Inputs, ``[n, ...]`` float32, token ids, int64, or bytes, uint8, that ``scale`` makes numbers.
     y, y_test:
         Classes, ``[n]`` int64 in 0..C-1.
     class_names:
@@ -42,6 +46,12 @@ class Source:
         Natural tasks as sets of classes (alphabets, domains of intents), or ``None``.
     domain, domain_test, domain_names:
         Natural tasks as a number for each sample, ``[n]`` int64 (a table's column), or ``None``.
+    validation:
+        Which samples of ``x`` are the validation part, ``[n]`` bool; ``None`` when generators choose them.
+    notes:
+        What is doubtful about the samples: one line each, which results repeat as warnings.
+    scale:
+        What the bytes of the inputs mean, or ``None``.
 
     Raises
     ------
@@ -60,9 +70,13 @@ class Source:
     domain: Tensor | None = None
     domain_test: Tensor | None = None
     domain_names: tuple[str, ...] | None = None
+    validation: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    scale: Bytes | None = None
 
     def __post_init__(self) -> None:
         where = f"source {self.name!r}"
+        self._check_kinds(where)
         check_samples(where, self.x, self.y, self.classes)
         check_samples(f"{where}, test part", self.x_test, self.y_test, self.classes)
         if self.x.shape[1:] != self.x_test.shape[1:]:
@@ -81,6 +95,18 @@ class Source:
     def classes(self) -> int:
         """How many classes there are."""
         return len(self.class_names)
+
+    def _check_kinds(self, where: str) -> None:
+        for what in ("x", "y", "x_test", "y_test"):
+            if not isinstance(getattr(self, what), Tensor):
+                raise PerdureError(f"{where}: `{what}` must be a tensor (Source.build makes one)")
+        if not all(isinstance(name, str) for name in (self.name, *self.class_names)):
+            raise PerdureError(f"{where}: names must be texts; found {self.class_names}")
+        held = self.validation
+        if held is not None and (held.dtype != torch.bool or held.shape != self.y.shape):
+            raise PerdureError(
+                f"{where}: `validation` must be [{len(self.y)}] bool; found {list(held.shape)}"
+            )
 
     def _check_groups(self, where: str) -> None:
         if self.groups is None:
@@ -119,7 +145,10 @@ class Source:
         domain: Any = None,
         domain_test: Any = None,
         domain_names: Sequence[str] | None = None,
+        validation: Any = None,
+        notes: Sequence[str] = (),
         tokens: bool = False,
+        scale: Bytes | None = None,
     ) -> Source:
         """Make a source of NumPy arrays or tensors.
 
@@ -135,6 +164,8 @@ class Source:
             Classes, ``[n]``, whole numbers from 0.
         class_names, groups, group_names, domain, domain_test, domain_names:
             As for :class:`Source`; names default to the numbers.
+        validation, notes, scale:
+            As for :class:`Source`; with a scale, the inputs are bytes (uint8) and stay so.
         tokens:
             The inputs are token ids: they stay whole numbers.
 
@@ -144,20 +175,28 @@ class Source:
             When the arrays are not numbers or do not match.
         """
         where = f"source {name!r}"
-        inputs, labels = as_inputs(where, x, tokens), as_labels(where, y)
+        kind: Kind = "bytes" if scale is not None else "tokens" if tokens else "numbers"
+        inputs, labels = as_inputs(where, x, kind), as_labels(where, y)
         same_length(where, inputs, labels)
+        # Before samples are set aside: what is wrong is then in the row that the user knows.
+        check_samples(where, inputs, labels, max(len(class_names or ()), class_count(where, [labels])))
         domains = None if domain is None else as_labels(f"{where}, domains", domain)
+        held_out = None if validation is None else as_tensor(f"{where}, validation", validation)
+        if (x_test is None) != (y_test is None):
+            raise PerdureError(f"{where}: expected test inputs and test labels, or neither; found one")
+        for what, values in (("domains", domains), ("marks of validation", held_out)):
+            if values is not None and len(values) != len(labels):
+                raise PerdureError(f"{where}: {len(labels)} samples need as many {what}; found {len(values)}")
         if x_test is None:
             rest, held = set_aside(labels, domains)
             inputs_test, labels_test = inputs[held], labels[held]
             inputs, labels = inputs[rest], labels[rest]
             domains_test = None if domains is None else domains[held]
             domains = None if domains is None else domains[rest]
+            held_out = None if held_out is None else held_out[rest]
         else:
-            inputs_test, labels_test = (
-                as_inputs(f"{where}, test", x_test, tokens),
-                as_labels(f"{where}, test", y_test),
-            )
+            inputs_test = as_inputs(f"{where}, test", x_test, kind)
+            labels_test = as_labels(f"{where}, test", y_test)
             domains_test = None if domain_test is None else as_labels(f"{where}, test domains", domain_test)
         number = len(class_names or ()) or class_count(where, [labels, labels_test])
         return cls(
@@ -172,6 +211,9 @@ class Source:
             domains,
             domains_test,
             _names(domain_names, None if domains is None else int(domains.max()) + 1),
+            held_out,
+            tuple(notes),
+            scale,
         )
 
 

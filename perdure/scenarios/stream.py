@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 
 from perdure.errors import PerdureError
+from perdure.scenarios import arguments
 from perdure.scenarios.task import Part, Task
 
 Setting = Literal["task", "domain", "class", "joint"]
+HASHED = 1024  # samples that are read and hashed at a time
 SETTINGS: tuple[str, ...] = get_args(Setting)
+# Beyond these, a number is a mistake, and would only end when memory does.
+MOST_TASKS, MOST_OUTPUTS = 10_000, 10_000_000
 
 
-def check_setting(setting: str) -> None:
+def check_setting(setting: object) -> None:
     """Refuse a setting that does not exist."""
-    if setting not in SETTINGS:
-        raise PerdureError(f"`setting` must be one of {', '.join(SETTINGS)}; found {setting!r}")
+    arguments.one_of("setting", setting, SETTINGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,8 @@ class Stream:
         Width of the model's output.
     online:
         True when the samples may be passed over only once.
+    notes:
+        What is doubtful about the stream: one line each, which results repeat as warnings.
     """
 
     name: str
@@ -48,11 +53,16 @@ class Stream:
     setting: Setting
     outputs: int
     online: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_setting(self.setting)
+        if not isinstance(self.tasks, (tuple, list)) or not all(isinstance(t, Task) for t in self.tasks):
+            raise PerdureError(f"stream {self.name!r} must hold a tuple of tasks; found something else")
         if not self.tasks:
             raise PerdureError(f"stream {self.name!r} must hold at least one task; found none")
+        arguments.count("outputs", self.outputs, most=MOST_OUTPUTS)
+        arguments.flag("online", self.online)
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -104,8 +114,22 @@ class Stream:
         for task in self.tasks:
             digest.update(repr((task.name, task.classes, task.objective)).encode())
             for part in (task.train, task.val, task.test):
-                for tensor in (part.inputs(), part.y, part.task):
-                    if tensor is not None:
-                        digest.update(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-                        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+                _hash(digest, part.read(HASHED), len(part))
+                _hash(digest, [part.y], len(part))
+                if part.task is not None:
+                    _hash(digest, [part.task], len(part))
         return digest.hexdigest()
+
+
+def _hash(digest: hashlib.blake2b, pieces: Iterable[Tensor], n: int) -> None:
+    """Hash the kind of a tensor of ``n`` rows, and its values, which come in pieces."""
+    for i, piece in enumerate(pieces):
+        if i == 0:
+            digest.update(repr(((n, *piece.shape[1:]), str(piece.dtype))).encode())
+        digest.update(piece.detach().cpu().contiguous().numpy().tobytes())
+
+
+def check_is_stream(stream: object) -> None:
+    """Refuse what is no stream."""
+    if not isinstance(stream, Stream):
+        raise PerdureError(f"expected a Stream; found {type(stream).__name__}")

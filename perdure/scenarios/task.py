@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from perdure.errors import PerdureError
+from perdure.scenarios.transforms import Bytes
 
 if TYPE_CHECKING:
     from perdure.net import Batch, Net, Params
@@ -22,7 +23,7 @@ class Part:
     Parameters
     ----------
     x:
-        Inputs, ``[n, ...]``, floating point, or token ids (int64).
+        Inputs, ``[n, ...]``: floating point, token ids (int64), or bytes (uint8) with a ``scale``.
     y:
         Labels, ``[n]``: class indices (int64) or regression targets (floating point).
     task:
@@ -31,25 +32,48 @@ class Part:
     transform:
         Applied to ``x`` when the part is read, so that many permuted tasks can share one array. It changes
         each sample by itself, so that it may be applied to a batch.
+    scale:
+        What the bytes of ``x`` mean; ``None`` when ``x`` holds no bytes. It comes before the transform.
     """
 
     x: Tensor
     y: Tensor
     task: Tensor | None = None
     transform: Callable[[Tensor], Tensor] | None = None
+    scale: Bytes | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def inputs(self) -> Tensor:
         """Return the inputs as the model sees them, ``[n, ...]``."""
-        return self.x if self.transform is None else self.transform(self.x)
+        x = self.x if self.scale is None else self.scale(self.x)
+        return x if self.transform is None else self.transform(x)
+
+    def read(self, most: int) -> Iterator[Tensor]:
+        """Read the inputs in pieces of at most ``most`` samples, in order."""
+        for start in range(0, max(len(self), 1), most):
+            yield replace(self, x=self.x[start : start + most]).inputs()
+
+    def in_bytes(self) -> Tensor | None:
+        """Return the inputs as bytes that are still to be scaled; ``None`` where that cannot wait."""
+        if self.scale is None:
+            return None
+        if self.transform is None:
+            return self.x
+        return self.transform(self.x) if getattr(self.transform, "moves", False) else None
 
     def take(self, index: Tensor) -> Part:
         """Return the samples that ``index`` (int64 or bool) selects, in its order."""
-        return Part(
-            self.x[index], self.y[index], None if self.task is None else self.task[index], self.transform
-        )
+        task = None if self.task is None else self.task[index]
+        return replace(self, x=self.x[index], y=self.y[index], task=task)
+
+
+def in_bytes(parts: Sequence[Part]) -> list[Tensor] | None:
+    """Return the inputs of parts as bytes of one scale; ``None`` where they are not."""
+    kept = [part.in_bytes() for part in parts]
+    found = [x for x in kept if x is not None]
+    return found if len(found) == len(parts) and len({part.scale for part in parts}) == 1 else None
 
 
 @dataclass(frozen=True)

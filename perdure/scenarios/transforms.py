@@ -4,10 +4,36 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """What bytes mean as numbers: ``byte / highest``, or one minus that.
+
+    Images are kept as the bytes that they are, a quarter of what numbers take, and become numbers where they
+    are read: a batch at a time.
+
+    Parameters
+    ----------
+    highest:
+        The byte that becomes 1.
+    invert:
+        True where it becomes 0, and 0 becomes 1.
+    """
+
+    highest: float = 255.0
+    invert: bool = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return bytes as float32."""
+        # Divided by a tensor: by a number, a GPU multiplies by its reciprocal, and the last digit differs.
+        numbers = x.to(torch.float32) / torch.full((), self.highest, dtype=torch.float32, device=x.device)
+        return 1 - numbers if self.invert else numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +48,7 @@ class Permute:
     """
 
     order: Tensor
+    moves: ClassVar[bool] = True  # values change places alone, so that it may be done on bytes
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the inputs ``[n, ...]`` with their values in the other order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,40 +11,68 @@ from torch import Tensor
 
 from perdure.errors import PerdureError
 
+Kind = Literal["numbers", "tokens", "bytes"]
+
 
 def as_tensor(where: str, values: Any) -> Tensor:
-    """Return an array or tensor of numbers as a tensor of its own kind of number."""
-    if isinstance(values, Tensor):
-        tensor = values.detach().cpu()
-    else:
-        array = _as_array(where, values)
-        if array.dtype.kind == "u":
-            # Torch lacks most operations for unsigned numbers wider than a byte.
-            array = array.astype(np.int64)
-        tensor = torch.tensor(array)
-    if tensor.is_complex():
+    """Return a copy of an array or tensor of real numbers as a tensor of its own kind of number."""
+    if not isinstance(values, Tensor):
+        return torch.from_numpy(_as_array(where, values))
+    if values.layout != torch.strided or values.is_quantized or values.device.type == "meta":
+        raise PerdureError(f"{where}: expected a plain tensor of numbers; found a {_kind(values)} one")
+    if values.is_complex():
         raise PerdureError(f"{where}: expected real numbers; found complex ones")
-    return tensor
+    return values.detach().cpu().clone()
+
+
+def _kind(values: Tensor) -> str:
+    if values.is_quantized:
+        return "quantized"
+    return str(values.layout).removeprefix("torch.") if values.device.type != "meta" else "meta"
 
 
 def _as_array(where: str, values: Any) -> np.ndarray[Any, Any]:
+    """Return a copy of what NumPy takes for an array, of a kind of number that torch has."""
     found = type(values).__name__
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise PerdureError(f"{where}: expected an array of numbers; found one with masked values")
     try:
         array = np.asarray(values)
-    except ValueError:
-        raise PerdureError(f"{where}: expected an array of numbers; found a {found} of uneven rows") from None
+    except Exception as error:  # lists of anything, and whatever claims to be an array
+        if isinstance(error, ValueError):
+            raise PerdureError(
+                f"{where}: expected an array of numbers; found a {found} of uneven rows"
+            ) from None
+        raise PerdureError(f"{where}: expected an array of numbers; found a {found}: {error}") from error
     if array.dtype.kind not in "biuf":
         raise PerdureError(f"{where}: expected an array of numbers; found {found} of {array.dtype}")
-    return array
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise PerdureError(f"{where}: expected numbers below 2^63; found {array.max()}")
+    # Torch lacks most operations for unsigned numbers wider than a byte, and knows no order of bytes but the
+    # machine's, no steps backwards and no numbers beyond eight bytes.
+    wide = array.dtype.kind == "u" and array.dtype.itemsize > 1
+    kind = np.dtype(np.int64) if wide else array.dtype.newbyteorder("=")
+    with np.errstate(over="ignore"):
+        return np.array(array, dtype=np.float64 if kind.itemsize > 8 else kind, order="C", copy=True)
 
 
-def as_inputs(where: str, x: Any, tokens: bool = False) -> Tensor:
-    """Return ``x`` as float32, or token ids as int64, ``[n, ...]``; the values stay as they are."""
+def as_inputs(where: str, x: Any, kind: Kind = "numbers") -> Tensor:
+    """Return ``x``, ``[n, ...]``, as float32, token ids as int64, bytes as uint8; values stay as they are."""
     tensor = as_tensor(where, x)
     if tensor.ndim < 2:
         raise PerdureError(f"{where}: inputs must be [n, features] or [n, ...]; found {list(tensor.shape)}")
-    if not tokens:
-        return tensor.to(torch.float32)
+    if kind == "bytes":
+        if tensor.dtype != torch.uint8:
+            raise PerdureError(f"{where}: bytes must be uint8; found {tensor.dtype}")
+        return tensor
+    if kind == "numbers":
+        inputs = tensor.to(torch.float32)
+        if tensor.is_floating_point() and bool((torch.isinf(inputs) & torch.isfinite(tensor)).any()):
+            raise PerdureError(
+                f"{where}: inputs must be finite as float32; found {tensor.abs().nan_to_num(0, 0).max():g}, "
+                "which becomes infinite"
+            )
+        return inputs
     if tensor.is_floating_point() or bool((tensor < 0).any()):
         raise PerdureError(f"{where}: token ids must be whole numbers of at least 0; found {tensor.dtype}")
     return tensor.to(torch.int64)
@@ -88,13 +116,17 @@ def check_range(where: str, what: str, values: Tensor, number: int) -> None:
 
 
 def check_finite(where: str, what: str, values: Tensor) -> None:
-    """Refuse NaN and infinite values."""
+    """Refuse NaN and infinite values, and say where the first of them is."""
+    if not values.is_floating_point():
+        return
     bad = ~torch.isfinite(values)
     if bool(bad.any()):
         rows = bad.flatten(1).any(1) if values.ndim > 1 else bad
+        row, *rest = bad.nonzero()[0].tolist()
+        inside = f", column {rest[0]}" if len(rest) == 1 else f", at {rest}" if rest else ""
         raise PerdureError(
             f"{where}: {what} must be finite; {int(bad.sum())} values in {int(rows.sum())} of {len(values)} "
-            f"samples are NaN or infinite, first in sample {int(rows.nonzero()[0])}"
+            f"samples are NaN or infinite, first in sample {row}{inside} (counted from 0)"
         )
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from perdure.arguments import MOST_SAMPLES, check_whole
 from perdure.net import Batch, Net, Params, State
 from perdure.strategies.base import Strategy, TaskData
-from perdure.strategies.memory import balance, by_task, check_whole, draw, empty
+from perdure.strategies.memory import balance, by_task, draw, empty
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class AGEM(Strategy):
 
     def __post_init__(self) -> None:
         check_whole("samples_per_task", self.samples_per_task)
-        check_whole("sample", self.sample)
+        check_whole("sample", self.sample, most=MOST_SAMPLES)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         return empty(self.samples_per_task * len(stream), params, stream)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.arguments import MOST_SAMPLES, check_whole
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State, weighted_mean
 from perdure.strategies.base import Step, Strategy, TaskData
@@ -19,7 +20,6 @@ from perdure.strategies.memory import (
     came_in,
     check_labels,
     check_policy,
-    check_whole,
     draw,
     empty,
     join,
@@ -72,7 +72,7 @@ class DER(Strategy):
         if not self.alpha >= 0:
             raise PerdureError(f"alpha must be at least 0; found {self.alpha}")
         if self.batch_size is not None:
-            check_whole("batch_size", self.batch_size)
+            check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
         check_policy(self.policy)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:

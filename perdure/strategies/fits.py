@@ -49,8 +49,8 @@ class Fits:
         try:
             found = torch.as_tensor(x)
         except (TypeError, ValueError, RuntimeError):
-            found = type(x).__name__
-            raise PerdureError(f"expected inputs as a tensor or an array of numbers; found {found}") from None
+            given = type(x).__name__
+            raise PerdureError(f"expected inputs as a tensor or an array of numbers; found {given}") from None
         shape = tuple(found.shape[1:])
         same = shape == self.shape
         if self.whole:

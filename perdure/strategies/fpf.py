@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.arguments import check_whole
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State, weighted_mean
 from perdure.strategies import moves
 from perdure.strategies.base import Phase, Step, Strategy, TaskData
-from perdure.strategies.memory import Rows, came_in, check_whole, draw, empty, offer, outputs_of
+from perdure.strategies.memory import Rows, came_in, draw, empty, offer, outputs_of
 from perdure.strategies.registry import STRATEGIES
 from perdure.strategies.sensitivity import all_weights, by_module, named_modules, random_weights
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from perdure.scenarios.stream import Stream
 
 FINE_TUNE = "fine-tune"
+
+
+# How often the stream may be cut.
+MOST_TIMES = 10_000
 
 
 @STRATEGIES.register("fpf")
@@ -227,8 +232,7 @@ class KFPF(FPF):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 0:
-            raise PerdureError(f"k must be a whole number of at least 0; found {self.k!r}")
+        check_whole("k", self.k, 0, MOST_TIMES)
         if not self.kd >= 0:
             raise PerdureError(f"kd must be at least 0; found {self.kd}")
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.arguments import MOST_SAMPLES, check_whole
 from perdure.net import Batch, Net, Params, State
 from perdure.strategies.base import Phase, Step, Strategy, TaskData
-from perdure.strategies.memory import check_whole, empty, pick
+from perdure.strategies.memory import empty, pick
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ class GDumb(Strategy):
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("capacity", "epochs", "batch_size"):
-            check_whole(name, getattr(self, name))
+        check_whole("capacity", self.capacity)
+        check_whole("epochs", self.epochs)
+        check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
 
     def phases(self, stream: Stream) -> list[Phase]:
         seen, phases = 0, []
@@ -123,6 +125,11 @@ def greedy(held: Tensor, offered: Tensor, order: Tensor, victims: Tensor) -> Ten
     rows = [t.expand(*order.shape[:-1], -1).reshape(-1, t.shape[-1]) for t in (held, offered, order, victims)]
     chosen = [_greedy([t.tolist() for t in one], capacity) for one in zip(*rows, strict=True)]
     return torch.tensor(chosen, device=held.device).view(*order.shape[:-1], capacity)
+
+
+@greedy.register_fake
+def _(held: Tensor, offered: Tensor, order: Tensor, victims: Tensor) -> Tensor:
+    return order.new_empty(*order.shape[:-1], held.shape[-1])
 
 
 def _greedy(rows: list[list[int]], capacity: int) -> list[int]:

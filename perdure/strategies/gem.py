@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from perdure.arguments import check_whole
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State
 from perdure.strategies.base import Strategy, TaskData
-from perdure.strategies.memory import check_whole, empty
+from perdure.strategies.memory import empty
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:

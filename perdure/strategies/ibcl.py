@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from perdure.arguments import Extended
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State, takes_task
 from perdure.strategies import credal
@@ -94,7 +95,7 @@ class IBCL(Strategy):
 
     kind: ClassVar[str] = "ibcl"
     priors: Sequence[float] = (0.2, 0.25, 0.3)
-    distance: float | None = 0.005
+    distance: Extended | None = 0.005
     start: float = 0.05
     kl_weight: float = 1.0
     score: str = "uniform"

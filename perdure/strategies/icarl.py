@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from perdure.arguments import MOST_SAMPLES, check_whole
 from perdure.errors import PerdureError
 from perdure.models.head import need_head
 from perdure.net import CLOSED, Batch, Net, Params, State, weighted_mean
 from perdure.strategies.base import Strategy, TaskData
-from perdure.strategies.memory import Rows, check_whole, draw, empty, join, pick
+from perdure.strategies.memory import Rows, draw, empty, join, pick
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class ICaRL(Strategy):
     def __post_init__(self) -> None:
         check_whole("capacity", self.capacity)
         if self.batch_size is not None:
-            check_whole("batch_size", self.batch_size)
+            check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         if stream[0].train.y.is_floating_point():
@@ -221,6 +222,11 @@ def herd(unit: Tensor, group: Tensor, most: Tensor) -> Tensor:
             order = members[herding(x[members], limits[r])]
             place[r, order] = torch.arange(len(order), device=order.device)
     return place.view(group.shape)
+
+
+@herd.register_fake
+def _(unit: Tensor, group: Tensor, most: Tensor) -> Tensor:
+    return torch.empty_like(group)
 
 
 def herding(unit: Tensor, most: int) -> Tensor:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from perdure.arguments import check_whole
 from perdure.errors import PerdureError
 from perdure.models import lowrank
 from perdure.net import Batch, Net, Params, State
 from perdure.strategies.base import Step, TaskData
 from perdure.strategies.lora import WARM, LoRA
-from perdure.strategies.memory import check_whole
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:

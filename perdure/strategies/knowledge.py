@@ -60,8 +60,10 @@ class Knowledge:
         """
         state = trained.state("ibcl", k)
         sigma = credal.get_sigma(state["bank"]["rho"])
-        own = (state[name] for name in ("stored", "index", "seen"))
-        return cls(trained.net(k), state["bank"]["mean"], sigma, *own, trained.program.fits)
+        return cls(
+            trained.net(k), state["bank"]["mean"], sigma, state["stored"], state["index"], state["seen"],
+            trained.program.fits,
+        )  # fmt: skip
 
     def posterior(self, preference: Preference, reading: str = "barycentre") -> credal.Mixture:
         """Return ``sum_t w_t (1/m) sum_j q_t^j``, the weights' distribution at a preference w."""

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from perdure.arguments import check_whole
 from perdure.errors import PerdureError
 from perdure.models.prompted import Prompted, cosines, prompted
 from perdure.net import CLOSED, Batch, Net, Params, State, weighted_mean
 from perdure.strategies.base import Step, Strategy, TaskData
-from perdure.strategies.memory import check_whole
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from perdure.arguments import check_whole
 from perdure.errors import PerdureError
 from perdure.models import lowrank
 from perdure.net import Net, Params, State
 from perdure.strategies.base import Phase, Strategy, TaskData
-from perdure.strategies.memory import check_whole
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:

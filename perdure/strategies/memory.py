@@ -30,12 +30,6 @@ NOT_ROWS = ("filled", "seen")
 _NOBODY = 2**30
 
 
-def check_whole(name: str, value: object) -> None:
-    """Refuse a count that is not a whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise PerdureError(f"{name} must be a whole number of at least 1; found {value!r}")
-
-
 def check_policy(policy: str) -> None:
     """Refuse a policy that does not exist."""
     if policy not in get_args(Policy):
@@ -45,7 +39,8 @@ def check_policy(policy: str) -> None:
 def empty(capacity: int, params: Params, stream: Stream) -> Rows:
     """Return a memory of ``capacity`` empty slots for the samples of ``stream``."""
     like = next(iter(params.values()))
-    x, y = (v.dtype for v in (stream[0].train.x, stream[0].train.y))
+    first = stream[0].train.take(torch.arange(1))
+    x, y = first.inputs().dtype, first.y.dtype
     inputs, labels = (like.dtype if kind.is_floating_point else kind for kind in (x, y))
     return {
         "x": like.new_zeros(capacity, *stream.input_shape, dtype=inputs),

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
+from perdure.arguments import check_whole
 from perdure.errors import PerdureError
 from perdure.models.head import need_head, width
 from perdure.net import Net, Params, State
 from perdure.strategies.base import Phase, Step, Strategy, TaskData
-from perdure.strategies.memory import check_whole
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.arguments import MOST_SAMPLES, check_whole
 from perdure.errors import PerdureError
 from perdure.net import Batch, Net, Params, State
 from perdure.strategies.base import Phase, Strategy, TaskData
 from perdure.strategies.credal import check_preference
-from perdure.strategies.memory import Rows, balance, by_task, check_whole, empty, join
+from perdure.strategies.memory import Rows, balance, by_task, empty, join
 from perdure.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class WeightedReplay(Strategy):
         object.__setattr__(self, "preference", as_preference(self.preference))
         check_whole("capacity", self.capacity)
         if self.batch_size is not None:
-            check_whole("batch_size", self.batch_size)
+            check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         memory = empty(self.capacity, params, stream)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import reduce
 from operator import add
 
-from perdure.registry import Registry, split_sum
+from perdure.errors import PerdureError, shown
+from perdure.registry import Registry
+from perdure.specs import split_outside
 from perdure.strategies.base import Strategy
 
 STRATEGIES: Registry[Strategy] = Registry("strategy")
@@ -18,4 +20,6 @@ def get(spec: str) -> Strategy:
     >>> str(get("ewc(strength=30) + replay(capacity=100)"))
     'ewc(strength=30) + replay(capacity=100)'
     """
-    return reduce(add, [STRATEGIES.get(part) for part in split_sum(spec)])
+    if not isinstance(spec, str):
+        raise PerdureError(f"expected the name of a strategy, such as 'naive'; found {shown(spec)}")
+    return reduce(add, [STRATEGIES.get(part) for part in split_outside(spec, "+")])

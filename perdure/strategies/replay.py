@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from perdure.arguments import MOST_SAMPLES, check_whole
 from perdure.net import Batch, Net, Params, State
 from perdure.strategies.base import Step, Strategy, TaskData
 from perdure.strategies.memory import (
@@ -14,7 +15,6 @@ from perdure.strategies.memory import (
     came_in,
     check_labels,
     check_policy,
-    check_whole,
     draw,
     empty,
     join,
@@ -60,7 +60,7 @@ class Replay(Strategy):
     def __post_init__(self) -> None:
         check_whole("capacity", self.capacity)
         if self.batch_size is not None:
-            check_whole("batch_size", self.batch_size)
+            check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
         check_policy(self.policy)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:

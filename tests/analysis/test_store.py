@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,20 +135,19 @@ def test_a_run_that_has_begun_can_be_saved_and_not_loaded(results: Results, tmp_
 
 def test_a_failure_leaves_the_old_run(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(("naive",)).save(tmp_path / "run")
-    wrote: list[str] = []
-    write = Path.write_bytes
+    synced: list[int] = []
 
-    def full(path: Path, content: bytes) -> int:
-        wrote.append(path.name)
-        if len(wrote) == 2:
-            raise OSError("No space left on device")
-        return write(path, content)
+    def full(file: int) -> None:
+        synced.append(file)
+        if len(synced) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(PerdureError, match="No space left on device"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PerdureError, match=r"found .*: No space left on device"):
         build(("ewc",)).save(tmp_path / "run")
     assert load(tmp_path / "run").strategies == ["naive"]
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(store.FILES)
 
 
 def _edit(folder: Path, **changes: object) -> None:
@@ -194,3 +196,88 @@ def test_inconsistent_heads_are_refused(results: Results, tmp_path: Path, change
     with pytest.raises(PerdureError) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_no_damage_to_a_run_is_believed_or_a_traceback(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path)
+    whole = {name: (tmp_path / name).read_bytes() for name in ("run.json", "scores.safetensors")}
+    draw, kept = random.Random(0), load(tmp_path)
+    for trial in range(400):
+        name = draw.choice(list(whole))
+        content = bytearray(whole[name])
+        if trial % 4:
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        else:
+            content = content[: draw.randrange(len(content))]
+        (tmp_path / name).write_bytes(content)
+        try:
+            found = load(tmp_path)
+        except PerdureError as error:
+            assert "\n" not in str(error)  # noqa: PT017 (what is read may be right all the same)
+        else:
+            assert str(found) == str(kept)
+        (tmp_path / name).write_bytes(whole[name])
+
+
+WRONG = [None, 3, -1.5, True, "x", [], [3], {}, {"naive": 3}, 10**400, [[[[]]]]]
+
+
+@pytest.mark.parametrize(
+    "key", ["finished", "sha256", "strategies", "untrained", "curves", "config", "costs"]
+)
+def test_wrong_kinds_in_a_run_without_a_seal_are_one_line(results: Results, tmp_path: Path, key: str) -> None:
+    results.save(tmp_path)
+    head = json.loads((tmp_path / "run.json").read_text())
+    del head["seal"]
+    for value in WRONG:
+        (tmp_path / "run.json").write_text(json.dumps({**head, key: value}))
+        try:
+            load(tmp_path)
+        except PerdureError as error:
+            assert "\n" not in str(error)  # noqa: PT017 (some are right, such as no costs)
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(PerdureError, match="unreadable"):
+        load(tmp_path)
+
+
+def test_a_run_takes_the_place_of_another_in_one_move(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    old, new = build(("naive",)), build(("naive", "ewc"))
+    seen, original = set(), os.replace
+    for last in range(1, 12):
+        folder, moves = tmp_path / str(last), [0]
+        old.save(folder)
+
+        def replace(*places: Path, moves: list[int] = moves, last: int = last) -> None:
+            if moves[0] == last:
+                raise Killed
+            moves[0] += 1
+            original(*places)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", replace)
+            patch.setattr(Path, "unlink", lambda *_, **__: None)  # a process that is killed removes nothing
+            try:
+                new.save(folder)
+            except Killed:
+                pass
+            else:
+                break
+        found = load(folder).strategies
+        assert found in (["naive"], ["naive", "ewc"])
+        seen.add(tuple(found))
+        (folder / ".perdure-lock").unlink(missing_ok=True)
+        new.save(folder)
+        assert sorted(p.name for p in folder.iterdir()) == sorted(store.FILES)
+        assert load(folder).strategies == ["naive", "ewc"]
+    assert len(seen) == 2
+
+
+def test_a_fresh_volume_is_an_empty_folder(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    results.save(tmp_path)
+    assert load(tmp_path).strategies == results.strategies

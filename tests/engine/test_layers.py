@@ -4,6 +4,7 @@ import inspect
 import random
 import warnings
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -22,16 +23,21 @@ WIDTH, LENGTH = 8, 4
 
 def stream(tasks=2, samples=24):
     generator = torch.Generator().manual_seed(3)
-    parts = []
-    for _ in range(tasks):
+
+    def part():
         x = torch.randn(samples, LENGTH, WIDTH, generator=generator)
         y = (x.mean((1, 2)) > 0).long()
         y[:2] = torch.tensor([0, 1])
-        parts.append((x, y))
-    return from_arrays([(p, p) for p in parts], setting="domain", val=0.25)
+        return x, y
+
+    return from_arrays([(part(), part()) for _ in range(tasks)], setting="domain", val=0.25)
 
 
 STREAM = stream()
+
+
+def numpy_state():
+    return np.random.get_state()[1].tobytes()  # noqa: NPY002 (what users' models may draw from)
 
 
 class Around(nn.Module):
@@ -207,7 +213,7 @@ def apart(one, other, rows=slice(None), others=slice(None)):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.filterwarnings("ignore:the model or strategy cannot be mapped", "ignore:.*batching rule")
 def test_a_layer_trains_the_same_recorded_or_not_alone_or_not_whole_or_resumed(name):
-    generators = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tobytes()
+    generators = torch.get_rng_state(), random.getstate(), numpy_state()
     whole = trained(engine(LAYERS[name]))
     unrecorded = trained(engine(LAYERS[name], recorded=False))
     alone = trained(engine(LAYERS[name], seeds=(1,)))
@@ -225,10 +231,10 @@ def test_a_layer_trains_the_same_recorded_or_not_alone_or_not_whole_or_resumed(n
 
 
 def test_training_draws_from_no_global_generator():
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tobytes()
+    before = torch.get_rng_state(), random.getstate(), numpy_state()
     trained(engine(LAYERS["Dropout({})"]))
     assert torch.equal(before[0], torch.get_rng_state())
-    assert before[1:] == (random.getstate(), np.random.get_state()[1].tobytes())
+    assert before[1:] == (random.getstate(), numpy_state())
 
 
 def test_dropout_differs_by_seed_and_by_step():
@@ -253,7 +259,7 @@ def test_dropout_differs_by_seed_and_by_step():
         trained(engine(Model, seeds=(0,), recorded=False))
     masks = [m for m in seen if bool((m != 1).any())]
     assert len(masks) > 4
-    assert not any(torch.equal(a, b) for a, b in zip(masks, masks[1:], strict=False) if a.shape == b.shape)
+    assert not any(torch.equal(a, b) for a, b in pairwise(masks) if a.shape == b.shape)
     assert 0.3 < float(torch.stack([(m == 0).double().mean() for m in masks]).mean()) < 0.7
 
 
@@ -268,7 +274,7 @@ def test_a_model_that_draws_when_it_scores_scores_the_same_again():
     ("source", "draw"),
     [
         ("Python's `random`", lambda: random.random()),
-        ("`numpy.random`", lambda: float(np.random.rand())),
+        ("`numpy.random`", lambda: float(np.random.rand())),  # noqa: NPY002
     ],
 )
 @pytest.mark.parametrize("recorded", [True, False])
@@ -360,7 +366,7 @@ def test_a_model_that_writes_on_its_inputs_leaves_the_data_alone():
 def test_seeds_of_a_model_that_numpy_initialises_differ_and_repeat():
     def model():
         net = nn.Sequential(nn.Flatten(), nn.Linear(LENGTH * WIDTH, 2))
-        net[1].weight.data = torch.tensor(np.random.randn(2, LENGTH * WIDTH), dtype=torch.float32)
+        net[1].weight.data = torch.tensor(np.random.randn(2, LENGTH * WIDTH)).float()  # noqa: NPY002
         return net
 
     one, other = engine(model).start()["params"], engine(model).start()["params"]

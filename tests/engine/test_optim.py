@@ -62,7 +62,7 @@ def test_schedules():
     assert [round(cosine(i, 4), 6) for i in (0, 2, 4)] == [1.0, 0.5, 0.0]
     assert [linear(i, 4) for i in range(4)] == [0.5, 1.0, 1.0, 0.5]
     assert [steps(i, 4) for i in range(4)] == pytest.approx([1.0, 1.0, 0.1, 0.1])
-    with pytest.raises(PerdureError, match="every must be a share"):
+    with pytest.raises(PerdureError, match="every, a share of the phase"):
         SCHEDULES.get("steps(every=0)")
 
 
@@ -113,10 +113,10 @@ def test_heads_learn_faster_in_an_experiment():
     ("spec", "message"),
     [
         ("scaled('sgd', {})", "factors must be a table"),
-        ("scaled('sgd', {'head': -1})", "a factor must be a number of at least 0; found -1 for 'head'"),
+        ("scaled('sgd', {'head': -1})", "the factor of 'head' must be at least 0; found -1"),
         ("scaled('sgd', {'(': 1})", r"a name in factors must be a regular expression; found '\('"),
         ("scaled('sdg', {'head': 1})", "unknown optimizer 'sdg'"),
-        ("scaled(3, {'head': 1})", "scaled takes an optimizer or the name of one; found 3"),
+        ("scaled(3, {'head': 1})", "scaled: rule must be a string or an Optimizer; found 3"),
     ],
 )
 def test_bad_factors_are_refused(spec, message):

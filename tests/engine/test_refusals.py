@@ -183,7 +183,7 @@ def test_the_fallback_of_one_net_alone():
         dtype=torch.float64,
     )  # fmt: skip
     net = engine.program.net({})
-    params = {k: v[0] for k, v in engine.params.items()}
+    params = {k: v[0] for k, v in engine.start()["params"].items()}
     x, task = torch.randn(3, 3, 2, dtype=torch.float64), torch.zeros((), dtype=torch.int64)
 
     def slope(one):

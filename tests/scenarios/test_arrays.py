@@ -1,8 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from perdure.scenarios import Classification, Regression, check_stream, from_arrays
+from perdure.scenarios import Classification, Regression, check_stream, from_arrays, permuted, split
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(40, 3)), np.arange(40) % 2
@@ -83,7 +84,7 @@ def spoiled(value):
         (lambda: from_arrays([((X, Y), XT)]), ["test part", "(x, y)"]),
         (lambda: from_arrays([(X, Y)], names=["a", "b"]), ["`names`", "1"]),
         (lambda: from_arrays([(X, Y), (X, Y)], names=["a", "a"]), ["different names"]),
-        (lambda: from_arrays([(X, Y)], "domains"), ["`setting`"]),
+        (lambda: from_arrays([(X, Y)], "domains"), ["setting must be"]),
         (lambda: from_arrays([(X, Y)], val=1.0), ["`val`"]),
         (lambda: from_arrays([(X, Y), (spoiled(np.nan), Y)]), ["task 'task 2'", "NaN", "1 values in 1 of"]),
         (lambda: from_arrays([((spoiled(np.inf), Y), (XT, YT))]), ["training part", "sample 3"]),
@@ -101,9 +102,114 @@ def spoiled(value):
         (lambda: from_arrays([(X, Y)], outputs=0), ["`outputs`"]),
         (lambda: from_arrays([(X, Y * 10**12)]), ["40 samples", "1000000000000"]),
         (lambda: from_arrays([((X[:2], Y[:2]), (XT, YT))]), ["2 samples of a class"]),
-        (lambda: from_arrays([(X, Y)], seed="x"), ["`seed`"]),
+        (lambda: from_arrays([(X, Y)], seed="x"), ["seed must be"]),
     ],
 )
 def test_bad_input(call, words, refuses):
     with refuses(*words):
         call()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n", [40, 400])
+def test_what_is_not_finite_is_named_by_the_users_own_row(value, n, refuses):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, 3)), np.arange(n) % 2
+    x[3, 1] = value
+    for make in (
+        lambda: from_arrays([(x, y)]),
+        lambda: from_arrays([((x, y), (XT, YT))]),
+        lambda: from_arrays([((XT, YT), (x, y))]),
+        lambda: split((x, y)),
+        lambda: permuted((XT, YT, x, y)),
+    ):
+        with refuses("sample 3, column 1 ", "1 values in 1 of"):
+            make()
+    with refuses("targets must be finite", "sample 3 "):
+        from_arrays([(np.ones((n, 2)), x[:, 1])])
+    with refuses("sample 3, at [0, 1]"):
+        split((x.reshape(n, 1, 3), y))
+
+
+SAME = [
+    X[::-1][::-1],
+    np.asfortranarray(X),
+    X.astype(">f8"),
+    X.astype(np.longdouble),
+    torch.tensor(X),
+    torch.tensor(X, requires_grad=True),
+    np.ma.masked_array(X, mask=False),
+    pd.DataFrame(X, index=range(5, 45)),
+]
+
+
+@pytest.mark.parametrize("x", SAME, ids=range(len(SAME)))
+def test_the_same_numbers_in_another_form(x):
+    labels = [
+        Y,
+        Y[::-1][::-1],
+        Y.astype(">i4"),
+        Y.astype(np.uint64),
+        Y.tolist(),
+        pd.Series(Y, index=range(5, 45)),
+        Y > 0,
+    ]
+    for y in labels:
+        assert from_arrays([(x, y)]).fingerprint() == from_arrays([(X, Y)]).fingerprint()
+
+
+ODD = [
+    np.ma.masked_array(X, mask=X > 1),
+    X.astype(complex),
+    X.astype(str),
+    X.astype(object),
+    np.array(["2020-01-01"] * 120, dtype="M8[D]").reshape(40, 3),
+    pd.DataFrame({"a": ["x"] * 40, "b": 1}),
+    torch.tensor(X).to_sparse(),
+    torch.tensor(X).to(torch.complex64),
+    torch.empty(40, 3, device="meta"),
+    np.full((40, 3), 2**63 + 5, dtype=np.uint64),
+    [[10**30] * 3] * 40,
+    [torch.ones(2), torch.ones(3)] * 20,
+    {"a": X},
+    None,
+    "x",
+    X[0],
+    X[0, 0],
+    X[:, :0],
+]
+
+
+@pytest.mark.parametrize("x", ODD, ids=range(len(ODD)))
+def test_what_is_no_array_of_numbers(x, refuses):
+    for make in (lambda: from_arrays([(x, Y)]), lambda: split((x, Y)), lambda: from_arrays([(X, x)])):
+        with refuses("task 'task 1'" if make.__code__.co_names[0] == "from_arrays" else "source 'arrays'"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: from_arrays([(X, Y)], online="no"), ["`online`", "'no'"]),
+        (lambda: split((X, Y), shuffle_classes="False"), ["`shuffle_classes`", "'False'"]),
+        (lambda: split((X, Y), shuffle_classes=2.5), ["`shuffle_classes`", "2.5"]),
+        (lambda: permuted((X, Y), online=1), ["`online`", "1"]),
+        (lambda: from_arrays([(X, Y)], names=5), ["`names`", "5"]),
+        (lambda: from_arrays([(X, Y)], names="a"), ["`names`", "'a'"]),
+        (lambda: from_arrays([(X, Y)], names=[None]), ["`names`", "None"]),
+        (lambda: from_arrays([(X, Y)], outputs=10**30), ["`outputs`", "at most"]),
+        (lambda: permuted((X, Y), tasks=10**9), ["`tasks`", "at most"]),
+        (lambda: split((X, Y, None, Y)), ["test labels", "neither"]),
+        (lambda: split((X, Y, X, None)), ["test labels", "neither"]),
+        (lambda: split((X, Y), by=np.zeros(2)), ["`by`"]),
+        (lambda: split((X * 1e300, Y)), ["finite as float32", "infinite"]),
+    ],
+)
+def test_odd_arguments(call, words, refuses):
+    with refuses(*words):
+        call()
+
+
+def test_shares_and_counts_of_numpy():
+    stream = from_arrays([(X, Y)], val=np.float32(0.25), seed=np.int64(1))
+    assert len(stream[0].val) == len(from_arrays([(X, Y)], val=0.25)[0].val)

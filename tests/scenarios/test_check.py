@@ -1,10 +1,21 @@
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from perdure.scenarios import Part, Stream, Task, check_stream, from_arrays, split
+from perdure.scenarios import (
+    Classification,
+    Objective,
+    Part,
+    Regression,
+    Stream,
+    Task,
+    check_stream,
+    from_arrays,
+    split,
+)
 
 
 def change(stream, index=0, **parts):
@@ -131,3 +142,88 @@ def test_stream_refuses_nothing_to_learn(refuses):
         Stream("empty", (), "class", 2)
     with refuses("`setting`", "online"):
         Stream("odd", (), "online", 2)
+
+
+ONES = torch.ones(3, 3)
+
+
+def with_objective(stream, index, objective):
+    return change(stream, index, objective=objective)
+
+
+@dataclasses.dataclass(frozen=True)
+class Weighed(Regression):
+    weight: float = 1.0
+
+
+class Settled(Objective):
+    """An objective with what a dataclass does not know of."""
+
+    def __init__(self, weight):
+        object.__setattr__(self, "weight", weight)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Classification(), Regression()),
+        (Regression(), Weighed()),
+        (Weighed(1.0), Weighed(2.0)),
+        (Settled(1.0), Settled(2.0)),
+        (Settled(torch.ones(2)), Settled(torch.ones(2))),
+        (Classification(), 5),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_objective_for_all_tasks(one, other, turned, source, refuses):
+    first, second = (other, one) if turned else (one, other)
+    stream = with_objective(with_objective(split(source, 2), 0, first), 1, second)
+    with refuses("bjective"):
+        check_stream(stream)
+
+
+def test_kinds_of_labels(source, refuses):
+    stream = split(source, 2)
+    real = stream.with_tasks(
+        [replace(t, **{p: spoil(getattr(t, p), y=getattr(t, p).y.double()) for p in ("train", "val", "test")},
+                 objective=Objective()) for t in stream]
+    )  # fmt: skip
+    check_stream(real)
+    with refuses("'0/1', validation part", "float64", "float32"):
+        check_stream(change(real, val=spoil(real[0].val, y=real[0].val.y.float())))
+    with refuses("'2/3', test part", "labels must be int64", "float32"):
+        check_stream(change(stream, 1, test=spoil(stream[1].test, y=stream[1].test.y.float())))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train": None}, ["training part", "Part of tensors"]),
+        ({"val": Part(np.ones((3, 3)), np.ones(3))}, ["validation part", "Part of tensors"]),
+        ({"classes": 3}, ["`classes`", "3"]),
+        ({"classes": ("a", "b")}, ["`classes`"]),
+        ({"train": Part(ONES[0], ONES[0])}, ["[n, ...]"]),
+        ({"train": Part(ONES, ONES[0], transform=lambda x: x @ 5)}, ["cannot read the inputs"]),
+        ({"train": Part(ONES, ONES[0], transform=lambda x: None)}, ["must give a tensor"]),
+    ],
+)  # fmt: skip
+def test_tasks_of_something_else(changes, words, source, refuses):
+    with refuses(*words):
+        check_stream(change(split(source, 2), **changes))
+
+
+def test_streams_of_something_else(source, refuses):
+    stream = split(source, 2)
+    with refuses("tuple of tasks"):
+        Stream("odd", (1, 2), "class", 2)
+    with refuses("`outputs`"):
+        Stream("odd", stream.tasks, "class", 0)
+    with refuses("`online`", "'no'"):
+        Stream("odd", stream.tasks, "class", 4, "no")
+    with refuses("`setting`"):
+        Stream("odd", stream.tasks, np.zeros(2), 4)
+    with refuses("two classes"):
+        check_stream(split((np.eye(20), np.zeros(20, dtype=int)), 1))
+    with refuses("one output", "3"):
+        x = np.random.default_rng(0).normal(size=(30, 2))
+        check_stream(from_arrays([(x, x[:, 0])]).with_tasks(from_arrays([(x, x[:, 0])]).tasks, outputs=3))

@@ -182,9 +182,9 @@ def regression():
     [
         (lambda s: blur(s, 0), ["`width`", "(0, 0.5]", "found 0"]),
         (lambda s: blur(s, 0.6), ["`width`", "found 0.6"]),
-        (lambda s: blur(s, "a"), ["`width`", "'a'"]),
+        (lambda s: blur(s, "a"), ["width", "'a'"]),
         (lambda s: repeat(s, 0), ["`times`", "found 0"]),
-        (lambda s: repeat(s, 1.5), ["`times`"]),
+        (lambda s: repeat(s, 1.5), ["times", "whole number"]),
         (lambda s: repeat(split("digits", online=True)), ["online"]),
         (lambda s: imbalance(s, 0), ["`factor`", "(0, 1]"]),
         (lambda s: imbalance(regression()), ["`imbalance` needs classes"]),
@@ -193,6 +193,7 @@ def regression():
         (lambda s: noise_labels(split("digits", 1)), ["two classes", "'0'"]),
         (lambda s: take(s, 6), ["at most 5", "found 6"]),
         (lambda s: take(s, 0), ["`tasks`"]),
+        (lambda s: take(s, 10**12), ["`tasks`", "at most"]),
         (lambda s: take(s, [0, 0]), ["different"]),
         (lambda s: take(s, [5]), ["0..4"]),
         (lambda s: take(s, [-1]), ["-1"]),
@@ -225,3 +226,27 @@ def test_operators_keep_what_else_a_task_says():
         limit(stream, 9),
     ):
         assert all(task.info == {"note": 1} for task in changed)
+
+
+NEEDING_STREAMS = [
+    blur,
+    repeat,
+    imbalance,
+    noise_labels,
+    lambda s: take(s, 1),
+    lambda s: limit(s, 5),
+    lambda s: concat(s, split("digits")),
+    lambda s: concat(split("digits"), s),
+]
+
+
+@pytest.mark.parametrize("operator", NEEDING_STREAMS)
+@pytest.mark.parametrize("stream", [None, "split-digits", 5, []])
+def test_what_is_no_stream(operator, stream, refuses):
+    with refuses("expected a Stream", type(stream).__name__):
+        operator(stream)
+
+
+def test_more_tasks_than_anybody_means(refuses):
+    with refuses("`times`", "at most"):
+        repeat(split("digits"), 10**9)

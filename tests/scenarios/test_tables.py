@@ -214,3 +214,80 @@ def test_adult_missing_or_strange(folder, refuses):
     (folder / "adult_train.csv").write_text("a,b\n1,2\n")
     with refuses("'income'"):
         adult()
+
+
+ROWS = "".join(f"{i},{i % 5},{i % 2}\n" for i in range(20))
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "words"),
+    [
+        ("a,y,y\n" + ROWS, {}, ["names of the columns", "'y'"]),
+        ("a,y\n" + ROWS, {}, ["cannot read", "t.csv"]),  # a field more than names: no silent index
+        ("a,b,y\n" + ROWS, {"separator": ";"}, ["feature column"]),
+        ("a,b,y\n" + ROWS, {"separator": ";;"}, ["`separator`", "';;'"]),
+        ("a,b,y\n" + ROWS, {"separator": 5}, ["`separator`", "5"]),
+        ("a,b,y\n" + ROWS, {"header": "no"}, ["`header`", "'no'"]),
+        ("a,b,y\n" + ROWS, {"drop": 2.5}, ["list of columns", "2.5"]),
+        ("a,b,y\n" + ROWS, {"drop": "ab"}, ["no column 'ab'"]),
+        ("a,b,y\n" + ROWS, {"domain": "y"}, ["label and domain", "'y'"]),
+        ("a,b,y\n" + ROWS + "3,4,inf\n", {}, ["'y' must hold classes"]),
+        ("a,b,y\n1,2,0\n3,inf,1\n" + ROWS, {}, ["'b'", "row 1 "]),
+        ("a,b,y\n1,2,0\n3,2,\n" + ROWS, {}, ["'y'", "first row 1 "]),
+        ("a,b,y\n1e308,2,0\n-1e308,2,1\n" + ROWS, {}, ["'a'", "squares are finite"]),
+    ],
+)
+def test_tables_that_would_be_misread(text, arguments, words, tmp_path, refuses):
+    with refuses(*words):
+        table(write(tmp_path / "t.csv", text), **arguments)
+
+
+def test_a_single_column_is_a_list_of_one(tmp_path):
+    path = write(tmp_path / "t.csv", "ab,b,y\n" + ROWS)
+    assert torch.equal(table(path, drop="ab").x, table(path, drop=["ab"]).x)
+    assert table(path, drop="ab", categorical="b").x.shape[1] == 5
+
+
+def test_what_stands_at_the_beginning_of_a_file(tmp_path):
+    plain = table(write(tmp_path / "t.csv", "a,b,y\n" + ROWS))
+    marked = tmp_path / "u.csv"
+    marked.write_bytes("\ufeffa,b,y\r\n".encode() + ROWS.replace("\n", "\r\n").encode())
+    assert torch.equal(plain.x, table(marked).x)
+
+
+def test_classes_of_long_numbers_stay_apart(tmp_path):
+    frame = pd.DataFrame({"a": range(40), "y": [1234567.0 + i % 2 for i in range(40)]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert table(tmp_path / "t.parquet", "y").class_names == ("1234567", "1234568")
+    frame["c"] = [0.12345671 + (i % 2) * 1e-8 for i in range(40)]
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert table(tmp_path / "t.parquet", "y", drop="a", categorical="c").x.shape[1] == 2
+
+
+def test_a_constant_that_rounding_does_not_keep_constant(tmp_path):
+    train = write(tmp_path / "a.csv", "a,y\n" + "".join(f"0.1,{i % 2}\n" for i in range(7)))
+    test = write(tmp_path / "b.csv", "a,y\n0.2,0\n0.1,1\n")
+    source = table(train, test=test)
+    assert float(source.x.abs().max()) < 1e-6
+    assert float(source.x_test.abs().max()) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("column", ["a", "y"])
+@pytest.mark.parametrize("value", [[1, 2], {"k": 1}])
+def test_lists_in_columns(column, value, tmp_path, refuses):
+    frame = pd.DataFrame({"a": range(12), "y": [0, 1] * 6})
+    frame[column] = [value] * 12
+    frame.to_parquet(tmp_path / "t.parquet")
+    with refuses(repr(column), "lists"):
+        table(tmp_path / "t.parquet", "y")
+
+
+@pytest.mark.parametrize("name", ["a\0b.csv", "x" * 5000, "~nobody-of-this-name/t.csv"])
+def test_names_of_no_file(name, refuses):
+    with refuses("table"):
+        table(name)
+
+
+def test_a_folder_is_no_table(tmp_path, refuses):
+    with refuses("cannot read"):
+        table(tmp_path)

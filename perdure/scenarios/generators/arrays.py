@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.source import TEST_SHARE
 from perdure.scenarios.strata import holdout
-from perdure.scenarios.stream import Setting, Stream, check_setting
+from perdure.scenarios.stream import MOST_OUTPUTS, Setting, Stream, check_setting
 from perdure.scenarios.task import Classification, Objective, Part, Regression, Task
 from perdure.scenarios.values import (
     as_inputs,
@@ -23,10 +25,13 @@ from perdure.scenarios.values import (
     check_range,
     check_samples,
     class_count,
-    same_length,
 )
 
+# Real targets with no more values than this, all whole, are probably classes.
+MOST_CLASSES = 20
 
+
+@checked
 def from_arrays(
     tasks: Sequence[Any],
     setting: Setting = "domain",
@@ -48,8 +53,9 @@ def from_arrays(
         are targets of a regression.
     setting:
         ``"domain"``: the labels of every task are 0..k-1 and share the outputs. ``"class"``, ``"task"`` and
-        ``"joint"``: labels are the numbers of the classes in the whole stream. A regression has one
-        output, which all tasks share: ``"domain"`` or ``"joint"``.
+        ``"joint"``: labels are the numbers of the classes in the whole stream. Where the labels of all tasks
+        of the ``"task"`` setting count from the same number, each task gets outputs of its own, and a note
+        says so. A regression has one output, which all tasks share: ``"domain"`` or ``"joint"``.
     names:
         Names of the tasks; default ``"task 1"``, ``"task 2"``, ...
     val:
@@ -80,20 +86,35 @@ def from_arrays(
     arguments.share("val", val)
     titles = _titles(tasks, names)
     read = [_read(title, pair, seed, i) for i, (title, pair) in enumerate(zip(titles, tasks, strict=True))]
+    notes = []
+    if setting == "task" and _count_alike(read):
+        read, needed = _apart(read)
+        if outputs is not None and arguments.count("outputs", outputs) < needed:
+            raise PerdureError(
+                f"`outputs` must be at least {needed}: each task has outputs of its own; found {outputs}"
+            )
+        notes.append(
+            "the labels of every task count from the same number: each task has outputs of its own (in the "
+            "class and domain settings tasks can share them)"
+        )
     objective, width = _outputs(read, setting, outputs)
+    if isinstance(objective, Regression) and _whole(read):
+        notes.append(
+            "the labels are real numbers that are all whole: they are targets of a regression; give whole "
+            "numbers (int) where they are classes"
+        )
     made = []
     for index, (title, (train, test)) in enumerate(zip(titles, read, strict=True)):
         for which, part in (("training", train), ("test", test)):
             where = f"task {title!r}, {which} part"
-            check_samples(where, part.x, part.y.long() * 0, 1)
+            if not len(part):
+                raise PerdureError(f"{where}: expected at least one sample; found none")
             if part.x.shape[1:] != read[0][0].x.shape[1:]:
                 expected, found = list(read[0][0].x.shape[1:]), list(part.x.shape[1:])
                 raise PerdureError(
                     f"{where}: expected inputs of the first task's shape {expected}; found {found}"
                 )
-            if isinstance(objective, Regression):
-                check_finite(where, "targets", part.y)
-            else:
+            if isinstance(objective, Classification):
                 check_range(where, "labels", part.y, width)
         rest, held = holdout(_strata(train.y), val, Draws(seed, "validation", index))
         if not len(held):
@@ -103,13 +124,15 @@ def from_arrays(
         made.append(
             Task(title, train.take(rest), train.take(held), test, _classes(setting, train, test), objective)
         )
-    return Stream(name, tuple(made), setting, width, bool(online))
+    return Stream(str(name), tuple(made), setting, width, arguments.flag("online", online), tuple(notes))
 
 
 def _titles(tasks: Sequence[Any], names: Sequence[str] | None) -> list[str]:
     if not isinstance(tasks, (list, tuple)) or not tasks:
         raise PerdureError("expected a list of at least one ((x, y), (x_test, y_test)) or (x, y)")
-    titles = [f"task {i + 1}" for i in range(len(tasks))] if names is None else [str(n) for n in names]
+    titles = (
+        [f"task {i + 1}" for i in range(len(tasks))] if names is None else arguments.texts("names", names)
+    )
     if len(titles) != len(tasks) or len(set(titles)) < len(titles):
         raise PerdureError(
             f"`names` must be {len(tasks)} different names, one for each task; found {names!r}"
@@ -134,12 +157,45 @@ def _part(where: str, pair: Any) -> Part:
         raise PerdureError(f"{where}: expected (x, y); found {type(pair).__name__}")
     x, y = as_inputs(where, pair[0]), as_tensor(f"{where}, labels", pair[1])
     y = y.to(torch.float32) if y.is_floating_point() and y.ndim == 1 else as_labels(f"{where}, labels", y)
-    same_length(where, x, y)
+    # Before samples are set aside and shuffled: what is wrong is then in the row that the user knows.
+    check_samples(where, x, y.long() * 0, 1)
+    if y.is_floating_point():
+        check_finite(where, "targets", y)
     return Part(x, y)
 
 
 def _strata(y: Tensor) -> Tensor:
     return torch.zeros(len(y), dtype=torch.int64) if y.is_floating_point() else y
+
+
+def _lowest(pair: tuple[Part, Part]) -> int:
+    return min(int(part.y.min()) for part in pair if len(part))
+
+
+def _count_alike(read: list[tuple[Part, Part]]) -> bool:
+    """Return whether the labels of several tasks count from the same number, each its own classes."""
+    classes = not any(part.y.is_floating_point() for pair in read for part in pair)
+    lowest = {_lowest(pair) for pair in read} if classes else set()
+    return len(read) > 1 and len(lowest) == 1 and min(lowest) >= 0
+
+
+def _apart(read: list[tuple[Part, Part]]) -> tuple[list[tuple[Part, Part]], int]:
+    """Give each task labels of its own, those of one after those of the other; return how many there are."""
+    moved, first = [], 0
+    for pair in read:
+        class_count("tasks", [part.y for part in pair])
+        shift = first - _lowest(pair)
+        train, test = (replace(part, y=part.y + shift) for part in pair)
+        moved.append((train, test))
+        first = max(int(part.y.max()) for part in (train, test) if len(part)) + 1
+    return moved, first
+
+
+def _whole(read: list[tuple[Part, Part]]) -> bool:
+    """Return whether the targets are few whole numbers, as classes are that became real numbers."""
+    targets = torch.cat([part.y for pair in read for part in pair])
+    values: Tensor = torch.unique(targets)
+    return len(values) <= MOST_CLASSES and bool((values == values.round()).all())
 
 
 def _outputs(read: list[tuple[Part, Part]], setting: Setting, outputs: int | None) -> tuple[Objective, int]:
@@ -157,7 +213,7 @@ def _outputs(read: list[tuple[Part, Part]], setting: Setting, outputs: int | Non
             raise PerdureError(f"a regression has one output; found `outputs` = {outputs}")
         return Regression(), 1
     if outputs is not None:
-        return Classification(), arguments.count("outputs", outputs)
+        return Classification(), arguments.count("outputs", outputs, most=MOST_OUTPUTS)
     return Classification(), max(class_count("tasks", ys), 1)
 
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.generators.folds import fold, make_task, shared_labels, shared_outputs
 from perdure.scenarios.source import Source, SourceLike, as_source
-from perdure.scenarios.stream import Setting, Stream, check_setting
+from perdure.scenarios.stream import MOST_TASKS, Setting, Stream, check_setting
 from perdure.scenarios.task import Part
 from perdure.scenarios.transforms import Permute, Rotate
 
 Change = Callable[[Tensor], Tensor]
 
 
+@checked
 def permuted(
     source: SourceLike = "digits",
     tasks: int = 5,
@@ -59,12 +60,13 @@ def permuted(
     data = as_source(source)
     values = data.x[0].numel()
     changes: list[Change | None] = [None]
-    for task in range(1, arguments.count("tasks", tasks)):
+    for task in range(1, arguments.count("tasks", tasks, most=MOST_TASKS)):
         changes.append(Permute(Draws(seed, "permutation", task).permutation(values)))
     names = ["identity", *(f"permutation {task}" for task in range(1, tasks))]
     return _changed(f"permuted-{data.name}", data, names, changes, setting, online, val, seed)
 
 
+@checked
 def rotated(
     source: SourceLike = "digits",
     tasks: int | None = None,
@@ -104,7 +106,7 @@ def rotated(
             f"shape {list(data.x.shape)}"
         )
     if angles is None:
-        number = arguments.count("tasks", 5 if tasks is None else tasks)
+        number = arguments.count("tasks", 5 if tasks is None else tasks, most=MOST_TASKS)
         degrees = [180.0 * task / number for task in range(number)]
     else:
         degrees = _check_angles(angles, tasks)
@@ -114,12 +116,9 @@ def rotated(
 
 
 def _check_angles(angles: Sequence[float], tasks: int | None) -> list[float]:
-    usable = isinstance(angles, (list, tuple)) and all(
-        isinstance(a, (int, float)) and not isinstance(a, bool) and math.isfinite(a) for a in angles
-    )
-    if not usable or not angles or len({f"{a:g}" for a in angles}) < len(angles):
+    if not angles or len({f"{a:g}" for a in angles}) < len(angles):
         raise PerdureError(f"`angles` must be a list of different finite numbers; found {angles!r}")
-    if tasks is not None and tasks != len(angles):
+    if tasks is not None and arguments.count("tasks", tasks) != len(angles):
         raise PerdureError(f"`tasks` must be {len(angles)}, the number of angles; found {tasks!r}")
     return [float(a) for a in angles]
 
@@ -143,9 +142,8 @@ def _changed(
         first = int(shared_labels(setting, index, data.classes)[0])
         task = plain.map_parts(partial(_with, first=first, change=change))
         tasks.append(replace(task, name=title, classes=tuple(range(first, first + data.classes))))
-    return Stream(
-        name, tuple(tasks), setting, shared_outputs(setting, len(tasks), data.classes), bool(online)
-    )
+    outputs = shared_outputs(setting, len(tasks), data.classes)
+    return Stream(name, tuple(tasks), setting, outputs, arguments.flag("online", online), data.notes)
 
 
 def _with(part: Part, first: int, change: Change | None) -> Part:

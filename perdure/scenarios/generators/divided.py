@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
@@ -17,6 +18,7 @@ from perdure.scenarios.task import Task
 WAYS = ("classes", "groups", "domain")
 
 
+@checked
 def split(
     source: SourceLike = "digits",
     classes_per_task: int | None = None,
@@ -68,6 +70,7 @@ def split(
     (['0-4', '5-9'], 5)
     """
     check_setting(setting)
+    arguments.flag("shuffle_classes", shuffle_classes)
     data = as_source(source)
     way = _way(data, by, classes_per_task)
     folds = fold(data, val, seed)
@@ -84,7 +87,8 @@ def split(
         raise PerdureError(
             f"`tasks` must be at most {len(made)}, the number of tasks there are; found {tasks}."
         )
-    return Stream(f"split-{data.name}", tuple(made[:tasks]), setting, outputs, bool(online))
+    kept = tuple(made[:tasks])
+    return Stream(f"split-{data.name}", kept, setting, outputs, arguments.flag("online", online), data.notes)
 
 
 def _way(data: Source, by: str | None, classes_per_task: int | None) -> str:
@@ -93,8 +97,7 @@ def _way(data: Source, by: str | None, classes_per_task: int | None) -> str:
         if classes_per_task is not None:
             return "classes"
         return "groups" if has["groups"] else "domain" if has["domain"] else "classes"
-    if by not in WAYS:
-        raise PerdureError(f"`by` must be one of {', '.join(WAYS)}; found {by!r}")
+    arguments.one_of("by", by, WAYS)
     if not has[by]:
         raise PerdureError(f"`by` is {by!r}, but source {data.name!r} has no {by}")
     if by != "classes" and classes_per_task is not None:

@@ -14,6 +14,7 @@ from perdure.scenarios.source import Source
 from perdure.scenarios.strata import holdout
 from perdure.scenarios.stream import Setting
 from perdure.scenarios.task import Part, Task
+from perdure.scenarios.transforms import Bytes
 
 
 class Fold(NamedTuple):
@@ -23,6 +24,7 @@ class Fold(NamedTuple):
     y: Tensor
     domain: Tensor
     rows: Tensor
+    scale: Bytes | None
 
     def where(self, keep: Tensor) -> Fold:
         """Return the samples whose rows ``keep`` (bool, over all rows of the arrays) selects."""
@@ -30,7 +32,7 @@ class Fold(NamedTuple):
 
     def part(self, labels: Tensor) -> Part:
         """Return the samples as a part; ``labels[c]`` is what class ``c`` is called there."""
-        return Part(self.x[self.rows], labels[self.y[self.rows]])
+        return Part(self.x[self.rows], labels[self.y[self.rows]], scale=self.scale)
 
 
 class Folds(NamedTuple):
@@ -42,17 +44,25 @@ class Folds(NamedTuple):
 
 
 def fold(source: Source, val: float, seed: int) -> Folds:
-    """Set the share ``val`` of every class aside for validation; training samples come shuffled."""
+    """Set the share ``val`` of every class aside for validation, unless the source says which samples are.
+
+    Training samples come shuffled.
+    """
     share = arguments.share("val", val)
     domain, domain_test = source.domain, source.domain_test
     if domain is None or domain_test is None:
         domain, domain_test = torch.zeros_like(source.y), torch.zeros_like(source.y_test)
     strata = domain * source.classes + source.y
-    train, held = holdout(strata, share, Draws(seed, "validation"))
+    draws = Draws(seed, "validation")
+    if source.validation is None:
+        train, held = holdout(strata, share, draws)
+    else:
+        order = draws.permutation(len(source.y))
+        train, held = order[~source.validation[order]], order[source.validation[order]]
     return Folds(
-        Fold(source.x, source.y, domain, train),
-        Fold(source.x, source.y, domain, held),
-        Fold(source.x_test, source.y_test, domain_test, torch.arange(len(source.y_test))),
+        Fold(source.x, source.y, domain, train, source.scale),
+        Fold(source.x, source.y, domain, held, source.scale),
+        Fold(source.x_test, source.y_test, domain_test, torch.arange(len(source.y_test)), source.scale),
     )
 
 

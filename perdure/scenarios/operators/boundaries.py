@@ -7,12 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from perdure.arguments import checked
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
-from perdure.scenarios.stream import Stream
-from perdure.scenarios.task import Part
+from perdure.scenarios.stream import Stream, check_is_stream
+from perdure.scenarios.task import Part, in_bytes
 
 
+@checked
 def blur(stream: Stream, width: float = 0.2, *, seed: int = 0) -> Stream:
     r"""Make boundaries soft: near each one, training samples change places with those of the other task.
 
@@ -39,9 +41,13 @@ def blur(stream: Stream, width: float = 0.2, *, seed: int = 0) -> Stream:
     PerdureError
         For a ``width`` outside (0, 0.5].
     """
+    check_is_stream(stream)
     share = arguments.share("width", width, high=0.5, ends="(]")
     # Tasks may be changed by transforms of their own, so that what is mixed has to be what is seen.
-    xs = [task.train.inputs().clone() for task in stream]
+    trains = [task.train for task in stream]
+    kept = in_bytes(trains)
+    xs = [x.clone() for x in ([part.inputs() for part in trains] if kept is None else kept)]
+    scale = None if kept is None else trains[0].scale
     ys = [task.train.y.clone() for task in stream]
     ids = [origin(task.train, index).clone() for index, task in enumerate(stream)]
     for boundary in range(len(stream) - 1):
@@ -53,7 +59,8 @@ def blur(stream: Stream, width: float = 0.2, *, seed: int = 0) -> Stream:
         for values in (xs, ys, ids):
             left, right = values[boundary], values[boundary + 1]
             left[behind], right[ahead] = right[ahead], left[behind]
-    tasks = [replace(task, train=Part(x, y, i)) for task, x, y, i in zip(stream, xs, ys, ids, strict=True)]
+    mixed = [Part(x, y, i, scale=scale) for x, y, i in zip(xs, ys, ids, strict=True)]
+    tasks = [replace(task, train=part) for task, part in zip(stream, mixed, strict=True)]
     return stream.with_tasks(tasks, f"{stream.name}-blur")
 
 

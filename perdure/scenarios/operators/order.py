@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import torch
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
-from perdure.scenarios.stream import Stream
+from perdure.scenarios.stream import MOST_TASKS, Stream, check_is_stream
 from perdure.scenarios.task import Part, Regression, Task
 
 
+@checked
 def repeat(stream: Stream, times: int = 2) -> Stream:
     """Let all tasks come again, in the same order and with the same samples.
 
@@ -31,7 +33,8 @@ def repeat(stream: Stream, times: int = 2) -> Stream:
     PerdureError
         For an online stream, or ``times`` below 1.
     """
-    arguments.count("times", times)
+    check_is_stream(stream)
+    arguments.count("times", times, most=max(1, MOST_TASKS // len(stream)))
     if stream.online and times > 1:
         raise PerdureError("an online stream shows each sample once: `repeat` needs one that is not online")
     tasks = []
@@ -47,6 +50,7 @@ def _renumber(part: Part, shift: int) -> Part:
     return part if part.task is None else replace(part, task=part.task + shift)
 
 
+@checked
 def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     """Keep the first ``tasks`` tasks, or those that a list names, in its order.
 
@@ -65,10 +69,11 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     PerdureError
         For more tasks than there are, indices that do not exist or occur twice.
     """
+    check_is_stream(stream)
     if isinstance(tasks, (list, tuple)):
         chosen = [arguments.count("tasks", index, least=0) for index in tasks]
     else:
-        chosen = list(range(arguments.count("tasks", tasks)))
+        chosen = list(range(arguments.count("tasks", tasks, most=MOST_TASKS)))
     if not chosen or max(chosen) >= len(stream) or len(set(chosen)) < len(chosen):
         raise PerdureError(
             f"`tasks` must be at most {len(stream)}, the number of tasks, or different indices in "
@@ -86,6 +91,7 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     return stream.with_tasks(kept)
 
 
+@checked
 def concat(first: Stream, second: Stream) -> Stream:
     """Let the tasks of one stream follow on those of another.
 
@@ -102,6 +108,8 @@ def concat(first: Stream, second: Stream) -> Stream:
     PerdureError
         When the two do not fit together.
     """
+    check_is_stream(first)
+    check_is_stream(second)
     for what, a, b in (
         ("setting", first.setting, second.setting),
         ("input shape", list(first.input_shape), list(second.input_shape)),
@@ -122,7 +130,8 @@ def concat(first: Stream, second: Stream) -> Stream:
         used.add(name)
         tasks.append(_shifted(task, name, offset, len(first)))
     outputs = max(first.outputs, second.outputs) if shared else first.outputs + second.outputs
-    return first.with_tasks(tasks, f"{first.name}+{second.name}", outputs=outputs)
+    notes = tuple(dict.fromkeys(first.notes + second.notes))
+    return first.with_tasks(tasks, f"{first.name}+{second.name}", outputs=outputs, notes=notes)
 
 
 def _kind(stream: Stream) -> str:

@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import torch
 
+from perdure.arguments import checked
 from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.operators.boundaries import origin
 from perdure.scenarios.strata import ranks, thin
-from perdure.scenarios.stream import Stream
+from perdure.scenarios.stream import Stream, check_is_stream
 from perdure.scenarios.task import Part
 
 
+@checked
 def imbalance(stream: Stream, factor: float = 0.1, *, seed: int = 0) -> Stream:
     r"""Make classes rarer and rarer within each task (a long tail); training samples only.
 
@@ -35,6 +37,7 @@ def imbalance(stream: Stream, factor: float = 0.1, *, seed: int = 0) -> Stream:
     PerdureError
         For a ``factor`` outside (0, 1], or a stream that does not classify.
     """
+    check_is_stream(stream)
     share = arguments.share("factor", factor, ends="(]")
     _check_classes(stream, "imbalance")
 
@@ -49,6 +52,7 @@ def imbalance(stream: Stream, factor: float = 0.1, *, seed: int = 0) -> Stream:
     return stream.map_train(change, f"{stream.name}-imbalance")
 
 
+@checked
 def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
     """Give training samples a wrong label with probability ``rate``.
 
@@ -69,6 +73,7 @@ def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
     PerdureError
         For a ``rate`` outside [0, 1], a stream that does not classify, a task with a single class.
     """
+    check_is_stream(stream)
     share = arguments.share("rate", rate, ends="[]")
     _check_classes(stream, "noise_labels")
     for task in stream:
@@ -90,6 +95,7 @@ def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
     return stream.map_train(change, f"{stream.name}-noise")
 
 
+@checked
 def limit(stream: Stream, samples: int, *, seed: int = 0) -> Stream:
     """Keep at most ``samples`` training samples of each task, its classes in the shares they had.
 
@@ -107,6 +113,7 @@ def limit(stream: Stream, samples: int, *, seed: int = 0) -> Stream:
     PerdureError
         For ``samples`` below 1.
     """
+    check_is_stream(stream)
     number = arguments.count("samples", samples)
 
     def change(index: int, part: Part) -> Part:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 MISSING = "(missing)"
 MOST_CATEGORIES = 1000
+# Deviations below this share of the largest value are what rounding leaves of a constant.
+ROUNDING = 1e-12
+NESTED = (list, tuple, dict, set, np.ndarray)
 
 
 def names_of(frame: pd.DataFrame, column: str | int) -> pd.Series:
@@ -26,14 +29,26 @@ def names_of(frame: pd.DataFrame, column: str | int) -> pd.Series:
     missing = int(values.isna().sum())
     if missing:
         raise PerdureError(
-            f"column {column!r} must have a value in every row; {missing} of {len(values)} lack one"
+            f"column {column!r} must have a value in every row; {missing} of {len(values)} lack one, first "
+            f"row {_first(values.isna())} (counted from 0)"
         )
-    if values.dtype.kind == "f" and not bool((values == values.round()).all()):
+    _check_flat(column, values)
+    if values.dtype.kind == "f" and not all(float(value).is_integer() for value in values):
         raise PerdureError(
             f"column {column!r} must hold classes; found {values.nunique()} different real numbers "
             "(for a regression, use from_arrays)"
         )
     return values
+
+
+def _check_flat(column: str | int, values: pd.Series) -> None:
+    if values.dtype == object and any(isinstance(value, NESTED) for value in values):
+        raise PerdureError(f"column {column!r} must hold numbers or texts; found lists in it")
+
+
+def _first(wrong: pd.Series) -> int:
+    """Return the row, counted from 0, of the first value that is wrong."""
+    return int(wrong.to_numpy(dtype=bool).argmax())
 
 
 def codes(
@@ -60,7 +75,11 @@ def _sortable(values: pd.Series) -> pd.Series:
 def _texts(values: pd.Series) -> pd.Series:
     """Return values as text without spaces at the ends; missing ones by a name, whole numbers without .0."""
     if values.dtype.kind == "f":
-        texts = values.map(lambda v: f"{v:g}", na_action="ignore")
+        # As many digits as every number of this size keeps: values that differ get different names.
+        digits = 15 if getattr(values.dtype, "itemsize", 8) > 4 else 6
+        texts = values.map(
+            lambda v: str(int(v)) if float(v).is_integer() else f"{v:.{digits}g}", na_action="ignore"
+        )
     else:
         texts = values.map(lambda v: str(v).strip(), na_action="ignore")
     return texts.astype(object).where(values.notna(), MISSING)
@@ -83,14 +102,27 @@ class Number:
         missing = np.isnan(numbers)
         median = 0.0 if missing.all() else float(np.median(numbers[~missing]))
         numbers = np.where(missing, median, numbers)
-        deviation = float(numbers.std())
-        return cls(column, median, float(numbers.mean()), deviation or 1.0, bool(missing.any()))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = float(numbers.mean()), float(numbers.std())
+        if not np.isfinite([mean, deviation]).all():
+            raise PerdureError(
+                f"column {column!r} must hold numbers whose squares are finite; found {numbers.max():g}"
+            )
+        if deviation <= ROUNDING * np.abs(numbers).max():
+            deviation = 1.0
+        return cls(column, median, mean, deviation, bool(missing.any()))
 
     def encode(self, values: pd.Series) -> Floats:
         """Return one column, or two when the training rows lack values: ``[n, 1 or 2]``."""
         numbers = _numbers(self.column, values)
         missing = np.isnan(numbers)
-        scaled = (np.where(missing, self.median, numbers) - self.mean) / self.deviation
+        with np.errstate(over="ignore"):
+            scaled = (np.where(missing, self.median, numbers) - self.mean) / self.deviation
+            scaled = scaled.astype(np.float32)
+        if not np.isfinite(scaled).all():
+            raise PerdureError(
+                f"column {self.column!r} must hold numbers like the training rows; found {numbers.max():g}"
+            )
         columns = [scaled, missing] if self.indicator else [scaled]
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -103,8 +135,10 @@ def _numbers(column: str | int, values: pd.Series) -> np.ndarray[Any, np.dtype[n
     numbers: np.ndarray[Any, np.dtype[np.float64]] = values.to_numpy(dtype=np.float64, na_value=np.nan)
     infinite = int(np.isinf(numbers).sum())
     if infinite:
+        first = values.index[np.isinf(numbers)][0]
         raise PerdureError(
-            f"column {column!r} must be finite; {infinite} of {len(numbers)} values are infinite"
+            f"column {column!r} must be finite; {infinite} of {len(numbers)} values are infinite, first row "
+            f"{first} (counted from 0)"
         )
     return numbers
 
@@ -149,6 +183,7 @@ class Encoder:
         made: list[Number | Category] = []
         for column in frame.columns:
             values = frame[column]
+            _check_flat(column, values)
             number = values.dtype.kind in "biuf" if categorical is None else column not in categorical
             made.append(Number.fit(column, values) if number else Category.fit(column, values))
         return cls(tuple(made))

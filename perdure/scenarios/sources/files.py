@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from perdure.errors import PerdureError
 
@@ -24,7 +24,7 @@ def cache() -> Path:
 def folders() -> list[Path]:
     """Return the folders that may hold data sets: ``PERDURE_DATA``, which is only read, and the cache."""
     named = os.environ.get(VARIABLE)
-    return [*([Path(named).expanduser()] if named else []), cache()]
+    return [*([Path(os.path.expanduser(named))] if named else []), cache()]
 
 
 def find(source: str, *names: str) -> Path:
@@ -43,10 +43,38 @@ def existing(path: str | Path, what: str) -> Path:
     """Return a path that a user named, when there is something at it."""
     if not isinstance(path, (str, Path)):
         raise PerdureError(f"expected the path of {what}; found {path!r}")
-    place = Path(path).expanduser()
-    if not place.exists():
+    try:
+        place = Path(path).expanduser()
+        exists = place.exists()
+    except (OSError, RuntimeError) as error:  # names too long, homes of nobody, folders that are locked
+        raise PerdureError(f"cannot look for {what} at {path}: {error}") from error
+    if not exists:
         raise PerdureError(f"there is no {what} at {place}")
     return place
+
+
+def files_below(folder: Path) -> list[PurePosixPath]:
+    """List what lies below a folder and is no folder, as paths from there; links to folders are followed.
+
+    Hidden names are passed over. A folder that cannot be listed is an error, as is a link that leads back to
+    a folder around it.
+    """
+    found = []
+    # Each folder, by its own place and by the real places of the folders around it.
+    waiting = [(folder, frozenset({folder.resolve()}))]
+    while waiting:
+        place, around = waiting.pop()
+        for inner in place.iterdir():
+            if inner.name.startswith("."):
+                continue
+            if inner.is_dir():
+                real = inner.resolve()
+                if real in around:
+                    raise PerdureError(f"{inner}: expected a folder; found a link to a folder around it")
+                waiting.append((inner, around | {real}))
+            else:
+                found.append(PurePosixPath(inner.relative_to(folder).as_posix()))
+    return found
 
 
 @contextmanager
@@ -56,7 +84,7 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except PerdureError:
         raise
-    except (*BROKEN, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # readers of other people's files raise whatever they please
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PerdureError(f"cannot read {path}: {reason[:300]}") from error
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from perdure.errors import PerdureError
 from perdure.scenarios.source import Source
 from perdure.scenarios.sources.files import VARIABLE, cache, folders
+from perdure.scenarios.transforms import Bytes
 
 
 def load(name: str, dataset: str, class_names: Sequence[str] | None = None) -> Source:
@@ -33,7 +34,7 @@ def load(name: str, dataset: str, class_names: Sequence[str] | None = None) -> S
     """
     train, test = _open(name, dataset)
     names = list(class_names if class_names is not None else train.classes)
-    return Source.build(name, *_samples(train), *_samples(test), class_names=names)
+    return Source.build(name, *_samples(train), *_samples(test), class_names=names, scale=Bytes())
 
 
 def _open(name: str, dataset: str) -> tuple[Any, Any]:
@@ -79,7 +80,7 @@ def _existing(maker: Any, root: Path) -> tuple[Any, Any] | None:
 
 
 def _samples(part: Any) -> tuple[Tensor, Tensor]:
-    """Return a part's images, ``[n, channels, height, width]`` in [0, 1], and labels."""
+    """Return a part's images, ``[n, channels, height, width]`` in bytes, and labels."""
     pixels = torch.as_tensor(part.data)
     pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    return pixels.contiguous().to(torch.float32).div_(255), torch.as_tensor(part.targets)
+    return pixels.contiguous(), torch.as_tensor(part.targets)

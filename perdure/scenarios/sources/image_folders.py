@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -16,36 +13,54 @@ from perdure.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.files import existing, find, readable
-
-ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"})
+from perdure.scenarios.sources.image_files import ImageFile, Listed, as_parts, as_test_part, listed
+from perdure.scenarios.sources.pixels import Pixels, decode, stacked
 
 
 @SOURCES.register("images")
-def images(path: str | Path, size: int = 28, *, channels: int = 1, invert: bool = False) -> Source:
+def images(
+    path: str | Path,
+    size: int = 28,
+    *,
+    channels: int = 1,
+    invert: bool = False,
+    test: str | Path | None = None,
+) -> Source:
     """Read images from a folder or a zip, ``[n, channels, size, size]`` in [0, 1].
 
     The name of the folder that an image is in is its class. One more level of folders makes groups of
     classes (``alphabet/character/drawing.png``), which ``split`` takes as tasks. In a zip, a folder around
-    everything is passed over. Other files are too. 20 % of every class is set aside as the test part.
+    everything is passed over. Other files are too.
+
+    A level of folders that are all called ``train``, ``val`` (``valid``, ``validation``, ``dev``) or ``test``
+    makes parts, not groups. Validation images stay validation images; where there is no test part, they are
+    it, and a note says so. Without either, and without ``test``, 20 % of every class is set aside.
+
+    Values are scaled by the file's type: 8 bits by 255, 16 bits by 65535; real numbers must lie in [0, 1].
+    What is transparent is laid on white. Of several frames, the first is read.
 
     Parameters
     ----------
     path:
         The folder or the zip; a zip is read in memory, nothing is unpacked.
     size:
-        Height and width that all images are resized to (bilinear).
+        Height and width that all images are resized to (bilinear), at most 4096.
     channels:
         1 for grey, 3 for colours.
     invert:
         True to make black 1 and white 0, for ink on paper.
+    test:
+        A folder or zip with the same folders of classes as the test part.
 
     Raises
     ------
     PerdureError
-        When there are no images, folders are not of one depth, or an image cannot be read.
+        When there are no images, folders are not of one depth, parts do not fit together, or an image cannot
+        be read.
     """
     place = existing(path, "folder or zip of images")
-    return _read(place.stem, place, size, channels, invert)
+    test_place = None if test is None else existing(test, "folder or zip of test images")
+    return _read(place.stem, place, size, channels, invert, test_place)
 
 
 @SOURCES.register("omniglot")
@@ -69,83 +84,79 @@ def omniglot(size: int = 28) -> Source:
     return _read("omniglot", find("omniglot", "omniglot_small1.zip"), size, 1, True)
 
 
-def _read(name: str, place: Path, size: int, channels: int, invert: bool) -> Source:
-    arguments.count("size", size)
-    if channels not in (1, 3):
+def _read(name: str, place: Path, size: int, channels: int, invert: bool, test: Path | None = None) -> Source:
+    arguments.count("size", size, most=4096)
+    arguments.flag("invert", invert)
+    if arguments.count("channels", channels) not in (1, 3):
         raise PerdureError(f"`channels` must be 1 (grey) or 3 (colours); found {channels!r}")
-    found = sorted(_files(place), key=lambda pair: pair[0].parts)
-    if not found:
-        raise PerdureError(f"{place}: expected images in folders, one for each class; found no images")
-    keys = _classes(place, [file for file, _ in found])
-    names = sorted(set(keys))
+    oddities: Counter[str] = Counter()
+    found, pixels = _decoded(place, as_parts, size, channels, oddities)
+    has = {image.part for image in found}
+    notes = []
+    if test is not None:
+        if "test" in has:
+            raise PerdureError(f"{place} has a test part: expected no `test` beside it; found {test}")
+        others, more = _decoded(test, as_test_part, size, channels, oddities)
+        found, pixels = found + others, pixels + more
+    elif "val" in has and "test" not in has:
+        found = [replace(image, part="test") if image.part == "val" else image for image in found]
+        notes = [f"{place} has no test part: its validation part is the test part"]
+    notes += [f"{place}: {number} images {oddity}" for oddity, number in sorted(oddities.items())]
+    return _source(name, place, found, pixels, invert, notes)
+
+
+def _source(
+    name: str,
+    place: Path,
+    found: Sequence[ImageFile],
+    pixels: Sequence[Pixels],
+    invert: bool,
+    notes: Sequence[str],
+) -> Source:
+    names = sorted({image.key for image in found if image.part == "train"})
     number = {key: i for i, key in enumerate(names)}
-    pixels = np.stack([_pixels(place, file, content, size, channels) for file, content in found])
-    x = pixels.astype(np.float32) / np.float32(255)
-    y = np.array([number[key] for key in keys], dtype=np.int64)
-    if len(names[0]) == 1:
-        return Source.build(name, 1 - x if invert else x, y, class_names=["/".join(key) for key in names])
-    groups = sorted({key[0] for key in names})
+    for image in found:
+        if image.key not in number:
+            raise PerdureError(
+                f"{place}: expected the classes of the training part alone; found {'/'.join(image.key)!r} in "
+                f"the {image.part} part"
+            )
+    x, scale = stacked(pixels, invert)
+    y = np.array([number[image.key] for image in found], dtype=np.int64)
+    held = np.array([image.part == "val" for image in found])
+    scored = np.array([image.part == "test" for image in found])
+    # Arrays are only cut, which copies them, where there is something to cut.
+    parts = (x[~scored], y[~scored], x[scored], y[scored]) if scored.any() else (x, y)
+    groups = sorted({key[0] for key in names}) if len(names[0]) == 2 else None
     return Source.build(
         name,
-        1 - x if invert else x,
-        y,
+        *parts,
         class_names=["/".join(key) for key in names],
-        groups=[[number[key] for key in names if key[0] == group] for group in groups],
+        groups=None
+        if groups is None
+        else [[number[key] for key in names if key[0] == group] for group in groups],
         group_names=groups,
+        validation=held[~scored] if held.any() else None,
+        notes=notes,
+        scale=scale,
     )
 
 
-def _files(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Yield the path of each image, from the outermost folder that tells images apart, and its content."""
-    if place.is_dir():
-        for file in place.rglob("*"):
-            inner = PurePosixPath(file.relative_to(place).as_posix())
-            if _is_image(inner) and file.is_file():
-                with readable(file):
-                    yield inner, file.read_bytes()
-        return
-    with readable(place), zipfile.ZipFile(place) as archive:
-        members = [m for m in archive.infolist() if not m.is_dir() and _is_image(PurePosixPath(m.filename))]
-        tops = {PurePosixPath(m.filename).parts[0] for m in members}
-        around = int(len(tops) == 1 and all(len(PurePosixPath(m.filename).parts) > 2 for m in members))
-        for member in members:
-            yield PurePosixPath(*PurePosixPath(member.filename).parts[around:]), archive.read(member)
-
-
-def _is_image(file: PurePosixPath) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in file.parts)
-    return file.suffix.lower() in ENDINGS and not hidden
-
-
-def _classes(place: Path, files: list[PurePosixPath]) -> list[tuple[str, ...]]:
-    """Return the class of each image: the names of the folders it is in."""
-    keys = [file.parts[:-1] for file in files]
-    depths = {len(key) for key in keys}
-    if len(depths) > 1 or not depths <= {1, 2}:
-        raise PerdureError(
-            f"{place}: expected class/image or group/class/image throughout; found images "
-            f"{' and '.join(map(str, sorted(depths)))} folders deep, such as {files[0]}"
-        )
-    return keys
-
-
-def _pixels(
-    place: Path, file: PurePosixPath, content: bytes, size: int, channels: int
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Decode one image, ``[channels, size, size]``."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            plain = image.convert("L" if channels == 1 else "RGB")
-            resized = plain.resize((size, size), Image.Resampling.BILINEAR)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
-        raise PerdureError(f"{place}: cannot read the image {file}: {error}") from error
-    return np.asarray(resized, dtype=np.uint8).reshape(size, size, channels).transpose(2, 0, 1)
+def _decoded(
+    place: Path,
+    tell: Callable[[Path, Listed], list[ImageFile]],
+    size: int,
+    channels: int,
+    oddities: Counter[str],
+) -> tuple[list[ImageFile], list[Pixels]]:
+    """Return the images of a folder or zip, and what they show; ``oddities`` counts what is odd."""
+    with listed(place) as files:
+        found = tell(place, files)
+        pixels = []
+        for image in found:
+            with readable(place):
+                content = image.read()
+            one, odd = decode(f"{place}: cannot read the image {image.file}", content, size, channels)
+            pixels.append(one)
+            oddities.update(odd)
+    return found, pixels

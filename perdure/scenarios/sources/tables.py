@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
 from perdure.errors import PerdureError
+from perdure.scenarios import arguments
 from perdure.scenarios.source import SOURCES, Source, set_aside
 from perdure.scenarios.sources.columns import Encoder, codes, names_of
 from perdure.scenarios.sources.files import existing, readable
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Column: TypeAlias = str | int
+SPACES = r"\s+"  # any run of them
 
 
 @SOURCES.register("table")
@@ -56,7 +60,7 @@ def table(
     header:
         False when the first line holds data; columns then go by their place alone.
     separator:
-        What stands between the fields of a CSV.
+        The character between the fields of a CSV; ``r"\\s+"`` for any run of spaces.
 
     Raises
     ------
@@ -64,6 +68,7 @@ def table(
         When a file cannot be read, a column does not exist, a label is missing, values are infinite.
     """
     place = existing(path, "table")
+    arguments.flag("header", header)
     frame = read_frame(place, header, separator)
     frame_test = None
     if test is not None:
@@ -78,8 +83,8 @@ def table(
         frame,
         frame_test,
         label=_column(frame, label),
-        categorical=None if categorical is None else [_column(frame, c) for c in categorical],
-        drop=[_column(frame, c) for c in drop],
+        categorical=None if categorical is None else _columns(frame, categorical),
+        drop=_columns(frame, drop),
         domain=None if domain is None else _column(frame, domain),
     )
 
@@ -94,25 +99,42 @@ def read_frame(
     """Read a table as it is; ``?`` and empty fields are missing, spaces before a value are left out."""
     import pandas as pd
 
+    text = separator if isinstance(separator, str) else ""
+    if text != SPACES and (len(text) != 1 or text in '"\r\n'):
+        raise PerdureError(f"`separator` must be one character, or {SPACES!r}; found {separator!r}")
     with readable(path):
         if path.name.endswith(".parquet"):
             frame = pd.read_parquet(path)
+            titles = list(frame.columns)
         else:
-            frame = pd.read_csv(
-                path,
-                header=0 if header and names is None else None,
-                names=None if names is None else list(names),
-                sep=separator,
-                comment=comment,
-                na_values=["?"],
-                skipinitialspace=True,
-                low_memory=False,
-            )
+            titled = header and names is None
+            read = partial(pd.read_csv, path, sep=separator, comment=comment, skipinitialspace=True)
+            # Pandas gives columns of one name other names: the line itself says what they are called.
+            titles = read(header=None, nrows=1, dtype=str).iloc[0].dropna().tolist() if titled else []
+            with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+                # Without a column for the index: a line that is too long would silently become one.
+                frame = read(
+                    header=0 if titled else None,
+                    names=None if names is None else list(names),
+                    na_values=["?"],
+                    index_col=False,
+                    low_memory=False,
+                )
     if not len(frame):
         raise PerdureError(f"{path}: expected a table with rows; found none")
-    if not frame.columns.is_unique:
-        raise PerdureError(f"{path}: the names of the columns must differ; found {list(frame.columns)}")
-    return frame
+    twice = sorted({str(title) for title in titles if titles.count(title) > 1})
+    if twice:
+        raise PerdureError(f"{path}: the names of the columns must differ; {twice[0]!r} is there twice")
+    return frame.reset_index(drop=True)
+
+
+def _columns(frame: pd.DataFrame, columns: Sequence[Column] | Column) -> list[Column]:
+    """Return the keys of the columns of a list; a single one is a list of one."""
+    if isinstance(columns, (str, int)):
+        columns = [columns]
+    if not isinstance(columns, Sequence):
+        raise PerdureError(f"expected a list of columns; found {columns!r}")
+    return [_column(frame, column) for column in columns]
 
 
 def _column(frame: pd.DataFrame, column: Column) -> Column:
@@ -140,6 +162,8 @@ def from_frames(
     domain: Column | None = None,
 ) -> Source:
     """Make a source of data frames; parameters as for :func:`table`, columns by their keys."""
+    if domain is not None and domain == label:
+        raise PerdureError(f"label and domain must be different columns; found {label!r} for both")
     values, values_test = names_of(train, label), None if test is None else names_of(test, label)
     groups = None if domain is None else names_of(train, domain)
     groups_test = None if domain is None or test is None else names_of(test, domain)

@@ -1,0 +1,155 @@
+"""What a GPU would refuse or wait for, found without one: runs under fake tensors of an absent device.
+
+Under a fake-tensor mode nothing is computed, but devices are kept apart: an operation on tensors of two
+devices raises, and so does a value that the host asks for.
+"""
+
+import warnings
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils import _pytree as pytree
+
+from perdure.engine.engine import Engine, add_by_task
+from perdure.engine.optim import OPTIMIZERS, SCHEDULES
+from perdure.errors import PerdureError
+from perdure.strategies import STRATEGIES, get
+from perdure.strategies.base import lay_out
+from perdure.strategies.check import tiny_stream
+from perdure.strategies.external import External
+
+ABSENT = torch.device("lazy", 0)
+ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}
+SPECS = {
+    "gem": "gem(samples_per_task=2)", "agem": "agem(samples_per_task=2, sample=4)", "replay": "replay(6)",
+    "der": "der(6)", "derpp": "derpp(6)", "gdumb": "gdumb(6)", "fpf": "fpf(6)", "kfpf": "kfpf(6)",
+    "icarl": "icarl(6)", "clr": "clr(pretrain=0)", "weighted": "weighted(preference=[0.5, 0.5])",
+    "weighted-replay": "weighted-replay(preference=[0.5, 0.5], capacity=6)",
+}  # fmt: skip
+
+
+def convolutional(shape, outputs):
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 1, 5)), nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(inplace=True),
+        nn.Dropout(0.2), nn.Flatten(), nn.Linear(15, outputs),
+    )  # fmt: skip
+
+
+def perceptron(shape, outputs):
+    return nn.Sequential(nn.Linear(5, 6), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(6, outputs))
+
+
+def away(tree):
+    """Return tensors like those of a tree on the device that is not there."""
+
+    def one(v):
+        return torch.empty_strided(v.shape, v.stride(), dtype=v.dtype, device=ABSENT)
+
+    return pytree.tree_map_only(torch.Tensor, one, tree)
+
+
+def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cosine"):
+    """Start, train, measure, score and cross all boundaries of a small stream on an absent device."""
+    stream = tiny_stream("task", (9, 8))
+    engine = Engine(
+        stream, strategy, OPTIMIZERS.get(optimizer), model, [0, 1], [0.1] * 2, [0.0] * 2,
+        SCHEDULES.get(schedule), 4,
+    )  # fmt: skip
+    # Preferences are checked on the host at the start, once.
+    checks_values = "weighted" in str(strategy)
+    started = engine.start() if checks_values else None
+    with FakeTensorMode(allow_non_fake_inputs=True), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # What was laid out on the host (weights, masks) is taken away; from here on all is as on a GPU.
+        engine.device, engine.place = ABSENT, replace(engine.place, device=ABSENT)
+        engine._untrained, engine.hyper = away(engine._untrained), away(engine.hyper)
+        engine.program = replace(engine.program, masks=away(engine.program.masks))
+        engine.sampler = replace(engine.sampler, seeds=engine.hyper["seed"])
+        replica = away(started) if checks_values else engine.start()
+        engine.evaluate(replica)
+        for phase in lay_out(strategy, stream):
+            data = engine.load(phase)
+            replica = engine.boundary(replica, phase, data, "begin_task")
+            for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
+                pass
+            replica = engine.boundary(replica, phase, data, "end_task")
+            engine.evaluate(replica)
+    return engine
+
+
+def crossings(engine):
+    """Operations in records that bring something from the host, or that read a constant which lies there."""
+    found = []
+    for record in engine._records.values():
+        for node in record.module.graph.nodes:
+            value = getattr(record.module, node.target) if node.op == "get_attr" else None
+            # A single number is handed to a kernel by value.
+            if value is not None and value.device != ABSENT and value.ndim:
+                found.append(f"constant {value}")
+            elif node.kwargs.get("device") not in (None, ABSENT):
+                found.append(f"{node.target} to the host")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _without_autocast(monkeypatch):
+    # It does not know a device of this name.
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_every_strategy_stays_on_its_device_and_waits_for_nothing(name):
+    if name in ONLY_ELSEWHERE:
+        pytest.skip(ONLY_ELSEWHERE[name])
+    strategy = get(SPECS.get(name, name))
+    assert not isinstance(strategy, External)
+    engine = run(strategy, convolutional if name == "clr" else perceptron)
+    assert engine.mapper.mapped
+    assert not crossings(engine)
+
+
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_optimisers_and_schedules_do_too(optimizer, schedule):
+    assert not crossings(run(get("naive"), optimizer=optimizer, schedule=schedule))
+
+
+def test_convolutions_and_norms_do_too():
+    assert not crossings(run(get("ewc"), convolutional))
+
+
+def test_the_fake_device_tells_devices_apart_and_refuses_to_wait():
+    with FakeTensorMode():
+        there = torch.zeros(3, device=ABSENT)
+        with pytest.raises(RuntimeError, match="device"):
+            there + torch.zeros(3)
+        with pytest.raises(DataDependentOutputException):
+            there.sum().item()
+
+
+def test_a_model_that_makes_tensors_on_the_host_is_noticed():
+    class Elsewhere(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(5, 4)
+
+        def forward(self, x):
+            return self.inner(x) + torch.arange(4.0)
+
+    with pytest.raises((PerdureError, RuntimeError, Warning)):
+        run(get("naive"), lambda shape, outputs: Elsewhere())
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_scores_are_added_by_task_in_an_order_of_their_own(device):
+    total, owner = torch.ones(2, 3, device=device), torch.tensor([2, 0, 2], device=device)
+    scores = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
+    found = add_by_task(total, owner, scores)
+    assert found.shape == (2, 3)
+    assert found.is_contiguous()
+    if device == "cpu":
+        assert found.tolist() == [[3.0, 1.0, 5.0], [6.0, 1.0, 11.0]]
