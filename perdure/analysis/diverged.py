@@ -65,6 +65,6 @@ def sentence(results: Results) -> str:
         for name, seeds in lost.items()
     ]
     return (
-        "Seeds that diverged (weights or scores not finite: lower lr) are left out of every mean, interval "
-        f"and comparison, which tables mark with *: {'; '.join(each)}."
+        "Seeds that diverged (weights or scores not finite: lower lr, or a penalty) are left out of every "
+        f"mean, interval and comparison, which tables mark with *: {'; '.join(each)}."
     )

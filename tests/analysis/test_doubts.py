@@ -161,6 +161,31 @@ def test_tuning_counts_the_seeds_of_what_it_chose() -> None:
     assert not any("diverged" in line for line in results.warnings)
 
 
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_the_printed_table_shows_every_name_and_number(
+    build: Build, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perdure.cli import show
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "replay(buffer=1000)+ewc(strength=100.0)+naive"
+    results = build((name, "naive"))
+    results.scores[name] = -100 * results.scores[name]
+    results.extras[name]["diverged"] = [2]
+    del results.config["stream"]
+    show(results)
+    text = capsys.readouterr().out
+    table = "".join(text[: text.index("note:")].split())
+    assert "…" not in table
+    assert table.count("]*") == 3
+    for row in results.table(["average_accuracy", "forgetting", "learning_accuracy"]).itertuples():
+        assert f"{row.mean:.3f}" in table
+        assert f"{row.high:.3f}]" in table
+    if width == 200:
+        assert name in text
+        assert f"{row.mean:.3f} [" in text
+
+
 # ---- ratios -------------------------------------------------------------------------------------------
 
 NAIVE, JOINT, OTHER = [0.20, 0.20, 0.21, 0.20], [0.60, 0.50, 0.20, 0.70], [0.70, 0.75, 0.72, 0.80]
