@@ -18,6 +18,8 @@ from perdure.arguments import check
 from perdure.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from perdure.analysis import Results
 
 app = typer.Typer(
@@ -206,26 +208,41 @@ def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> No
 
 
 def show(results: Results) -> None:
-    """Print the main metrics of every strategy, with intervals over seeds."""
+    """Print the main metrics of every strategy, with intervals over seeds, and the notes.
+
+    Intervals go below their means where the table is too wide for the terminal.
+    """
     from rich.console import Console
+
+    from perdure.analysis.notes import told
+
+    console = Console()
+    table = tabulate(results, " ")
+    if console.measure(table, options=console.options.update(width=10_000)).maximum > console.width:
+        table = tabulate(results, "\n")
+    console.print(table)
+    for line in told(results):
+        console.print(f"note: {line}", highlight=False, markup=False)
+
+
+def tabulate(results: Results, between: str) -> Table:
+    """Lay out the main metrics, with ``between`` a mean and its interval."""
     from rich.table import Table
     from rich.text import Text
 
     wanted = ["average_accuracy", "forgetting", "learning_accuracy"]
     frame = results.table()
     frame = frame[frame["metric"].isin(wanted)]
-    title = f"{results.config['stream']}, {len(results.seeds)} seeds: mean [95 % interval]"
+    title = f"{results.config.get('stream', 'results')}, {len(results.seeds)} seeds: mean [95 % interval]"
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    table.add_column("strategy")
+    table.add_column("strategy", overflow="fold", min_width=8)
     for metric in wanted:
-        table.add_column(metric.replace("_", " "), justify="right", no_wrap=True)
+        table.add_column(metric.replace("_", " "), justify="right", overflow="fold")
     for name in results.strategies:
         rows = frame[frame["strategy"] == name].set_index("metric")
-        table.add_row(Text(name), *(cell(rows, metric) for metric in wanted))
-    console = Console()
-    console.print(table)
-    for line in results.warnings:
-        console.print(f"note: {line}", highlight=False, markup=False)
+        cells = (cell(rows, metric).replace(" ", between, 1) for metric in wanted)
+        table.add_row(Text(name), *(Text(text) for text in cells))
+    return table
 
 
 def cell(rows: Any, metric: str) -> str:

@@ -64,14 +64,12 @@ class Outcome:
         return chosen.told(settings.seeds)
 
     def told(self, seeds: Sequence[int]) -> Outcome:
-        """Return the outcome with the seeds that diverged among its extras, and a warning where some did."""
+        """Return the outcome with the seeds that diverged among its extras: results then name them."""
         lost = ~torch.stack(self.scores).isfinite().all(0).all(1)
         if self.diverged is not None:
             lost = lost | self.diverged
         gone = [seed for seed, one in zip(seeds, lost.tolist(), strict=True) if one]
-        lines = (
-            [f"{len(gone)} of {len(seeds)} replicas diverged (weights not finite): lower lr"] if gone else []
-        )
+        lines = []
         if self.learned is not None and (worse := int((~self.learned & ~lost).sum())):
             lines.append(
                 f"{worse} of {len(seeds)} replicas ended with a training loss above the untrained model's: "

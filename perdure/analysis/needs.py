@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from perdure.analysis.diverged import cleared, kept
 from perdure.analysis.metrics import Array, Undefined, mean
 from perdure.analysis.registry import METRICS, lookup
 from perdure.analysis.statistics import Gap, paired_gap
@@ -29,8 +29,7 @@ def evaluate(results: Results, metric: str, strategy: str, dialect: str) -> Arra
     compares or draws metrics leaves them out.
     """
     function, needs = lookup(metric, dialect)
-    values = _call(function, needs, results, metric, strategy)
-    return np.where(_lost(results, strategy), np.nan, values)
+    return cleared(results, strategy, _call(function, needs, results, metric, strategy))
 
 
 def parts(results: Results, metric: str, strategy: str, dialect: str) -> tuple[Array, Array] | None:
@@ -47,16 +46,6 @@ def _call(
         return function(*(NEEDS[need](results, strategy) for need in needs))
     except PerdureError as error:
         raise type(error)(f"{metric} of {strategy!r}: {error}") from None
-
-
-def _lost(results: Results, strategy: str) -> npt.NDArray[np.bool_]:
-    """Tell of each seed whether its replica diverged, ``[replica]``."""
-    return np.isin(results.seeds, results.diverged.get(strategy, []))
-
-
-def kept(results: Results, strategy: str) -> Array:
-    """Scores of a strategy, NaN for the seeds that diverged: ``[replica, stage, task]``."""
-    return np.where(_lost(results, strategy)[:, None, None], np.nan, results.scores[strategy])
 
 
 def kind_of(results: Results, strategy: str) -> str:
@@ -95,10 +84,6 @@ def one_stage(results: Results, strategy: str) -> bool:
     """Whether the strategy learned several tasks in one stage, as joint and single-task learners do."""
     shape = results.scores[strategy].shape
     return bool(shape[1] == 1 and shape[2] > 1)
-
-
-def _scores(results: Results, strategy: str) -> Any:
-    return kept(results, strategy)
 
 
 def _stages(results: Results, strategy: str) -> Any:
@@ -150,8 +135,7 @@ def _curve(results: Results, strategy: str) -> Curve:
 
 
 def _kept_curve(results: Results, strategy: str) -> Any:
-    lost = _lost(results, strategy)[:, None, None]
-    return np.where(lost, np.nan, _curve(results, strategy).scores)
+    return cleared(results, strategy, _curve(results, strategy).scores)
 
 
 def _staged_curve(results: Results, strategy: str) -> Any:
@@ -192,7 +176,7 @@ def _per_stage(key: str) -> Need:
 
 
 NEEDS: dict[str, Need] = {
-    "scores": _scores,
+    "scores": kept,
     "stages": _stages,
     "untrained": _untrained,
     "joint": _final("joint"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perdure.analysis.diverged import kept, sentence
 from perdure.analysis.metrics import average_accuracy
-from perdure.analysis.needs import above_naive, baseline, is_bound, kept, kind_of, one_stage
+from perdure.analysis.needs import above_naive, baseline, is_bound, kind_of, one_stage
 from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ BASELINES = {
 
 def notes(results: Results) -> list[str]:
     """Warnings of the run, baselines that are missing, and results that look like bugs but are not."""
-    return [*results.warnings, *_direction(results), *_missing(results), *_chance(results)]
+    return [*told(results), *_direction(results), *_missing(results), *_chance(results)]
+
+
+def told(results: Results) -> list[str]:
+    """Warnings of the run, and which seeds diverged also where a run saved long ago does not say so."""
+    return list(dict.fromkeys([*results.warnings, *_diverged(results)]))
 
 
 def doubts(results: Results) -> list[str]:
@@ -32,17 +38,7 @@ def doubts(results: Results) -> list[str]:
 
 
 def _diverged(results: Results) -> list[str]:
-    lost = results.diverged
-    if not lost:
-        return []
-    each = [
-        f"{name}: {'all' if len(seeds) == len(results.seeds) else ', '.join(map(str, seeds))}"
-        for name, seeds in lost.items()
-    ]
-    return [
-        "Seeds that diverged are left out of every mean, interval and comparison, which tables mark with *: "
-        f"{'; '.join(each)}."
-    ]
+    return [text] if (text := sentence(results)) else []
 
 
 def _gap(results: Results) -> list[str]:

@@ -88,7 +88,7 @@ def bars(axes: Axes, scene: Scene, metric: str) -> None:
     results = scene.results
     for place, name in enumerate(results.strategies):
         try:
-            values = scene.cleared.metric(metric, name)
+            values = results.metric(metric, name)
         except PerdureError:  # not defined for this strategy
             continue
         values = values[np.isfinite(values)]

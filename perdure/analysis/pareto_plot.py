@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis.diverged import Mask
+from perdure.analysis.diverged import Mask, counted
 from perdure.analysis.labels import cut, tidy
 from perdure.analysis.metrics import Array, mean
 from perdure.analysis.statistics import bootstrap_band
@@ -91,8 +91,8 @@ def _finite(values: Array) -> Mask:
 
 
 def _mark(values: Array) -> str:
-    lost = ~_finite(values)
-    return f" ({lost.sum()} of {len(lost)} diverged)" if lost.any() else ""
+    mark = counted(~_finite(values))
+    return f" ({mark})" if mark else ""
 
 
 def _bars(axes: Axes, x: Array, y: Array, color: object) -> None:

@@ -1,8 +1,8 @@
 """Figures of results: each draws what a metric or a statistics function returned, and nothing else.
 
-Every function returns a matplotlib ``Figure``. Bands and bars are 95 % bootstrap intervals over seeds; dashed
-lines are strategies that learned all tasks at once. Replicas that diverged are left out, and the legend says
-so. Names that are too long for their place are cut, with a key below the panels.
+Every function returns a matplotlib ``Figure``. Bands and bars are 95 % bootstrap intervals over seeds; level
+dashed lines are strategies that learned all tasks at once. Replicas that diverged are left out, as the legend
+says. Names that are too long for their place are cut, with a key below the panels.
 """
 
 from __future__ import annotations

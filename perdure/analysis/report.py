@@ -8,7 +8,6 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from perdure.analysis import report_pairs, report_tables
-from perdure.analysis.diverged import cleared, sentence
 from perdure.analysis.files import write_beside
 from perdure.analysis.notes import notes
 from perdure.analysis.registry import METRICS
@@ -30,26 +29,24 @@ def render(results: Results) -> str:
 
     source = resources.files("perdure.analysis").joinpath(TEMPLATE).read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    clear = cleared(results)
-    table = clear.table()
-    drawn, compared = list(pictures(results)), list(report_pairs.tables(clear))
+    table = results.table()
+    drawn, compared = list(pictures(results)), report_pairs.compared(results)
     costs = report_tables.costs(results)
     return environment.from_string(source).render(
         contents=[
             ("figures", "Figures"),
             *((f"figure-{place}", picture.title) for place, picture in enumerate(drawn, start=1)),
             ("results", "Results"),
-            *([("pairs", "Paired comparisons")] if compared else []),
+            *([("pairs", "Paired comparisons")] if compared.tables else []),
             *([("costs", "Costs")] if costs else []),
             ("configuration", "Configuration"),
             ("definitions", "Definitions"),
         ],
         title=str(results.config.get("stream", "results")),
         facts=_facts(results),
-        notes=[*notes(results), *([sentence(results)] if sentence(results) else [])],
+        notes=notes(results),
         summaries=list(report_tables.summaries(results, table)),
         pairs=compared,
-        pairs_note=report_pairs.note(results),
         pictures=drawn,
         costs=costs,
         settings=_settings(results),

@@ -53,7 +53,9 @@ def pictures(results: Results) -> Iterator[Picture]:
     scene = Scene.of(results)
     legend = [_entry(scene, name) for name in results.strategies]
     lost = " Replicas that diverged are left out." if sentence(results) else ""
-    bands = f"Bands: 95 % bootstrap intervals over seeds. Dashed: learned all tasks at once.{lost}"
+    bands = (
+        f"Bands: 95 % bootstrap intervals over seeds. Level dashed lines: learned all tasks at once.{lost}"
+    )
     if scene.tasks <= MANY:
         yield _forgetting(scene, bands, legend)
     yield Picture(

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.analysis.diverged import remark
-from perdure.analysis.needs import kind_of, one_stage
+from perdure.analysis.needs import is_bound
 from perdure.analysis.registry import METRICS
+from perdure.analysis.tables import cell
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from perdure.analysis.results import Results
-
-BOUNDS = ("joint", "cumulative")
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Summary": (
@@ -68,7 +67,7 @@ class Table(NamedTuple):
 
 def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
     """Give a table per group of metrics: a row per strategy, "mean [low, high]", a clear best in bold."""
-    rivals = [name for name in results.strategies if not bound(results, name)]
+    rivals = [name for name in results.strategies if not is_bound(results, name)]
     for title, group in GROUPS.items():
         found = [name for name in group if name in set(table["metric"])]
         if not found:
@@ -86,11 +85,6 @@ def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
         yield Table(title, arrows, rows)
 
 
-def bound(results: Results, strategy: str) -> bool:
-    """Whether a strategy shows what can be reached with the data of all tasks, and so does not compete."""
-    return one_stage(results, strategy) or kind_of(results, strategy) in BOUNDS
-
-
 def _marked(results: Results, strategy: str) -> str:
     mark = remark(results, strategy)
     return f"{strategy} ({mark})" if mark else strategy
@@ -101,13 +95,16 @@ def _column(part: pd.DataFrame, metric: str, rivals: list[str]) -> dict[str, Cel
     digits = 1 if metric == "multi_task_gain" else 3
     best = _clear_best(part[part["strategy"].isin(rivals)], METRICS[metric].higher_is_better)
     return {
-        row.strategy: Cell(interval(row.mean, row.low, row.high, digits), row.strategy == best)
+        row.strategy: Cell(
+            cell(row.mean, row.low, row.high, getattr(row, "diverged", 0), digits), row.strategy == best
+        )
         for row in part.itertuples()
     }
 
 
 def _clear_best(part: pd.DataFrame, higher_is_better: bool) -> str | None:
     """Name of the strategy whose interval lies beyond those of all others, if one's does."""
+    part = part.dropna(subset="mean")
     if len(part) < 2:
         return None
     # Turned so that higher is better. Without an interval (NaN) nothing is clear.
@@ -116,13 +113,6 @@ def _clear_best(part: pd.DataFrame, higher_is_better: bool) -> str | None:
     first = part.loc[(sign * part["mean"]).idxmax()]
     others = part[part["strategy"] != first["strategy"]]
     return str(first["strategy"]) if (sign * first[low] > sign * others[high]).all() else None
-
-
-def interval(mean: float, low: float, high: float, digits: int = 3) -> str:
-    """Return "mean [low, high]"."""
-    if low != low:  # NaN: one seed has no interval
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def costs(results: Results) -> Table | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis import needs, statistics, tables
+from perdure.analysis import needs, statistics, tables, wellformed
+from perdure.analysis.diverged import diverged
 from perdure.analysis.metrics import Array
 from perdure.analysis.notes import doubts
 from perdure.errors import PerdureError, unknown
@@ -92,39 +92,15 @@ class Results:
         self.scores = {name: np.array(value, dtype=np.float64) for name, value in self.scores.items()}
         self.untrained = {name: np.array(value, dtype=np.float64) for name, value in self.untrained.items()}
         self.costs = {n: {k: float(v) for k, v in cost.items()} for n, cost in self.costs.items()}
-        self.extras = _plain("extras", self.extras)
-        self.config = _plain("config", self.config)
+        self.extras = wellformed.plain("extras", self.extras)
+        self.config = wellformed.plain("config", self.config)
         first = next(iter(self.scores.values()))
         if first.ndim == 3:
             self.config.setdefault("seeds", list(range(first.shape[0])))
             self.config.setdefault("tasks", [f"task {index + 1}" for index in range(first.shape[2])])
-        self._check()
+        wellformed.check(self)
         warnings = [*self.warnings, *statistics.seed_warnings(self.seeds), *doubts(self)]
         self.warnings = list(dict.fromkeys(warnings))
-
-    def _check(self) -> None:
-        seeds, tasks = len(self.config.get("seeds", [])), len(self.config.get("tasks", []))
-        for name, value in self.scores.items():
-            if value.shape not in ((seeds, tasks, tasks), (seeds, 1, tasks)):
-                raise PerdureError(
-                    f"expected scores of {name!r} with the shape [{seeds} seeds, {tasks} stages or 1, "
-                    f"{tasks} tasks]; found {list(value.shape)}"
-                )
-        for name, value in self.untrained.items():
-            if value.shape != (seeds, tasks):
-                raise PerdureError(
-                    f"expected untrained scores of {name!r} with the shape [{seeds} seeds, {tasks} tasks]; "
-                    f"found {list(value.shape)}"
-                )
-        for name, curve in self.curves.items():
-            if curve.scores.shape[::2] != (seeds, tasks):
-                raise PerdureError(
-                    f"expected a curve of {name!r} over {seeds} seeds and {tasks} tasks; found "
-                    f"{list(curve.scores.shape)}"
-                )
-        for name in (*self.untrained, *self.curves, *self.costs, *self.extras):
-            if name not in self.scores:
-                raise unknown("strategy", name, self.scores)
 
     @property
     def seeds(self) -> list[int]:
@@ -148,16 +124,8 @@ class Results:
         Those that the run noted (weights or scores not finite), and those without a finite score on a task
         that was learned. Scores on tasks still to come may be missing.
         """
-        found = {}
-        for name, scores in self.scores.items():
-            noted = self.extras.get(name, {}).get("diverged", [])
-            stages, tasks = scores.shape[1:]
-            learned = np.tri(stages, tasks, k=tasks - stages, dtype=bool)
-            lost = np.isin(self.seeds, noted) | (learned & ~np.isfinite(scores)).any(axis=(1, 2))
-            seeds = [self.seeds[i] for i in np.flatnonzero(lost)]
-            if seeds:
-                found[name] = seeds
-        return found
+        lost = {name: np.flatnonzero(diverged(self, name)) for name in self.scores}
+        return {name: [self.seeds[i] for i in places] for name, places in lost.items() if len(places)}
 
     def metric(self, name: str, strategy: str, dialect: str = "paper") -> Array:
         """One number per seed; a metric whose baseline was not measured is refused.
@@ -251,17 +219,3 @@ def _plots() -> Any:
     from perdure.analysis import plots
 
     return plots
-
-
-def _plain(what: str, value: Any) -> Any:
-    """Pass ``value`` through JSON, so that what is kept is what a saved run gives back."""
-    try:
-        return json.loads(json.dumps(value, default=_number))
-    except (TypeError, ValueError) as error:
-        raise PerdureError(f"expected {what} that JSON can hold; found: {error}") from None
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} {value!r}")

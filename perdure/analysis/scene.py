@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perdure.analysis.diverged import cleared, remark, survivors
+from perdure.analysis.diverged import remark, survivors
 from perdure.analysis.labels import tidy
 from perdure.analysis.metrics import Array, average_over_seen, mean
 from perdure.analysis.needs import one_stage
@@ -29,8 +29,6 @@ class Scene:
     ----------
     results:
         What is drawn.
-    cleared:
-        The same with NaN where a replica diverged.
     scores:
         Scores of the replicas that did not diverge, by strategy.
     look:
@@ -40,7 +38,6 @@ class Scene:
     """
 
     results: Results
-    cleared: Results
     scores: dict[str, Array]
     look: dict[str, Look]
     levels: list[str]
@@ -53,7 +50,7 @@ class Scene:
         lines = {name: _shape(values) for name, values in scores.items() if name not in levels}
         final = {name: mean_over_replicas(scores[name][:, -1]) for name in levels}
         look = looks(results.strategies, _turns(lines) | _turns(final))
-        return cls(results, cleared(results), scores, look, levels)
+        return cls(results, scores, look, levels)
 
     @property
     def tasks(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perdure.analysis import needs, registry
+from perdure.analysis.diverged import diverged
 from perdure.analysis.metrics import Array, Undefined, mean, ratio
 from perdure.analysis.statistics import (
     bootstrap_interval,
@@ -153,17 +154,16 @@ def tidy(results: Results) -> pd.DataFrame:
     parts = []
     for strategy, scores in results.scores.items():
         replica, stage, task = (axis.ravel() for axis in np.indices(scores.shape))
-        seeds = np.asarray(results.seeds)[replica]
         parts.append(
             pd.DataFrame(
                 {
                     "strategy": strategy,
-                    "seed": seeds,
+                    "seed": np.asarray(results.seeds)[replica],
                     "stage": stage,
                     "task": task,
                     "score": scores.ravel(),
                     "task_name": np.asarray(results.tasks, dtype=object)[task],
-                    "diverged": np.isin(seeds, results.diverged.get(strategy, [])),
+                    "diverged": diverged(results, strategy)[replica],
                 }
             )
         )
@@ -190,7 +190,7 @@ def pairs(
     names = ["metric", "first", "second", "difference", "low", "high", "p", "improvement", "seeds"]
     table = pd.DataFrame(rows, columns=names)
     table.insert(names.index("p") + 1, "p_holm", holm(table["p"].to_numpy(dtype=np.float64)))
-    table.attrs["note"] = holm_note(len(table), int(table["seeds"].max()) if len(table) else 0)
+    table.attrs["note"] = holm_note(int(table["p"].count()), int(table["seeds"].max()) if len(table) else 0)
     return table
 
 

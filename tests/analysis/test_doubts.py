@@ -104,6 +104,29 @@ def test_scores_in_long_form_say_which_seeds_diverged(build: Build) -> None:
     assert "diverged" not in build().table()
 
 
+def test_an_infinite_score_of_a_task_to_come_is_none(build: Build) -> None:
+    results = build(("naive", "ewc"))
+    results.scores["ewc"][2, 0, 1:] = np.inf
+    assert results.diverged == {}
+    assert np.isnan(results.metric("forward_transfer", "ewc")).tolist() == [s == 2 for s in range(6)]
+    assert np.isfinite(results.table()[["mean", "low", "high"]]).all(axis=None)
+
+
+def test_a_run_saved_before_seeds_were_named_says_so_too(
+    build: Build, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perdure.cli import show
+
+    results = broken(build)[0]
+    results.warnings = []
+    results.save(tmp_path / "run")
+    back = analysis.load(tmp_path / "run")
+    assert back.warnings == []
+    assert sum("ewc: 1, 4; si: all" in line for line in notes(back)) == 1
+    show(back)
+    assert " ".join(capsys.readouterr().out.split()).count("ewc: 1, 4; si: all") == 1
+
+
 def test_the_printed_table_marks_them(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
     from perdure.cli import show
 
@@ -122,7 +145,9 @@ def test_a_run_names_the_seeds_that_diverged() -> None:
     assert results.extras["naive"]["diverged"] == [5, 3]
     assert results.diverged == {"naive": [5, 3]}
     assert results.table()["mean"].isna().any()
-    assert "naive: 2 of 2 replicas diverged (weights not finite): lower lr" in results.warnings
+    (line,) = (line for line in results.warnings if "diverged" in line)
+    assert line.endswith("naive: all.")
+    assert "lower lr" in line
 
 
 def test_tuning_counts_the_seeds_of_what_it_chose() -> None:
@@ -134,6 +159,31 @@ def test_tuning_counts_the_seeds_of_what_it_chose() -> None:
     assert results.extras["naive"]["diverged"] == []
     assert results.diverged == {}
     assert not any("diverged" in line for line in results.warnings)
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_the_printed_table_shows_every_name_and_number(
+    build: Build, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perdure.cli import show
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "replay(buffer=1000)+ewc(strength=100.0)+naive"
+    results = build((name, "naive"))
+    results.scores[name] = -100 * results.scores[name]
+    results.extras[name]["diverged"] = [2]
+    del results.config["stream"]
+    show(results)
+    text = capsys.readouterr().out
+    table = "".join(text[: text.index("note:")].split())
+    assert "…" not in table
+    assert table.count("]*") == 3
+    for row in results.table(["average_accuracy", "forgetting", "learning_accuracy"]).itertuples():
+        assert f"{row.mean:.3f}" in table
+        assert f"{row.high:.3f}]" in table
+    if width == 200:
+        assert name in text
+        assert f"{row.mean:.3f} [" in text
 
 
 # ---- ratios -------------------------------------------------------------------------------------------

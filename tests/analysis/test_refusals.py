@@ -101,3 +101,11 @@ def test_bad_curves_are_refused() -> None:
         Results(
             {"a": np.zeros((2, 3, 3))}, curves={"a": Curve(np.arange(2), np.arange(2), np.zeros((1, 2, 3)))}
         )
+
+
+@pytest.mark.parametrize("name", ["half \ud83d", "tab\t", "two\nlines", "\x1b[31m", "\x85", 3])
+def test_names_that_cannot_be_written_are_refused(name: object) -> None:
+    with pytest.raises(PerdureError, match="names of strategies without control characters") as caught:
+        Results({name: np.zeros((2, 3, 3))})  # type: ignore[dict-item]
+    assert str(caught.value).isprintable()
+    assert str(caught.value).isascii()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perdure.analysis import METRICS, Results, bootstrap_interval, report_pairs
+from perdure.analysis import METRICS, Results, bootstrap_interval, notes, report_pairs
 from perdure.analysis.report import render
 from perdure.analysis.report_tables import GROUPS, summaries
 from perdure.errors import PerdureError
@@ -95,6 +95,31 @@ def test_a_cumulative_learner_is_a_bound(build: Build) -> None:
     assert [name for name, cells in summary.rows if cells[0].best] == ["ewc"]
 
 
+def test_the_run_may_name_bounds(build: Build) -> None:
+    results = build(("naive", "ewc", "mine"), bounds=["mine"])
+    summary = next(iter(summaries(results, results.table())))
+    assert [name for name, cells in summary.rows if cells[0].best] == ["ewc"]
+
+
+def test_bold_is_among_those_that_did_not_diverge(build: Build) -> None:
+    results = build(("naive", "ewc", "si"))
+    results.scores["si"][:] = np.nan
+    summary = next(iter(summaries(results, results.table())))
+    assert [name for name, cells in summary.rows if cells[0].best] == ["ewc"]
+    results.scores["naive"][:] = np.nan  # nothing is left to be better than
+    summary = next(iter(summaries(results, results.table())))
+    assert not any(cell.best for _, cells in summary.rows for cell in cells)
+
+
+def test_pairs_are_over_common_seeds(build: Build) -> None:
+    results = build(("naive", "ewc"), seeds=3)
+    results.scores["ewc"][1:] = np.nan
+    accuracy, _ = report_pairs.compared(results).tables
+    ((_, cells),) = accuracy.rows
+    gap = results.metric("average_accuracy", "naive")[0] - results.metric("average_accuracy", "ewc")[0]
+    assert [cell.text for cell in cells] == [f"{gap:.3f}*", "–", "–", "0.00"]
+
+
 def test_what_is_level_is_not_bold(build: Build) -> None:
     results = build(("naive", "ewc", "si"))
     results.scores["si"] = results.scores["ewc"] + 1e-4
@@ -146,7 +171,7 @@ def _twelve(build: Build) -> Results:
 
 def test_twelve_strategies_have_a_matrix_of_wins(build: Build) -> None:
     results = _twelve(build)
-    accuracy, lost = report_pairs.tables(results)
+    (accuracy, lost), note = report_pairs.compared(results)
     assert len(accuracy.rows) == len(lost.rows) == 12
     values = [results.metric("average_accuracy", name) for name in results.strategies]
     for (_, cells), row in zip(accuracy.rows, values, strict=True):
@@ -155,7 +180,9 @@ def test_twelve_strategies_have_a_matrix_of_wins(build: Build) -> None:
             expected = "better" if low > 0 else "worse" if high < 0 else "level"
             assert cell.mark == ("" if row is column else expected)
             assert cell.text == ("" if row is column else f"{(row - column).mean():+.2f}".replace("-", "−"))
-    assert report_pairs.note(results) == "With 6 seeds and 66 pairs no corrected p can be below 1."
+    assert note == results.compare(against="all").attrs["note"]
+    assert render(results).count("no difference can be significant after Holm") == 2  # all, against naive
+    assert report_pairs.compared(build(("naive", "ewc"))).note is None
     assert lost.rows[0][1][11].mark == "worse"  # more forgetting is worse
 
 
@@ -197,10 +224,17 @@ def test_diverged_replicas_are_marked_and_left_out_of_the_tables(build: Build) -
     page = Page(render(results))
     for part in ("naive (1 of 6 diverged)", "ewc (1 of 6 diverged)", "si (6 of 6 diverged)"):
         assert page.text.count(part) >= 3, part
-    assert "Diverged replicas are left out: naive (seed 1); ewc (seed 2); si (seeds 0, 1" in page.text
+    assert page.text.count("are left out of every mean") == 1
+    assert "naive: 1; ewc: 2; si: all." in page.text
     kept = np.delete(results.metric("average_accuracy", "naive"), 1)
     low, high = bootstrap_interval(kept)
-    assert f"{kept.mean():.3f} [{low:.3f}, {high:.3f}]" in page.text
+    assert f"{kept.mean():.3f} [{low:.3f}, {high:.3f}]*" in page.text
+    told = Results(results.scores, extras=results.extras, config=results.config)
+    assert told.warnings == [line for line in notes(told) if "diverged" in line]
+    shown = summaries(results, results.table())
+    assert {cell.text for t in shown for name, cells in t.rows if "si" in name for cell in cells} == {
+        "diverged"
+    }
     assert "inf" not in re.findall(r"\w+", page.text[: page.text.index("Configuration")])
 
 
