@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
@@ -10,8 +9,6 @@ from torch import Tensor, fx, nn
 
 aten = torch.ops.aten
 
-# Views whose schema does not say that they share memory.
-_VIEWS = {aten._unsafe_view.default, aten.reshape.default, operator.getitem}
 _SAME = {
     aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default,
     aten.alias.default, aten.reshape.default, aten.clone.default, aten.permute.default,
@@ -156,24 +153,13 @@ def _key(value: Any) -> Any:
     return type(value), repr(value)
 
 
-def _viewed(node: fx.Node) -> fx.Node | None:
-    """Return the argument whose memory a node's value shares, as the operator's schema says."""
-    if node.target in _VIEWS:
-        return node.args[0] if isinstance(node.args[0], fx.Node) else None
-    schema = getattr(node.target, "_schema", None)
-    # What an operation in place returns is a new value, though in old memory.
-    if schema is None or schema.is_mutable or not any(result.alias_info for result in schema.returns):
-        return None
-    shared = (a for a, kind in zip(node.args, schema.arguments, strict=False) if kind.alias_info)
-    return next((a for a in shared if isinstance(a, fx.Node)), None)
-
-
 def _roots(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
-    """Map every node that only views another's memory to the owner of that memory."""
+    """Map every node whose value is in another's memory to the owner of that memory, as recorded."""
     owner: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
-        source = _viewed(node)
-        owner[node] = node if source is None else owner[source]
+        place = node.meta.get("view_of")
+        source = None if place is None else node.args[place]
+        owner[node] = owner[source] if isinstance(source, fx.Node) else node
     return owner
 
 
@@ -246,7 +232,7 @@ def _fuse_update(
     with graph.inserting_before(update):
         scaled = graph.call_function(aten.mul.Tensor, (a, rate))
         fused = graph.call_function(aten.baddbmm_.default, (place, scaled, b), {"alpha": scale})
-    scaled.meta, fused.meta = dict(a.meta), dict(update.meta)
+    scaled.meta, fused.meta = {"val": _value(a)}, dict(update.meta)
     update.replace_all_uses_with(fused)
     graph.erase_node(update)
     graph.erase_node(product)

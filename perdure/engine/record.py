@@ -30,7 +30,8 @@ def record(
     """Record a function of tensors: the operations below all transforms, and the constants that they read.
 
     The function runs once, on its arguments, which it leaves as they are. In-place operations (of a user's
-    model, say) are recorded as what they compute. A node's ``meta["val"]`` has its shape, strides and type.
+    model, say) are recorded as what they compute. A node's ``meta["val"]`` has its shape, strides and
+    type, ``meta["view_of"]`` the place of the argument whose memory it is in.
 
     Parameters
     ----------
@@ -85,13 +86,19 @@ class _Recorder(Light):
             return result
         inputs, options = self.translated(args), {k: self.translated(v) for k, v in kwargs.items()}
         if isinstance(result, Tensor):
-            self.enter(result, self.graph.call_function(func, inputs, options))
+            node = self.graph.call_function(func, inputs, options)
+            node.meta["view_of"] = _shared(args, result)
+            self.enter(result, node)
         elif isinstance(result, list | tuple) and any(isinstance(r, Tensor) for r in result):
             node = self.graph.call_function(func, inputs, options)
             node.meta["val"] = [_form(r) if isinstance(r, Tensor) else r for r in result]
-            for i, entry in enumerate(result):
-                if isinstance(entry, Tensor):
-                    self.enter(entry, self.graph.call_function(operator.getitem, (node, i)))
+            tensors = [(i, r) for i, r in enumerate(result) if isinstance(r, Tensor)]
+            places = [_shared(args, r) for _, r in tensors]
+            node.meta["view_of"] = next((p for p in places if p is not None), None)
+            for (i, entry), place in zip(tensors, places, strict=True):
+                one = self.graph.call_function(operator.getitem, (node, i))
+                one.meta["view_of"] = None if place is None else 0
+                self.enter(entry, one)
         return result
 
     def stays(self, func: Any, inputs: Any, result: Any) -> bool:
@@ -152,6 +159,15 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(entry)
     elif isinstance(value, Mapping):
         yield from _tensors(list(value.values()))
+
+
+def _shared(args: tuple[Any, ...], result: Tensor) -> int | None:
+    """Return the place of the argument whose memory a result is in, if it is in one's."""
+    memory = result.untyped_storage()._cdata
+    return next(
+        (i for i, a in enumerate(args) if any(v.untyped_storage()._cdata == memory for v in _tensors(a))),
+        None,
+    )
 
 
 def _form(value: Tensor) -> Tensor:

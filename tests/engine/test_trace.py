@@ -1,12 +1,15 @@
 """Recorded functions compute what the functions compute, in the memory they were given."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from perdure.engine.trace import BLOCK, Traced
-from perdure.random import Rng
+from perdure.engine.trace import BLOCK, BLOCK_BYTES, Traced
+from perdure.random import Rng, draw_bits, purpose_key
 
 
 def net():
@@ -166,3 +169,137 @@ def test_a_product_that_reads_another_weight_stays_before_that_weights_update():
     expected = step(params, rate, x)
     after = Traced(step, (params, rate, x), donate=1)(params, rate, x)
     assert all(torch.allclose(after[k], expected[k], atol=1e-6) for k in expected)
+
+
+VIEWS = {
+    "unfold": lambda p: p.unfold(0, 2, 1),
+    "view_as_complex": lambda p: torch.view_as_complex(p.view(-1, 2)).real,
+    "view_as_real": lambda p: torch.view_as_real(torch.complex(p, p)),
+    "squeeze": lambda p: p[:, None].squeeze(),
+    "diagonal": lambda p: p.view(2, 4).diagonal(),
+    "t": lambda p: p.view(2, 4).t(),
+    "split": lambda p: p.split(3)[1],
+    "tensor_split": lambda p: p.tensor_split(3)[2],
+    "unbind": lambda p: p.unbind(0)[3],
+    "chunk": lambda p: p.chunk(2)[1],
+    "narrow": lambda p: p.narrow(0, 2, 3),
+    "select": lambda p: p.select(0, 5),
+    "slice": lambda p: p[1:7:2],
+    "expand": lambda p: p.expand(3, 8),
+    "as_strided": lambda p: p.as_strided((3,), (2,)),
+    "movedim": lambda p: p.view(2, 2, 2).movedim(0, 2),
+    "permute": lambda p: p.view(2, 4).permute(1, 0),
+    "view(dtype)": lambda p: p.view(torch.int32),
+    "flatten": lambda p: p.view(2, 4).flatten(),
+    "mT": lambda p: p.view(2, 4).mT,
+    "unflatten": lambda p: p.unflatten(0, (4, 2)),
+    "swapaxes": lambda p: p.view(2, 4).swapaxes(0, 1),
+    "unsqueeze": lambda p: p.unsqueeze(0),
+    "broadcast_to": lambda p: torch.broadcast_to(p, (2, 8)),
+    "view_as": lambda p: p.view_as(torch.empty(4, 2)),
+    "detach": lambda p: p.detach(),
+    "real": lambda p: p.real,
+    "hsplit": lambda p: p.hsplit(2)[1],
+    "unsafe_split": lambda p: p.unsafe_split(3)[0],
+    "unsafe_chunk": lambda p: p.unsafe_chunk(2)[1],
+    "_unsafe_view": lambda p: torch.ops.aten._unsafe_view(p, (2, 4)),
+    "alias": torch.ops.aten.alias,
+    "contiguous": lambda p: p.contiguous(),
+    "to": lambda p: p.to(p.dtype),
+    "atleast_2d": lambda p: torch.atleast_2d(p),
+    "meshgrid": lambda p: torch.meshgrid(p, p, indexing="ij")[0],
+}
+OTHER_KINDS = {"view(dtype)", "view_as_real", "view_as_complex"}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_is_read_before_what_it_shows_is_overwritten(name):
+    def follow(state):
+        seen = VIEWS[name](state["p"])
+        new = state["p"] + 1.0
+        # The view is read after the new value is there, as a hook behind the optimiser does.
+        return {"p": new, "seen": state["seen"] + seen.double().sum() + 0.0 * new.sum()}
+
+    def start():
+        return {"p": torch.arange(8.0), "seen": torch.zeros((), dtype=torch.float64)}
+
+    expected, state = start(), start()
+    traced = Traced(follow, (state,), donate=1)
+    for _ in range(3):
+        expected, state = follow(expected), traced(state)
+        assert torch.equal(expected["seen"], state["seen"])
+        assert torch.equal(expected["p"], state["p"])
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in VIEWS if n not in ("view(dtype)", "view_as_real", "view_as_complex")]
+)
+def test_what_is_returned_as_a_view_of_an_argument_is_a_tensor_of_its_own(name):
+    def show(state):
+        return {"p": state["p"] + 1.0, "shown": VIEWS[name](state["p"]) * 1}
+
+    def start():
+        return {"p": torch.arange(8.0), "shown": VIEWS[name](torch.arange(8.0)).clone()}
+
+    expected, state = start(), start()
+    traced = Traced(show, (state,), donate=1)
+    for _ in range(3):
+        expected, state = show(expected), traced(state)
+        assert torch.equal(expected["shown"], state["shown"])
+
+
+def test_constants_are_computed_once_and_never_written_on():
+    def add(state):
+        ones = torch.ones(3) * 2.0 + torch.arange(3.0)
+        return {"p": state["p"] + ones, "last": ones}
+
+    state = {"p": torch.zeros(3), "last": torch.zeros(3)}
+    traced = Traced(add, (state,), donate=1)
+    assert sum(node.op in ("call_function", "call_method") for node in traced.module.graph.nodes) == 2
+    for i in range(3):
+        state = traced(state)
+        assert state["p"].tolist() == [2.0 * (i + 1), 3.0 * (i + 1), 4.0 * (i + 1)]
+        assert state["last"].tolist() == [2.0, 3.0, 4.0]
+        state["last"] = state["last"].fill_(9.0)  # the caller's own: the record's constant must not be it
+
+
+def test_a_product_with_ones_is_no_work():
+    traced = Traced(lambda x: torch.ones_like(x) * x.exp(), (torch.rand(3),))
+    assert "mul" not in traced.module.code
+    x = torch.rand(3)
+    assert torch.equal(traced(x), x.exp())
+
+
+def test_equal_numbers_of_other_kinds_are_not_shared():
+    def both(x):
+        return torch.stack([x * 0.0, x * -0.0]), x + 1, x.to(torch.int64) + True
+
+    x = torch.tensor([1.0, 2.0])
+    signs = Traced(both, (x,))(x)[0].signbit()
+    assert signs.tolist() == [[False, False], [True, True]]
+
+
+def test_draws_are_blocked_by_their_bytes():
+    seed = torch.arange(4)
+    for n, length in ((1, BLOCK), (1 << 16, BLOCK_BYTES // (8 * 4 << 16)), (1 << 20, 1)):
+
+        def draw(seed, step, n=n):
+            return vmap(lambda one: Rng(one, step).bits("u", n))(seed)
+
+        traced = Traced(draw, (seed, torch.tensor(0)))
+        found = [traced(seed, torch.tensor(step), step=step)[:, :3] for step in (0, 1, 7)]
+        assert len(traced._block[0]) == length
+        assert length == 1 or traced._block[0].nbytes <= BLOCK_BYTES
+        for step, bits in zip((0, 1, 7), found, strict=True):
+            assert torch.equal(bits, draw_bits(seed, torch.tensor(step), purpose_key("u"), n)[:, :3])
+
+
+def test_a_record_lets_go_of_what_it_has_seen():
+    state, data = {"p": torch.zeros(3)}, {"x": torch.ones(3)}
+    traced = Traced(lambda s, d: {"p": s["p"] + d["x"]}, (state, data), donate=1)
+    traced(state, data)
+    gone = weakref.ref(data["x"])
+    traced.forget()
+    del data
+    gc.collect()
+    assert gone() is None
