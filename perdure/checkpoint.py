@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from perdure.analysis.files import FolderError, held, line, sweep, write_beside
+from perdure.analysis.files import FolderError, held, line, regular, sweep, write_beside
 from perdure.analysis.results import Results
 from perdure.analysis.store import HEAD, begin, check_out, load, read_head, replace, seal, settle, unseal
 from perdure.engine.costs import Costs
@@ -76,8 +76,10 @@ def open_run(
                 f"expected a folder without a run; found {what} in {path}: --resume (resume=True) goes on "
                 "with it, --overwrite (overwrite=True) replaces it"
             )
+        if os.path.lexists(path / FOLDER) and not (path / FOLDER).is_dir():
+            raise FolderError(f"expected a folder for checkpoints; found another thing at {path / FOLDER}")
         config = path / FOLDER / CONFIG
-        if overwrite and config.exists() and FORMAT.encode() not in config.read_bytes():
+        if overwrite and config.exists() and not _is_ours(config):
             raise PerdureError(f"expected the checkpoints of a run; found {config} of another program")
         begun = unseal(config, FORMAT) if config.exists() and not overwrite else {}
         yield Checkpoints(path, head, begun, overwrite)
@@ -173,6 +175,9 @@ class Checkpoints:
         if self.path is None:
             return
         folder = self.path / FOLDER
+        for file in checkpoints:
+            if file.is_dir() and not file.is_symlink():
+                raise FolderError(f"expected a checkpoint that can be removed; found the folder {file}")
         try:
             for file in checkpoints:
                 file.unlink()
@@ -231,7 +236,7 @@ class Checkpoint:
         from safetensors import safe_open
 
         try:
-            with safe_open(self.path, framework="pt") as file:
+            with safe_open(regular(self.path), framework="pt") as file:
                 metadata = file.metadata()
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             whole = checksum(metadata["notes"], tensors) == metadata["sha256"]
@@ -275,6 +280,13 @@ class Checkpoint:
             f"expected a checkpoint of this strategy, model and settings; {self.path} holds another: without "
             "that file the strategy starts anew"
         )
+
+
+def _is_ours(config: Path) -> bool:
+    try:
+        return FORMAT.encode() in regular(config).read_bytes()
+    except OSError:
+        return False
 
 
 def leaves(tree: Any) -> dict[str, Tensor]:

@@ -50,6 +50,13 @@ def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
         raise FolderError(f"expected a file that can be written; found {target}: {line(error)}") from None
 
 
+def regular(path: Path) -> Path:
+    """Return ``path``, to be read; a pipe or a device, which may never end, is an ``OSError``."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "Is a pipe or a device")
+    return path
+
+
 def sweep(folder: Path) -> None:
     """Remove the drafts that a killed process left in ``folder``."""
     for draft in folder.iterdir() if folder.is_dir() else ():
@@ -89,7 +96,7 @@ def line(error: BaseException) -> str:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         for folder in folders:
             folder.rmdir()
 

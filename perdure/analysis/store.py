@@ -115,7 +115,7 @@ def settle(path: Path) -> None:
 
 
 def _matches(file: Path, head: dict[str, Any]) -> bool:
-    return hashlib.sha256(file.read_bytes()).hexdigest() == head.get("sha256")
+    return hashlib.sha256(files.regular(file).read_bytes()).hexdigest() == head.get("sha256")
 
 
 def load(folder: str | os.PathLike[str]) -> Results:
@@ -180,10 +180,12 @@ def seal(content: dict[str, Any], kind: str) -> bytes:
 def unseal(file: Path, kind: str) -> dict[str, Any]:
     """Read what :func:`seal` made; anything else is refused."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = files.regular(file).read_text(encoding="utf-8")
         head = json.loads(text)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         raise PerdureError(f"expected a folder with a run; found no {file.name} in {file.parent}") from None
+    except OSError as error:
+        raise PerdureError(f"expected a folder with a run; found {file}: {line(error)}") from None
     except (ValueError, RecursionError) as error:
         raise PerdureError(f"expected a run; found {file} unreadable: {line(error)}") from None
     if not isinstance(head, dict) or head.get("format") != kind:

@@ -286,6 +286,8 @@ def test_a_class_of_trains_is_a_class(tmp_path):
     ("content", "words"),
     [
         (parts(("train", "val", "extra")), ["train, val", "'extra'"]),
+        (parts(("train", "more")), ["(train)", "'more' beside"]),
+        (parts(("data", "test")), ["(test)", "'data' beside"]),
         (parts(("val", "test")), ["expected a training part", "test and val alone"]),
         (parts(("train", "val"), layout="{part}/{i}{c}.png"), ["0 folders deep"]),
         ({**parts(["train"]), "val/fox/1.png": png(1)}, ["'fox'", "test part"]),

@@ -122,12 +122,14 @@ def _level_of_parts(place: Path, files: Sequence[PurePosixPath]) -> int | None:
         called = {PARTS.get(name.lower()) for name in names}
         if None not in called:
             return level
-        # A single one, such as a class of trains, is a class.
-        if len(called - {None}) > 1 and "train" in called:
+        # Right above the images a single one, such as a class of trains, is a class.
+        classes = all(len(file.parts) == level + 2 for file in files)
+        several = len(called - {None}) > 1 and "train" in called
+        if several or (called != {None} and not classes):
             others = sorted(name for name in names if name.lower() not in PARTS)
             raise PerdureError(
                 f"{place}: expected folders of parts ({', '.join(sorted(names - set(others)))}) or of "
-                f"classes; found {others[0]!r} beside them"
+                f"{'classes' if classes else 'others'}; found {others[0]!r} beside them"
             )
     return None
 
