@@ -64,8 +64,8 @@ class _Recorder(Light):
         self.graph = fx.Graph()
         self.constants = nn.Module()
         self.names = {}
-        # By identity, and by memory; the reference tells whether the tensor that had it is still there. One of
-        # Python's own would not: torch brings a tensor's Python object back after its last use in Python.
+        # By identity, and by memory; the reference tells whether the tensor that had it is still there. A
+        # weak reference of Python's would not: torch brings an object back after its last use in Python.
         self.nodes: dict[int, tuple[Any, fx.Node]] = {}
         self.memory: dict[int, Any] = {}
         for i, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
@@ -140,7 +140,7 @@ class _Recorder(Light):
     def enter(self, value: Tensor, node: fx.Node) -> None:
         """Let a node stand for a tensor from now on."""
         node.meta["val"] = _form(value)
-        reference = torch._C._WeakTensorRef(value)
+        reference = torch._C._WeakTensorRef(value)  # type: ignore[attr-defined]
         self.nodes[id(value)] = (reference, node)
         if node.op != "get_attr":
             self.memory[value.untyped_storage()._cdata] = reference
