@@ -159,6 +159,8 @@ def one(side: str, workload: str, strategy: str, seeds: int, threads: int) -> No
     torch.set_num_threads(threads)
     work = get_workload(workload)
     model = work.model()
+    # Every side loads torch's compiler with its first optimiser or its first `grad`: no side's work.
+    torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(20):
         x, y = work.train[0]
         torch.nn.functional.cross_entropy(model(x[:64]), y[:64]).backward()

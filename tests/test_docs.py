@@ -92,7 +92,7 @@ def test_the_command_line_in_the_readme_is_understood(monkeypatch, tmp_path):
     from perdure import cli
 
     called = []
-    monkeypatch.setattr(cli, "carry_out", lambda arguments, *more: called.append(arguments))
+    monkeypatch.setattr(cli, "carry_out", lambda arguments, *more, **others: called.append(arguments))
     monkeypatch.chdir(ROOT)
     lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("perdure ")]

@@ -16,7 +16,7 @@ LEVELS = (
     {"errors"},
     {"arguments", "specs"},
     {"registry", "random", "memory", "tree", "refusals"},
-    {"layer_draws"},
+    {"layer_draws", "foreign"},
     {"net"},
     {"importance", "models", "analysis"},
     {"envs"},

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from perdure.analysis.results import Results
 
 Mask = npt.NDArray[np.bool_]
+OPENING = "Seeds that diverged"
 
 
 def diverged(results: Results, strategy: str) -> Mask:
@@ -65,6 +66,6 @@ def sentence(results: Results) -> str:
         for name, seeds in lost.items()
     ]
     return (
-        "Seeds that diverged (weights or scores not finite: lower lr, or a penalty) are left out of every "
-        f"mean, interval and comparison, which tables mark with *: {'; '.join(each)}."
+        f"{OPENING} (weights or scores not finite: lower lr, or a penalty) are left out of every mean, "
+        f"interval and comparison, which tables mark with *: {'; '.join(each)}."
     )

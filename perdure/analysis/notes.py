@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.analysis.diverged import kept, sentence
+from perdure.analysis.diverged import OPENING, kept, sentence
 from perdure.analysis.metrics import average_accuracy
 from perdure.analysis.needs import above_naive, baseline, is_bound, kind_of, one_stage
 from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
@@ -27,7 +27,8 @@ def notes(results: Results) -> list[str]:
 
 def told(results: Results) -> list[str]:
     """Warnings of the run, and which seeds diverged also where a run saved long ago does not say so."""
-    return list(dict.fromkeys([*results.warnings, *_diverged(results)]))
+    said = any(line.startswith(OPENING) for line in results.warnings)
+    return [*results.warnings, *([] if said else _diverged(results))]
 
 
 def doubts(results: Results) -> list[str]:

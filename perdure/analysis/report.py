@@ -59,7 +59,7 @@ def render(results: Results) -> str:
 
 def write(results: Results, path: str | os.PathLike[str]) -> None:
     """Write the page to ``path``."""
-    write_beside(path, render(results).encode())
+    write_beside(path, render(results).encode(errors="replace"))
 
 
 def _facts(results: Results) -> list[str]:

@@ -206,7 +206,8 @@ def _checksum(head: dict[str, Any]) -> str:
 
 def _json(value: dict[str, Any]) -> bytes:
     text = json.dumps(_spell_out(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    # Half a character, as names of files may have, is spelled out in the way that JSON reads.
+    return (text + "\n").encode(errors="backslashreplace")
 
 
 def _spell_out(value: Any) -> Any:

@@ -151,6 +151,8 @@ def tidy(results: Results) -> pd.DataFrame:
     """One row per score: what ``Results.frame`` returns."""
     import pandas as pd
 
+    # Half a character, as names of files may have, fits in no column.
+    names = [name.encode(errors="backslashreplace").decode() for name in results.tasks]
     parts = []
     for strategy, scores in results.scores.items():
         replica, stage, task = (axis.ravel() for axis in np.indices(scores.shape))
@@ -162,7 +164,7 @@ def tidy(results: Results) -> pd.DataFrame:
                     "stage": stage,
                     "task": task,
                     "score": scores.ravel(),
-                    "task_name": np.asarray(results.tasks, dtype=object)[task],
+                    "task_name": np.asarray(names, dtype=object)[task],
                     "diverged": diverged(results, strategy)[replica],
                 }
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,14 +14,15 @@ from torch.utils import _pytree as pytree
 
 from perdure.engine.costs import Clock, Costs
 from perdure.engine.data import Data, Place, Sampler, Scored
+from perdure.engine.fitting import check_batches, check_output, least_batch
 from perdure.engine.flops import CountFlops
 from perdure.engine.optim import Optimizer
 from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
 from perdure.engine.trace import Traced
 from perdure.errors import PerdureError
-from perdure.layer_draws import no_foreign_draws, seeded
-from perdure.net import Batch, Params, couples_samples, normalises
+from perdure.foreign import no_foreign_draws, seeded
+from perdure.net import Params, couples_samples
 from perdure.random import Rng
 from perdure.scenarios.stream import Stream
 from perdure.scenarios.task import Part
@@ -32,7 +33,6 @@ from perdure.strategies.base import (
     TaskData,
     acting,
     apart,
-    lay_out,
     overrides,
     parts,
 )
@@ -118,7 +118,7 @@ class Engine:
         )
         untrained = stack(modules, self.device, self.dtype)
         self._untrained: tuple[Params, Params] | None = untrained
-        self.work = self._check_output(modules[0], *untrained)
+        self.work = check_output(self, modules[0], *untrained)
         # Mapping over one replica costs a large model its plain kernels; a small one runs faster mapped.
         alone = self.replicas == 1 and 3 * self.batch_size * self.work >= SMALL_WORK
         self.mapper.unroll = self.mapper.unroll or alone
@@ -128,7 +128,7 @@ class Engine:
             "decay": torch.tensor(list(self.decay), dtype=self.dtype, device=self.device),
         }
         exact = couples_samples(modules[0])
-        least = self._least_batch(modules[0], untrained)
+        least = least_batch(self, modules[0], untrained)
         self.sampler = Sampler(self.hyper["seed"], self.batch_size, self.dtype, exact, least)
 
     # ---- time and threads -----------------------------------------------------------------------------
@@ -175,85 +175,6 @@ class Engine:
                 built[seed] = self.composition.extend(module, self.stream)
         return [built[seed] for seed in self.seeds]
 
-    def _check_output(self, module: nn.Module, params: Params, buffers: Params) -> float:
-        """Run one sample through the model: its outputs must fit the stream. Returns its multiply-adds."""
-        program = replace(self.program, precision=None)
-        one = {k: v[0] for k, v in params.items()}
-        x = self.place.put(self.stream[0].train.take(torch.arange(1)).inputs())
-        try:
-            counter = CountFlops()
-            with torch.no_grad(), counter:
-                zero = torch.zeros((), dtype=torch.int64, device=self.device)
-                net = program.net({k: v[0] for k, v in buffers.items()}, Rng(zero, zero))
-                output = replace(net, masks=None)(one, x, zero)
-        except (RuntimeError, TypeError, ValueError) as error:
-            line = str(error).strip().splitlines()[0]
-            raise PerdureError(
-                f"the model does not take inputs of shape {tuple(x.shape[1:])}: {line}"
-            ) from error
-        if output.ndim != 2 or output.shape[1] != self.stream.outputs:
-            raise PerdureError(
-                f"the model must give {self.stream.outputs} outputs for each sample of {self.stream.name}; "
-                f"found an output of shape {tuple(output.shape)} for one sample"
-            )
-        return counter.total / 2
-
-    def _least_batch(self, module: nn.Module, untrained: tuple[Params, Params]) -> int:
-        """Return how many samples the model needs in training: 2 where norm layers refuse a single one."""
-        if not normalises(module):
-            return 1
-        one, buffers = ({k: v[0] for k, v in some.items()} for some in untrained)
-        rng = Rng(self.hyper["seed"][0], torch.zeros_like(self.hyper["seed"][0]), "least/")
-        net = replace(self.program, precision=None).net(buffers, rng, training=True)
-        task = torch.zeros((), dtype=torch.int64, device=self.device)
-        x = self.place.put(self.stream[0].train.take(torch.arange(1)).inputs())
-        for count in (1, 2):
-            try:
-                with torch.no_grad():
-                    replace(net, masks=None, _memo={}).raw(one, torch.cat([x] * count), task)
-            except ValueError as error:
-                # As the norm layers say it: "Expected more than 1 value per channel when training, ..."
-                if "more than 1" not in str(error):
-                    raise
-                refusal = str(error).strip().splitlines()[0]
-            else:
-                return count
-        raise PerdureError(
-            f"the model does not train on inputs of shape {tuple(x.shape[1:])}: a norm layer: {refusal}"
-        )
-
-    def _check_batches(self, replica: Replica) -> None:
-        """Refuse batches of one sample where the model needs two, unless the strategy fills them up."""
-        for phase in lay_out(self.strategy, self.stream):
-            lengths = [len(self.stream[t].train) for t in phase.tasks]
-            size = self.sampler.smallest(sum(lengths))
-            if phase.separate:
-                size = len(lengths) * min(self.batch_size, *lengths)
-            if size >= self.sampler.least or not self._whole(phase, lengths):
-                continue
-            if len(self._first_batch(replica, phase, size)) < self.sampler.least:
-                found = (
-                    "a phase of one training sample" if sum(lengths) == 1 else f"batch_size={self.batch_size}"
-                )
-                raise PerdureError(
-                    "the model has norm layers, which need at least 2 samples in each batch of training; "
-                    f"found {found}"
-                )
-
-    def _first_batch(self, replica: Replica, phase: Phase, size: int) -> Batch:
-        """Return what the strategy of one replica makes of a batch of so many samples."""
-        one = pytree.tree_map(lambda v: v[0], {k: replica[k] for k in ("params", "buffers", "state")})
-        part = self.stream[phase.tasks[0]].train.take(torch.arange(size))
-        x, y = self.place.put(part.inputs()), self.place.put(part.y)
-        current = torch.tensor(phase.tasks[-1], device=self.device)
-        rng = Rng(self.hyper["seed"][0], torch.zeros_like(current))
-        weight = torch.ones(size, dtype=self.dtype, device=self.device)
-        batch = Batch(x, y, current.expand(size), weight, current, rng, phase.name)
-        with torch.no_grad():
-            return self.composition.batch(
-                self.program.net(one["buffers"]), one["params"], one["state"], batch
-            )
-
     def start(self) -> Replica:
         """Return the untrained replicas; asked again, the same ones afresh."""
         program = self.program
@@ -272,7 +193,7 @@ class Engine:
         with torch.no_grad(), no_foreign_draws(self.program.module):
             optim, carry, state = self.mapper(init, params, buffers, self.hyper["seed"], kind="init")
         replica = {"params": params, "buffers": buffers, "optim": optim, "carry": carry, "state": state}
-        self._check_batches(replica)
+        check_batches(self, replica)
         return unshare(replica)  # type: ignore[no-any-return]
 
     def go_on(self, steps: int, costs: Costs, mapped: bool, held: Any) -> None:
@@ -307,10 +228,11 @@ class Engine:
 
     def _span(self, phase: Phase, lengths: Sequence[int]) -> tuple[int, int, int]:
         """Return the first step of a phase's portion, the one after its last, and the steps in all."""
-        total = self._whole(phase, lengths)
+        total = self.whole(phase, lengths)
         return round(phase.portion[0] * total), round(phase.portion[1] * total), total
 
-    def _whole(self, phase: Phase, lengths: Sequence[int]) -> int:
+    def whole(self, phase: Phase, lengths: Sequence[int]) -> int:
+        """Return the number of steps of a phase with all its portions."""
         if phase.steps is not None:
             return phase.steps
         epochs = 1 if self.stream.online else self.epochs

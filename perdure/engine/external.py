@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from perdure.engine.optim import SGD, Adam, AdamW, Optimizer
 from perdure.engine.replicas import build
 from perdure.errors import PerdureError
-from perdure.layer_draws import seeded
+from perdure.foreign import seeded
 from perdure.net import CLOSED
 from perdure.outcome import Outcome
 from perdure.scenarios.stream import Stream

@@ -109,12 +109,16 @@ def clean(graph: fx.Graph, constants: nn.Module) -> fx.Graph:
     """Drop what does nothing, share what is computed twice, and fuse biases."""
     held = {node: getattr(constants, str(node.target)) for node in graph.nodes if node.op == "get_attr"}
     ones = {node for node, value in held.items() if is_ones(value)}
+    # What an operation writes on without a word must stay a tensor of its own: no copy is dropped or shared.
+    whole = {aten.clone.default} if any(_writes_unsaid(node) for node in graph.nodes) else set()
     for _ in range(2):
         for node in list(graph.nodes):
-            if node.op == "call_function" and (better := _simpler(node, graph, ones)) is not None:
+            if node.op != "call_function" or node.target in whole:
+                continue
+            if (better := _simpler(node, graph, ones)) is not None:
                 node.replace_all_uses_with(better)
         _drop_unused(graph)
-        _share(graph)
+        _share(graph, whole)
     return graph
 
 
@@ -126,15 +130,23 @@ def is_ones(value: Tensor) -> bool:
 def _drop_unused(graph: fx.Graph) -> None:
     """Drop operations whose results nobody reads."""
     for node in reversed(graph.nodes):
-        if not node.users and node.op in ("call_function", "get_attr"):
+        if not node.users and node.op in ("call_function", "get_attr") and not _writes_unsaid(node):
             graph.erase_node(node)
 
 
-def _share(graph: fx.Graph) -> None:
+def _writes_unsaid(node: fx.Node) -> bool:
+    """Tell whether an operation writes on running statistics, which batch norms do without declaring it."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or any(word in schema.name for word in ("backward", "no_training", "functional")):
+        return False
+    return any(argument.name.startswith("running_") for argument in schema.arguments)
+
+
+def _share(graph: fx.Graph, whole: set[Any]) -> None:
     """Compute once what is computed twice: the same operation of the same arguments."""
     first: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
-        if node.op != "call_function":
+        if node.op != "call_function" or node.target in whole or _writes_unsaid(node):
             continue
         before = first.setdefault((node.target, _key(node.args), _key(node.kwargs)), node)
         if before is not node:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -65,8 +64,10 @@ class _Recorder(Light):
         self.graph = fx.Graph()
         self.constants = nn.Module()
         self.names = {}
-        # By identity; the reference tells whether the tensor that had it is still that one.
-        self.nodes: dict[int, tuple[weakref.ref[Tensor], fx.Node]] = {}
+        # By identity, and by memory; the reference tells whether the tensor that had it is still there. A
+        # weak reference of Python's would not: torch brings an object back after its last use in Python.
+        self.nodes: dict[int, tuple[Any, fx.Node]] = {}
+        self.memory: dict[int, Any] = {}
         for i, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
             node = self.graph.placeholder(f"arg{i}")
             self.enter(leaf, node)
@@ -112,8 +113,19 @@ class _Recorder(Light):
 
     def constant(self, value: Tensor) -> bool:
         """Tell whether a tensor came from outside, or from such tensors alone."""
+        node = self.known(value)
+        return node is None or node.op == "get_attr"
+
+    def known(self, value: Tensor) -> fx.Node | None:
+        """Return the node that stands for a tensor, if one does."""
         reference, node = self.nodes.get(id(value), (None, None))
-        return reference is None or reference() is not value or node is None or node.op == "get_attr"
+        if reference is not None and not reference.expired():
+            return node
+        reference = self.memory.get(value.untyped_storage()._cdata)
+        if reference is not None and not reference.expired():
+            # Made of what was recorded, but not by an operation: its values would be kept for ever.
+            raise RuntimeError("a tensor came from no operation that could be recorded")
+        return None
 
     def refuse_writing(self, value: Tensor) -> None:
         """Refuse to write on an argument, or on a tensor from outside: nobody would know of it."""
@@ -128,12 +140,15 @@ class _Recorder(Light):
     def enter(self, value: Tensor, node: fx.Node) -> None:
         """Let a node stand for a tensor from now on."""
         node.meta["val"] = _form(value)
-        self.nodes[id(value)] = (weakref.ref(value), node)
+        reference = torch._C._WeakTensorRef(value)  # type: ignore[attr-defined]
+        self.nodes[id(value)] = (reference, node)
+        if node.op != "get_attr":
+            self.memory[value.untyped_storage()._cdata] = reference
 
     def node(self, value: Tensor) -> fx.Node:
         """Return the node that stands for a tensor; one that came from outside is a constant."""
-        reference, node = self.nodes.get(id(value), (None, None))
-        if reference is None or node is None or reference() is not value:
+        node = self.known(value)
+        if node is None:
             # Kept alive by the module: its identity stays its own.
             name = f"constant{len(list(self.constants.buffers()))}"
             self.constants.register_buffer(name, value)

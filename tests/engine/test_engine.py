@@ -300,7 +300,7 @@ def test_a_rate_and_decay_per_replica_equal_separate_runs():
 
 def test_a_run_that_diverges_says_so():
     outcome = run(small(), Naive(), settings(small(), lr=1e200, epochs=1))
-    assert outcome.extras["diverged"] == settings(small()).seeds
+    assert outcome.extras["diverged"] == list(settings(small()).seeds)
 
 
 def test_curves_hold_an_evaluation_every_n_steps():

@@ -68,6 +68,19 @@ class Calls(nn.Module):
         return self.function(h)
 
 
+class Reads(nn.Module):
+    """A norm whose statistics are read before and after they move."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(LENGTH)
+
+    def forward(self, h):
+        before = self.norm.running_mean.clone()
+        out, seen = self.norm(h), self.norm.running_var.detach()
+        return out + (before - self.norm.running_mean + seen).view(-1, 1)
+
+
 class Attention(nn.Module):
     def __init__(self, dropout):
         super().__init__()
@@ -161,6 +174,7 @@ def layers():
         "LocalResponseNorm": lambda: nn.LocalResponseNorm(2),
     }.items():  # fmt: skip
         yield name, lambda norm=norm: Around(norm())
+    yield "statistics of a norm, read before and after", lambda: Around(Reads())
     for kind in (nn.RNN, nn.GRU, nn.LSTM):
         for dropout in (0.0, 0.3):
             yield (

@@ -243,7 +243,7 @@ NEEDING_STREAMS = [
 @pytest.mark.parametrize("operator", NEEDING_STREAMS)
 @pytest.mark.parametrize("stream", [None, "split-digits", 5, []])
 def test_what_is_no_stream(operator, stream, refuses):
-    with refuses("expected a Stream", type(stream).__name__):
+    with refuses("must be a Stream", repr(stream)):
         operator(stream)
 
 

@@ -164,7 +164,7 @@ def test_garbage(name, content, tmp_path, refuses):
 def test_no_file(tmp_path, refuses):
     with refuses("no table at", "nowhere.csv"):
         table(tmp_path / "nowhere.csv")
-    with refuses("path of table", "5"):
+    with refuses("path must be", "5"):
         table(5)
 
 
@@ -226,9 +226,9 @@ ROWS = "".join(f"{i},{i % 5},{i % 2}\n" for i in range(20))
         ("a,y\n" + ROWS, {}, ["cannot read", "t.csv"]),  # a field more than names: no silent index
         ("a,b,y\n" + ROWS, {"separator": ";"}, ["feature column"]),
         ("a,b,y\n" + ROWS, {"separator": ";;"}, ["`separator`", "';;'"]),
-        ("a,b,y\n" + ROWS, {"separator": 5}, ["`separator`", "5"]),
-        ("a,b,y\n" + ROWS, {"header": "no"}, ["`header`", "'no'"]),
-        ("a,b,y\n" + ROWS, {"drop": 2.5}, ["list of columns", "2.5"]),
+        ("a,b,y\n" + ROWS, {"separator": 5}, ["separator", "5"]),
+        ("a,b,y\n" + ROWS, {"header": "no"}, ["header", "'no'"]),
+        ("a,b,y\n" + ROWS, {"drop": 2.5}, ["drop must be", "2.5"]),
         ("a,b,y\n" + ROWS, {"drop": "ab"}, ["no column 'ab'"]),
         ("a,b,y\n" + ROWS, {"domain": "y"}, ["label and domain", "'y'"]),
         ("a,b,y\n" + ROWS + "3,4,inf\n", {}, ["'y' must hold classes"]),

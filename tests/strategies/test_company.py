@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, check_strategy, compare
+from perdure.engine import engine, step
 from perdure.engine.engine import Engine
 from perdure.engine.optim import SGD, constant
 from perdure.experiment import get_phases
@@ -317,7 +318,10 @@ class NoGradient(Named):
     [
         (Adds(), "after_step of named must return the names that it was given; it adds 'more'"),
         (LeavesOut(), "end_task of named must return the names that it was given; it leaves out '0.weight'"),
-        (Renames(), "begin_task of named must return the names that it was given; it leaves out 'one'"),
+        (
+            Renames(),
+            "begin_task of named must return the names that it was given at 'deep'; it leaves out 'one'",
+        ),
         (NoGradient(), "gradient of named must return the names that it was given; it adds 'other'"),
     ],
 )
@@ -331,6 +335,8 @@ def test_the_check_returns_names_in_reverse(monkeypatch):
     check_strategy(EWC(), tiny_stream("domain", (5, 6)))
     # An engine that took what comes as it comes would be seen.
     monkeypatch.setattr(Composition, "returned", lambda self, hook, part, what, given, found: found)
+    for module in (engine, step):
+        monkeypatch.setattr(module, "like", lambda given, found, who: found)
     with pytest.raises(Broken):
         check_strategy(EWC(), tiny_stream("domain", (5, 6)), model=square)
 

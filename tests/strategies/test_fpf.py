@@ -18,6 +18,7 @@ from perdure.experiment import get_phases, run
 from perdure.settings import make_settings
 from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy, check_strategy, fpf
 from perdure.strategies import get as strategy
+from perdure.strategies.base import lay_out
 from perdure.strategies.check import normed, tiny_stream
 from perdure.strategies.fpf import FINE_TUNE, interleave
 from perdure.strategies.sensitivity import all_weights, by_module, sensitivity
@@ -43,7 +44,7 @@ def same(one, other):
 def trained(engine, watch=lambda phase, before, begun, after: None):
     """Run all phases; ``watch`` sees the replicas before each, after ``begin_task``, and after it."""
     replica = engine.start()
-    for phase in get_phases(engine.strategy, engine.stream):
+    for phase in lay_out(engine.strategy, engine.stream):
         data, before = engine.load(phase), copied(replica)
         replica = engine.boundary(replica, phase, data, "begin_task")
         begun = copied(replica)

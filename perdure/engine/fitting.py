@@ -1,0 +1,101 @@
+"""Does the model fit the stream, and do its batches fit the model? Found out before any training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from perdure.engine.flops import CountFlops
+from perdure.engine.step import Replica
+from perdure.errors import PerdureError
+from perdure.net import Batch, Params, normalises
+from perdure.random import Rng
+from perdure.strategies.base import Phase, lay_out
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+
+def check_output(engine: Engine, module: nn.Module, params: Params, buffers: Params) -> float:
+    """Run one sample through the model: its outputs must fit the stream. Returns its multiply-adds."""
+    program = replace(engine.program, precision=None)
+    one = {k: v[0] for k, v in params.items()}
+    x = engine.place.put(engine.stream[0].train.take(torch.arange(1)).inputs())
+    try:
+        counter = CountFlops()
+        with torch.no_grad(), counter:
+            zero = torch.zeros((), dtype=torch.int64, device=engine.device)
+            net = program.net({k: v[0] for k, v in buffers.items()}, Rng(zero, zero))
+            output = replace(net, masks=None)(one, x, zero)
+    except (RuntimeError, TypeError, ValueError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise PerdureError(f"the model does not take inputs of shape {tuple(x.shape[1:])}: {line}") from error
+    if output.ndim != 2 or output.shape[1] != engine.stream.outputs:
+        raise PerdureError(
+            f"the model must give {engine.stream.outputs} outputs for each sample of {engine.stream.name}; "
+            f"found an output of shape {tuple(output.shape)} for one sample"
+        )
+    return counter.total / 2
+
+
+def least_batch(engine: Engine, module: nn.Module, untrained: tuple[Params, Params]) -> int:
+    """Return how many samples the model needs in training: 2 where norm layers refuse a single one."""
+    if not normalises(module):
+        return 1
+    one, buffers = ({k: v[0] for k, v in some.items()} for some in untrained)
+    rng = Rng(engine.hyper["seed"][0], torch.zeros_like(engine.hyper["seed"][0]), "least/")
+    net = replace(engine.program, precision=None).net(buffers, rng, training=True)
+    task = torch.zeros((), dtype=torch.int64, device=engine.device)
+    x = engine.place.put(engine.stream[0].train.take(torch.arange(1)).inputs())
+    for count in (1, 2):
+        try:
+            with torch.no_grad():
+                replace(net, masks=None, _memo={}).raw(one, torch.cat([x] * count), task)
+        except ValueError as error:
+            # As the norm layers say it: "Expected more than 1 value per channel when training, ..."
+            if "more than 1" not in str(error):
+                raise
+            refusal = str(error).strip().splitlines()[0]
+        else:
+            return count
+    raise PerdureError(
+        f"the model does not train on inputs of shape {tuple(x.shape[1:])}: a norm layer: {refusal}"
+    )
+
+
+def check_batches(engine: Engine, replica: Replica) -> None:
+    """Refuse batches of one sample where the model needs two, unless the strategy fills them up."""
+    for phase in lay_out(engine.strategy, engine.stream):
+        lengths = [len(engine.stream[t].train) for t in phase.tasks]
+        size = engine.sampler.smallest(sum(lengths))
+        if phase.separate:
+            size = len(lengths) * min(engine.batch_size, *lengths)
+        if size >= engine.sampler.least or not engine.whole(phase, lengths):
+            continue
+        if len(_first_batch(engine, replica, phase, size)) < engine.sampler.least:
+            found = (
+                "a phase of one training sample" if sum(lengths) == 1 else f"batch_size={engine.batch_size}"
+            )
+            raise PerdureError(
+                "the model has norm layers, which need at least 2 samples in each batch of training; "
+                f"found {found}"
+            )
+
+
+def _first_batch(engine: Engine, replica: Replica, phase: Phase, size: int) -> Batch:
+    """Return what the strategy of one replica makes of a batch of so many samples."""
+    one = pytree.tree_map(lambda v: v[0], {k: replica[k] for k in ("params", "buffers", "state")})
+    part = engine.stream[phase.tasks[0]].train.take(torch.arange(size))
+    x, y = engine.place.put(part.inputs()), engine.place.put(part.y)
+    current = torch.tensor(phase.tasks[-1], device=engine.device)
+    rng = Rng(engine.hyper["seed"][0], torch.zeros_like(current))
+    weight = torch.ones(size, dtype=engine.dtype, device=engine.device)
+    batch = Batch(x, y, current.expand(size), weight, current, rng, phase.name)
+    with torch.no_grad():
+        return engine.composition.batch(
+            engine.program.net(one["buffers"]), one["params"], one["state"], batch
+        )
