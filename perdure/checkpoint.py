@@ -183,7 +183,7 @@ class Checkpoints:
                 file.unlink()
             if folder.is_dir() and not self._own():
                 (folder / CONFIG).unlink(missing_ok=True)
-                if not any(folder.iterdir()):
+                if not any(folder.iterdir()) and not folder.is_symlink():
                     folder.rmdir()
         except OSError as error:
             raise FolderError(

@@ -373,6 +373,48 @@ def test_what_others_put_into_the_folder_is_never_removed(tmp_path):
             compare(STREAM, ["naive"], out=tmp_path, **SMALL, **{how: True})
 
 
+def test_checkpoints_may_lie_elsewhere_behind_a_link(tmp_path):
+    stopped(tmp_path / "run", ["naive"])
+    (tmp_path / "run" / "checkpoint").rename(tmp_path / "scratch")
+    (tmp_path / "run" / "checkpoint").symlink_to(tmp_path / "scratch")
+    for how in ("resume", "overwrite"):
+        results = compare(STREAM, ["naive"], out=tmp_path / "run", **SMALL, **{how: True})
+        assert str(load(tmp_path / "run")) == str(results)
+        assert (tmp_path / "run" / "checkpoint").is_symlink()
+        assert names_in(tmp_path / "scratch") == []
+
+
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_what_is_no_checkpoint_in_its_place_is_one_line_and_nothing_changes(how, tmp_path):
+    stopped(tmp_path / "run", ["naive", "ewc"], saves=3)
+    whole = tmp_path / "run"
+    file = next((whole / "checkpoint").glob("ewc-*"))
+    kept = {p: p.read_bytes() for p in whole.rglob("*") if p.is_file() and p != file}
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(PerdureError) as caught:
+        compare(STREAM, ["naive", "ewc"], out=whole, **SMALL, **{how: True})
+    assert len(str(caught.value).splitlines()) == 1
+    assert {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()} == kept
+    (whole / "checkpoint").rename(tmp_path / "moved")
+    (whole / "checkpoint").write_text("mine")
+    with pytest.raises(PerdureError, match="expected a folder for checkpoints"):
+        compare(STREAM, ["naive", "ewc"], out=whole, **SMALL, **{how: True})
+    assert (whole / "checkpoint").read_text() == "mine"
+
+
+def test_a_pipe_in_the_place_of_a_file_is_one_line(tmp_path):
+    stopped(tmp_path, ["naive"])
+    for file in (tmp_path / "run.json", *(tmp_path / "checkpoint").iterdir()):
+        content = file.read_bytes()
+        file.unlink()
+        os.mkfifo(file)
+        with pytest.raises(PerdureError):
+            compare(STREAM, ["naive"], out=tmp_path, resume=True, **SMALL)
+        file.unlink()
+        file.write_bytes(content)
+
+
 def test_nothing_is_written_beside_the_folder(tmp_path, monkeypatch):
     # So it may be a mount point, a link to another file system, or lie where nothing may be made.
     (tmp_path / "elsewhere" / "lost+found").mkdir(parents=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.analysis.files import LOCK, FolderError, held, sweep, write_beside
+from perdure.analysis.files import LOCK, FolderError, held, regular, sweep, write_beside
 
 
 def test_a_file_is_made_with_its_folders_and_replaced_whole(tmp_path: Path) -> None:
@@ -108,3 +108,20 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         ):
             pass
     assert sorted(os.listdir(tmp_path)) == ["file", "lost"]
+
+
+def test_what_may_never_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    assert regular(tmp_path / "link").read_bytes() == b"x"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(OSError, match="pipe or a device"):
+            regular(tmp_path / name)
+
+
+def test_a_name_that_no_folder_can_have_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="null"), held(tmp_path / "a\0b"):
+        pass
+    assert os.listdir(tmp_path) == []
