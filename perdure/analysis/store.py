@@ -50,6 +50,11 @@ def check_out(folder: str | os.PathLike[str]) -> None:
         if isinstance(error, PerdureError):
             raise
         raise PerdureError(f"expected a folder for the run; found {path}: {line(error)}") from None
+    for name in names.intersection(FILES):
+        if (path / name).is_dir() and not (path / name).is_symlink():
+            raise FolderError(
+                f"expected a folder for the run; found a folder where a file goes: {path / name}"
+            )
     if any(name not in NOTHING and not files.DRAFT.fullmatch(name) for name in names):
         try:
             read_head(path)
@@ -145,6 +150,7 @@ def _results(head: dict[str, Any], arrays: Arrays) -> Results:
         name: Curve(*(arrays[f"curves/{part}/{name}"] for part in ("steps", "stage", "scores")))
         for name in head["curves"]
     }
+    warnings = head["warnings"]
     results = Results(
         scores={name: arrays[f"scores/{name}"] for name in head["strategies"]},
         untrained={name: arrays[f"untrained/{name}"] for name in head["untrained"]},
@@ -152,8 +158,9 @@ def _results(head: dict[str, Any], arrays: Arrays) -> Results:
         costs=head["costs"],
         extras=head["extras"],
         config=head["config"],
+        warnings=list(warnings),
     )
-    results.warnings = list(head["warnings"])  # loading what was saved adds nothing
+    results.warnings = warnings  # loading what was saved adds nothing
     return results
 
 

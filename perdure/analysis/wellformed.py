@@ -4,20 +4,77 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perdure.errors import PerdureError, unknown
+from perdure.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
     from perdure.analysis.results import Results
 
 
+def _is_list(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(type(item) is kind for item in value)
+
+
+def _is_table(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(type(item) in kinds for item in value.values())
+
+
+def _is_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) in (int, float) and item > 0 for item in value)
+
+
+def _is_tried(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_table(int, float), value))
+
+
+# What is read of a configuration and of a strategy's extras, where it is there; the rest is only shown.
+CONFIG = {
+    "seeds": (_is_list(int), "a list of whole numbers"),
+    "tasks": (_is_list(str), "a list of names"),
+    "kinds": (_is_table(str), "texts by strategy"),
+    "strategies": (_is_table(str), "texts by strategy"),
+    "failed": (_is_table(str), "texts by strategy"),
+    "bounds": (_is_list(str), "a list of names"),
+    "higher_is_better": (lambda value: isinstance(value, bool), "true or false"),
+    "test_sizes": (_is_sizes, "a list of positive numbers"),
+}
+EXTRAS = {
+    "diverged": (_is_list(int), "a list of seeds"),
+    "chosen": (_is_table(int, float), "numbers by name"),
+    "tried": (_is_tried, "a list of numbers by name"),
+    **dict.fromkeys(
+        ("parameters_per_stage", "pass_flops", "training_flops"), (_is_sizes, "a list of positive numbers")
+    ),
+}
+
+
+def _check_values(what: str, values: Any, forms: Mapping[str, tuple[Callable[[Any], bool], str]]) -> None:
+    if not isinstance(values, dict):
+        raise PerdureError(f"expected {what} to be a table; found {shown(values)}")
+    for key, (fits, words) in forms.items():
+        if key in values and not fits(values[key]):
+            raise PerdureError(f"expected {what}[{key!r}] to be {words}; found {shown(values[key])}")
+
+
 def check(results: Results) -> None:
-    """Refuse names that cannot be written, and shapes that do not fit the seeds and tasks."""
+    """Refuse names that cannot be written, shapes that do not fit, and settings of a wrong kind."""
     for name in results.scores:
         _check_name(name)
+    _check_values("config", results.config, CONFIG)
+    for name, extras in results.extras.items():
+        _check_values(f"extras[{name!r}]", extras, EXTRAS)
+        missing = [k for k in extras.get("chosen", {}) if any(k not in p for p in extras.get("tried", []))]
+        if missing:
+            raise PerdureError(
+                f"expected every point that {name!r} tried to have {missing[0]!r}, which was chosen; found "
+                "one without"
+            )
+    if not _is_list(str)(results.warnings):
+        raise PerdureError(f"expected warnings to be a list of texts; found {shown(results.warnings)}")
     seeds, tasks = len(results.config.get("seeds", [])), len(results.config.get("tasks", []))
     for name, value in results.scores.items():
         if value.shape not in ((seeds, tasks, tasks), (seeds, 1, tasks)):

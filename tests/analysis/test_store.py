@@ -40,7 +40,7 @@ def test_round_trip_is_exact(results: Results, tmp_path: Path) -> None:
 def test_run_json_is_valid_json(results: Results, tmp_path: Path) -> None:
     odd = [float("nan"), float("inf"), -float("inf"), "NaN", None, {"number": "seven"}]
     results.costs["ewc"]["flops"] = float("nan")
-    results.extras["ewc"] = {"tried": {"lr": odd}}
+    results.extras["ewc"] = {"noted": {"lr": odd}}
     results.config["limits"] = odd
     results.warnings.append("NaN")
     store.begin(tmp_path / "begun", {"limits": odd})
