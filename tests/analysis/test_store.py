@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -291,3 +292,41 @@ def test_a_fresh_volume_is_an_empty_folder(results: Results, tmp_path: Path) -> 
     (tmp_path / "lost+found").mkdir()
     results.save(tmp_path)
     assert load(tmp_path).strategies == results.strategies
+
+
+@pytest.mark.parametrize("name", ["scores.safetensors", "scores.csv"])
+def test_a_folder_where_a_file_goes_is_found_before_any_work(
+    results: Results, tmp_path: Path, name: str
+) -> None:
+    results.save(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    head = (tmp_path / "run.json").read_bytes()
+    for act in (lambda: store.check_out(tmp_path), lambda: results.save(tmp_path)):
+        with pytest.raises(PerdureError, match="found a folder where a file goes"):
+            act()
+    assert (tmp_path / "run.json").read_bytes() == head
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"kinds": 3}}, {"config": {"bounds": [[]]}}, {"config": {"higher_is_better": "no"}},
+        {"config": {"test_sizes": "many"}}, {"config": {"failed": {"a": 1}}}, {"config": {"strategies": []}},
+        {"extras": {"ewc": {"diverged": 3}}}, {"extras": {"ewc": {"chosen": {"lr": "x"}}}}, {"warnings": [3]},
+        {"extras": {"ewc": {"chosen": {"lr": 0.1}, "tried": [{"weight_decay": 0.1}]}}},
+        {"extras": {"ewc": {"training_flops": ["x"]}}},
+    ],
+)  # fmt: skip
+def test_settings_of_a_wrong_kind_are_one_line(
+    results: Results, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    results.save(tmp_path)
+    head = json.loads((tmp_path / "run.json").read_text())
+    for key, value in change.items():
+        head[key] = {**head[key], **value} if isinstance(value, dict) else value
+    del head["seal"]
+    (tmp_path / "run.json").write_text(json.dumps(head))
+    with pytest.raises(PerdureError) as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
