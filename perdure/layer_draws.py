@@ -75,6 +75,10 @@ class OwnDraws(Light):
         return rule(_Draw(Rng(seed, step, self.rng.scope), func, self.calls), *args, **kwargs)
 
 
+class GlobalDraw(PerdureError):
+    """A draw from torch's global generator where each seed has numbers of its own."""
+
+
 class NoDraws(Light):
     """Refuses draws from torch's global generator."""
 
@@ -83,7 +87,7 @@ class NoDraws(Light):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if is_random(func, args, kwargs):
-            raise PerdureError(
+            raise GlobalDraw(
                 f"{func} draws from torch's global generator, which a second run does not repeat: "
                 "strategies draw from `batch.rng` and `task.rng`"
             )

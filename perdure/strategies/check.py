@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from perdure.errors import PerdureError
+from perdure.layer_draws import GlobalDraw
 from perdure.net import Batch, Net, Params, State
 from perdure.scenarios.stream import Setting, Stream
 from perdure.scenarios.task import Part, Task
@@ -393,9 +394,13 @@ class _Watched(Composition):
         leaves, structure = pytree.tree_flatten(held)
         copies = [v.detach().clone() if isinstance(v, Tensor) else v for v in leaves]
         drawn = (torch.get_rng_state(), random.getstate())
-        result = getattr(Composition, hook)(self, net, *arguments)
+        astray = f"{self.where}: {hook} must draw from `rng`; it draws from a global generator"
+        try:
+            result = getattr(Composition, hook)(self, net, *arguments)
+        except GlobalDraw as error:
+            raise Broken(astray) from error
         if not torch.equal(drawn[0], torch.get_rng_state()) or drawn[1] != random.getstate():
-            raise Broken(f"{self.where}: {hook} must draw from `rng`; it draws from a global generator")
+            raise Broken(astray)
         after, now = pytree.tree_flatten([net.buffers, *(_content(a) for a in arguments)])
         untouched = now == structure and all(a is b for a, b in zip(leaves, after, strict=True))
         if not untouched or any(
