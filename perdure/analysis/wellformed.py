@@ -27,6 +27,10 @@ def _is_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) in (int, float) and item > 0 for item in value)
 
 
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) in (int, float) for item in value)
+
+
 def _is_tried(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(_is_table(int, float), value))
 
@@ -47,7 +51,7 @@ EXTRAS = {
     "chosen": (_is_table(int, float), "numbers by name"),
     "tried": (_is_tried, "a list of numbers by name"),
     **dict.fromkeys(
-        ("parameters_per_stage", "pass_flops", "training_flops"), (_is_sizes, "a list of positive numbers")
+        ("parameters_per_stage", "pass_flops", "training_flops"), (_is_numbers, "a list of numbers")
     ),
 }
 
