@@ -70,7 +70,6 @@ def split(
     (['0-4', '5-9'], 5)
     """
     check_setting(setting)
-    arguments.flag("shuffle_classes", shuffle_classes)
     data = as_source(source)
     way = _way(data, by, classes_per_task)
     folds = fold(data, val, seed)

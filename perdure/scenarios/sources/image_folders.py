@@ -86,7 +86,6 @@ def omniglot(size: int = 28) -> Source:
 
 def _read(name: str, place: Path, size: int, channels: int, invert: bool, test: Path | None = None) -> Source:
     arguments.count("size", size, most=4096)
-    arguments.flag("invert", invert)
     if arguments.count("channels", channels) not in (1, 3):
         raise PerdureError(f"`channels` must be 1 (grey) or 3 (colours); found {channels!r}")
     oddities: Counter[str] = Counter()

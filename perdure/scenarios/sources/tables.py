@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 
 from perdure.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.source import SOURCES, Source, set_aside
 from perdure.scenarios.sources.columns import Encoder, codes, names_of
 from perdure.scenarios.sources.files import existing, readable
@@ -68,7 +67,6 @@ def table(
         When a file cannot be read, a column does not exist, a label is missing, values are infinite.
     """
     place = existing(path, "table")
-    arguments.flag("header", header)
     frame = read_frame(place, header, separator)
     frame_test = None
     if test is not None:
