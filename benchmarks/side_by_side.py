@@ -116,7 +116,7 @@ def avalanche(work, seed: int, strategy: str) -> dict:
 def ours(work, seeds: int, strategy: str) -> dict:
     from perdure.experiment import run
     from perdure.scenarios import Part, Stream, Task
-    from perdure.settings import make_settings
+    from perdure.training import make_settings
     from perdure.strategies import get
 
     pairs = zip(work.train, work.test, strict=True)

@@ -25,15 +25,15 @@ MODULES = (
     "perdure.models",
     "perdure.analysis",
     "perdure.sensitivity",
-    "perdure.net",
-    "perdure.random",
-    "perdure.importance",
-    "perdure.engine.optim",
-    "perdure.registry",
-    "perdure.errors",
+    "perdure.core.net",
+    "perdure.core.random",
+    "perdure.strategies.parts.importance",
+    "perdure.optim.optimizers",
+    "perdure.core.registry",
+    "perdure.core.errors",
 )
 # Where only some names of a module are for users.
-ONLY = {"perdure.experiment": ("compare", "run"), "perdure.net": ("Batch", "Net", "weighted_mean")}
+ONLY = {"perdure.experiment": ("compare", "run"), "perdure.core.net": ("Batch", "Net", "weighted_mean")}
 HEAD = """\
 # API reference
 
@@ -173,7 +173,7 @@ def tables() -> dict[str, str]:
     """Return the tables of README.md by name."""
     from perdure import scenarios
     from perdure.analysis import METRICS
-    from perdure.engine.optim import OPTIMIZERS
+    from perdure.optim.optimizers import OPTIMIZERS
     from perdure.models import MODELS
     from perdure.scenarios.operators import OPERATORS
     from perdure.scenarios.registry import GENERATORS

@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from perdure import check_strategy, compare
-from perdure.net import Net, Params, State
+from perdure.core.net import Net, Params, State
 from perdure.scenarios import Stream
 from perdure.strategies import Naive, Replay, Step, Strategy
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perdure.analysis import Results, load
-    from perdure.errors import PerdureError
+    from perdure.core.errors import PerdureError
     from perdure.experiment import compare
     from perdure.scenarios import check_stream
     from perdure.sensitivity import measure_sensitivity
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "PerdureError": "perdure.errors",
+    "PerdureError": "perdure.core.errors",
     "Results": "perdure.analysis",
     "check_strategy": "perdure.strategies",
     "check_stream": "perdure.scenarios",

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from perdure import PerdureError, compare
-from perdure.arguments import Extended, check_number, check_whole, checked, unchecked
-from perdure.engine.optim import OPTIMIZERS, SCHEDULES
+from perdure.core.checks import Extended, check_number, check_whole, checked, unchecked
+from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES
 from perdure.models import MODELS
 from perdure.scenarios import blur, from_arrays, permuted, rotated, split
 from perdure.strategies import EWC, IBCL, STRATEGIES, Replay, get

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from perdure import PerdureError, compare, experiment, load
 from perdure.analysis.files import held
-from perdure.checkpoint import Checkpoint
+from perdure.engine.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
 from perdure.strategies import EWC, Naive, Strategy
 

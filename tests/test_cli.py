@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from perdure import cli, load
+from perdure import load
+from perdure.cli.app import app as cli
 from perdure.experiment import compare
 from perdure.strategies import Naive
 
@@ -114,7 +115,7 @@ def test_a_bad_file_is_one_line_and_status_2(text, message, monkeypatch, capsys,
 
 def test_the_command_is_installed_and_an_output_folder_that_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    command = [sys.executable, "-c", "from perdure.cli import main; main()"]
+    command = [sys.executable, "-c", "from perdure.cli.app import main; main()"]
     done = subprocess.run(
         [*command, "compare", "split-digits", "naive", *QUICK, "--out", str(tmp_path)],
         capture_output=True, text=True, check=False,
@@ -124,7 +125,7 @@ def test_the_command_is_installed_and_an_output_folder_that_is_no_run_is_left_al
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
-MAIN = [sys.executable, "-c", "from perdure.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from perdure.cli.app import main; main()"]
 
 
 def test_a_second_run_into_a_folder_says_what_to_write_and_a_finished_one_is_shown(

@@ -92,7 +92,7 @@ def test_each_recipe_works(copy):
 
 @pytest.mark.slow
 def test_what_was_added_is_listed_and_documented(copy):
-    said = run(copy, sys.executable, "-c", "from perdure.cli import main; main()", "list")
+    said = run(copy, sys.executable, "-c", "from perdure.cli.app import main; main()", "list")
     page = (copy / "README.md").read_text(encoding="utf-8")
     for name in ("anchor", "dimmed", "backwards", "wine", "worst_task"):
         assert f"| `{name}` |" in page

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import perdure
-from perdure.cli import read_file
+from perdure.cli.app import read_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WRITTEN = {
@@ -50,7 +50,7 @@ def test_an_example_is_a_script(tmp_path):
 def test_the_experiment_file(tmp_path, monkeypatch, capsys):
     from typer.testing import CliRunner
 
-    from perdure.cli import app
+    from perdure.cli.app import app
 
     text = (EXAMPLES / "experiment.toml").read_text(encoding="utf-8")
     assert read_file(EXAMPLES / "experiment.toml") == tomllib.loads(text)

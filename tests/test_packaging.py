@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel, checkout):
         info = {name for name in names if name.split("/")[0].endswith(".dist-info")}
         [metadata] = [archive.read(name).decode() for name in info if name.endswith("METADATA")]
     assert names - info == package_files(checkout)
-    assert {"perdure/py.typed", "perdure/analysis/report.html.j2"} <= names
+    assert {"perdure/py.typed", "perdure/analysis/report/report.html.j2"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in info)
     for line in ("License-Expression: Apache-2.0", "Requires-Python: >=3.11", "Provides-Extra: avalanche"):
         assert line in metadata.splitlines()

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from perdure import PerdureError, compare
-from perdure.cli import read_file, read_seeds
-from perdure.settings import get_device, get_seeds, read_strategies
+from perdure.cli.app import read_file, read_seeds
+from perdure.training import get_device, get_seeds, read_strategies
 from perdure.strategies import EWC, Naive
 
 QUICK = {"seeds": 1, "epochs": 1, "quiet": True}

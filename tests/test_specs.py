@@ -5,12 +5,12 @@ import math
 import pytest
 
 from perdure import PerdureError
-from perdure.catalogue import everything
-from perdure.engine.optim import OPTIMIZERS, SCHEDULES, Scaled
+from perdure.cli.catalogue import everything
+from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES, Scaled
 from perdure.models import MODELS
-from perdure.registry import Registry
+from perdure.core.registry import Registry
 from perdure.scenarios import get as get_stream
-from perdure.specs import parse, repair, split_outside, write
+from perdure.core.specs import parse, repair, split_outside, write
 from perdure.strategies import STRATEGIES, External, get
 
 

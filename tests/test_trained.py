@@ -8,8 +8,8 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.scenarios import get
-from perdure.scenarios.task import Regression
-from perdure.strategies.check import Embedded, tiny_stream, token_stream
+from perdure.scenarios.contract.task import Regression
+from perdure.testing.check_strategy import Embedded, tiny_stream, token_stream
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from perdure import compare
 from perdure.analysis import Results
-from perdure.models.anchored import load_anchor, parameter_count
+from perdure.models.adapters.anchored import load_anchor, parameter_count
 from perdure.pretrain import pretrain
 from perdure.scenarios import Stream, get, limit, split, take
 from perdure.scenarios.source import SOURCES, Source

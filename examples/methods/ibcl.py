@@ -15,11 +15,11 @@ from table import PAGE, cell, markdown, put
 
 from perdure.analysis import plot_front
 from perdure.experiment import run
-from perdure.outcome import Outcome
+from perdure.engine.outcome import Outcome
 from perdure.scenarios import Part, Stream, get
-from perdure.settings import make_settings
+from perdure.training import make_settings
 from perdure.strategies import IBCL, Knowledge, Naive, Strategy, Weighted, WeightedReplay, hypervolume
-from perdure.strategies.credal import READINGS
+from perdure.strategies.bayesian.credal import READINGS
 
 FIGURE = PAGE.parent / "ibcl_front.png"
 RATES = (0.001, 0.003, 0.01, 0.03)

@@ -3,7 +3,7 @@
 Nothing here imports another room of Perdure, and importing it loads neither pandas nor matplotlib.
 """
 
-from perdure.analysis.curves import (
+from perdure.analysis.metrics.curves import (
     anytime_average_accuracy,
     min_accuracy,
     rl_forgetting,
@@ -12,7 +12,7 @@ from perdure.analysis.curves import (
     windowed_plasticity,
     worst_case_accuracy,
 )
-from perdure.analysis.metrics import (
+from perdure.analysis.metrics.matrix import (
     average_accuracy,
     average_incremental_accuracy,
     average_over_seen,
@@ -32,10 +32,10 @@ from perdure.analysis.metrics import (
     zero_shot_transfer,
 )
 from perdure.analysis.notes import notes
-from perdure.analysis.pareto_plot import plot_front
-from perdure.analysis.registry import DIALECTS, METRICS, Metric
+from perdure.analysis.plots.pareto import plot_front
+from perdure.analysis.metrics.registry import DIALECTS, METRICS, Metric
 from perdure.analysis.results import Curve, Results
-from perdure.analysis.sensitivity_plot import plot_sensitivity
+from perdure.analysis.plots.sensitivity import plot_sensitivity
 from perdure.analysis.statistics import (
     bootstrap_band,
     bootstrap_interval,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis.metrics import Array
+from perdure.analysis.metrics.matrix import Array
 
 if TYPE_CHECKING:
     from perdure.analysis.results import Results

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 LOCK = ".perdure-lock"
 DRAFT = re.compile(r"\.perdure-[0-9a-f]{16}")

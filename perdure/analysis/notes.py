@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.analysis.diverged import OPENING, kept, sentence
-from perdure.analysis.metrics import average_accuracy
-from perdure.analysis.needs import above_naive, baseline, is_bound, kind_of, one_stage
+from perdure.analysis.metrics.matrix import average_accuracy
+from perdure.analysis.metrics.needs import above_naive, baseline, is_bound, kind_of, one_stage
 from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis import needs, statistics, tables, wellformed
+from perdure.analysis import statistics, tables, wellformed
+from perdure.analysis.metrics.matrix import needs
 from perdure.analysis.diverged import diverged
-from perdure.analysis.metrics import Array
+from perdure.analysis.metrics.matrix import Array
 from perdure.analysis.notes import doubts
-from perdure.errors import PerdureError, unknown
+from perdure.core.errors import PerdureError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +133,7 @@ class Results:
 
         NaN for a seed that diverged, or for which the metric is undefined. ``dialect`` names the library
         whose definition is meant; a metric that the library does not compute is refused:
-        :mod:`perdure.analysis.dialects` lists them. Of ``gap_closed``, ``multi_task_gain`` and
+        :mod:`perdure.analysis.metrics.dialects` lists them. Of ``gap_closed``, ``multi_task_gain`` and
         ``rl_forward_transfer`` these are each seed's own ratios, whose mean one denominator near zero can
         decide: :meth:`table` and :meth:`compare` divide means over seeds.
         """
@@ -203,7 +204,7 @@ class Results:
 
     def report(self, path: Path) -> None:
         """Write one self-contained HTML page with tables, figures, configuration, costs and warnings."""
-        from perdure.analysis.report import write
+        from perdure.analysis.report.page import write
 
         write(self, path)
 
@@ -216,6 +217,6 @@ class Results:
 
 def _plots() -> Any:
     # Loaded when a figure is asked for: matplotlib and seaborn take a second.
-    from perdure.analysis import plots
+    from perdure.analysis.plots.figures import figures as plots
 
     return plots

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis.metrics import Array, ratio
-from perdure.errors import PerdureError
+from perdure.analysis.metrics.matrix import Array, ratio
+from perdure.core.errors import PerdureError
 
 FEW_SEEDS = 5
 EXACT_UP_TO = 12

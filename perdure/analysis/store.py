@@ -23,7 +23,7 @@ from perdure.analysis import files
 from perdure.analysis.files import FolderError, line
 from perdure.analysis.files import write_beside as write_beside
 from perdure.analysis.results import Curve, Results
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 FORMAT = "perdure-run"
 VERSION = 1

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis import needs, registry
+from perdure.analysis.metrics.matrix import needs
+from perdure.analysis.metrics.matrix import registry
 from perdure.analysis.diverged import diverged
-from perdure.analysis.metrics import Array, Undefined, mean, ratio
+from perdure.analysis.metrics.matrix import Array, Undefined, mean, ratio
 from perdure.analysis.statistics import (
     bootstrap_interval,
     bootstrap_ratio,
@@ -20,7 +21,7 @@ from perdure.analysis.statistics import (
     paired_test,
     probability_of_improvement,
 )
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 if TYPE_CHECKING:
     import pandas as pd

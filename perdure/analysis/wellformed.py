@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perdure.errors import PerdureError, shown, unknown
+from perdure.core.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
     from perdure.analysis.results import Results

@@ -10,11 +10,11 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from perdure.random import draw_bits, purpose_key
-from perdure.scenarios.stream import Stream
-from perdure.scenarios.task import Part, in_bytes
-from perdure.scenarios.transforms import Bytes
-from perdure.strategies.base import Phase
+from perdure.core.random import draw_bits, purpose_key
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import Part, in_bytes
+from perdure.scenarios.contract.transforms import Bytes
+from perdure.strategies.contract.base import Phase
 
 # Token ids are scored in rows of a multiple of this length.
 TOKEN_STEP = 4

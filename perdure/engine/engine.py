@@ -16,17 +16,17 @@ from perdure.engine.costs import Clock, Costs
 from perdure.engine.data import Data, Place, Sampler, Scored
 from perdure.engine.fitting import check_batches, check_output, least_batch
 from perdure.engine.flops import CountFlops
-from perdure.engine.optim import Optimizer
+from perdure.optim.optimizers import Optimizer
 from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
-from perdure.engine.trace import Traced
-from perdure.errors import PerdureError
-from perdure.foreign import no_foreign_draws, seeded
-from perdure.net import Params, couples_samples
-from perdure.random import Rng
-from perdure.scenarios.stream import Stream
-from perdure.scenarios.task import Part
-from perdure.strategies.base import (
+from perdure.engine.recording.trace import Traced
+from perdure.core.errors import PerdureError
+from perdure.core.foreign_draws import no_foreign_draws, seeded
+from perdure.core.net import Params, couples_samples
+from perdure.core.random import Rng
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import Part
+from perdure.strategies.contract.base import (
     Composition,
     Phase,
     Strategy,
@@ -36,8 +36,8 @@ from perdure.strategies.base import (
     overrides,
     parts,
 )
-from perdure.strategies.fits import Fits
-from perdure.tree import like
+from perdure.strategies.contract.accepts import Fits
+from perdure.core.tree import like
 
 # Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
 SMALL_WORK = 1.5e8

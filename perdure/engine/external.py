@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perdure.engine.optim import SGD, Adam, AdamW, Optimizer
+from perdure.optim.optimizers import SGD, Adam, AdamW, Optimizer
 from perdure.engine.replicas import build
-from perdure.errors import PerdureError
-from perdure.foreign import seeded
-from perdure.net import CLOSED
-from perdure.outcome import Outcome
-from perdure.scenarios.stream import Stream
-from perdure.scenarios.task import Part, Task
-from perdure.settings import Settings
-from perdure.strategies.base import Phase, lay_out
-from perdure.strategies.external import External, Learner, Terms
+from perdure.core.errors import PerdureError
+from perdure.core.foreign_draws import seeded
+from perdure.core.net import CLOSED
+from perdure.engine.outcome import Outcome
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import Part, Task
+from perdure.training import Settings
+from perdure.strategies.contract.base import Phase, lay_out
+from perdure.strategies.contract.external import External, Learner, Terms
 
 
 def run_external(

@@ -11,10 +11,10 @@ from torch.utils import _pytree as pytree
 
 from perdure.engine.flops import CountFlops
 from perdure.engine.step import Replica
-from perdure.errors import PerdureError
-from perdure.net import Batch, Params, normalises
-from perdure.random import Rng
-from perdure.strategies.base import Phase, lay_out
+from perdure.core.errors import PerdureError
+from perdure.core.net import Batch, Params, normalises
+from perdure.core.random import Rng
+from perdure.strategies.contract.base import Phase, lay_out
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

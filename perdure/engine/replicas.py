@@ -13,10 +13,10 @@ from torch.func import grad, vmap
 from torch.utils import _pytree as pytree
 
 from perdure.engine.redraw import redraw
-from perdure.errors import PerdureError
-from perdure.layer_draws import NoDraws
-from perdure.net import Params
-from perdure.refusals import describe
+from perdure.core.errors import PerdureError
+from perdure.core.layer_draws import NoDraws
+from perdure.core.net import Params
+from perdure.core.refusals import describe
 
 
 class Mapper:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, jacrev
 
-from perdure.engine.optim import Optimizer
-from perdure.errors import PerdureError
-from perdure.net import Batch, Net, Params, Tally
-from perdure.random import Rng
-from perdure.scenarios.task import Objective
-from perdure.strategies.base import Composition, Phase, Step
-from perdure.strategies.fits import Fits
-from perdure.tree import like
+from perdure.optim.optimizers import Optimizer
+from perdure.core.errors import PerdureError
+from perdure.core.net import Batch, Net, Params, Tally
+from perdure.core.random import Rng
+from perdure.scenarios.contract.task import Objective
+from perdure.strategies.contract.base import Composition, Phase, Step
+from perdure.strategies.contract.accepts import Fits
+from perdure.core.tree import like
 
 # All that one replica carries through a run: params, buffers, optim, carry (the objective's), state.
 Replica = dict[str, Any]

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from perdure.arguments import check_whole
-from perdure.errors import PerdureError, shown
-from perdure.memory import check_bytes
-from perdure.registry import Registry
+from perdure.core.checks import check_whole
+from perdure.core.errors import PerdureError, shown
+from perdure.core.memory_limit import check_bytes
+from perdure.core.registry import Registry
 
 Builder = Callable[[tuple[int, ...], int], nn.Module]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perdure.arguments import check_number, check_whole
-from perdure.errors import PerdureError
+from perdure.core.checks import check_number, check_whole
+from perdure.core.errors import PerdureError
 
 
 def share(name: str, value: float, *, low: float = 0.0, high: float = 1.0, ends: str = "()") -> float:

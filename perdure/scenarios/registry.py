@@ -6,14 +6,14 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from perdure.errors import PerdureError, unknown
-from perdure.registry import Registry
+from perdure.core.errors import PerdureError, unknown
+from perdure.core.registry import Registry
 from perdure.scenarios.generators import permuted, rotated, split
 from perdure.scenarios.operators import OPERATORS
 from perdure.scenarios.operators import concat as _concat
 from perdure.scenarios.source import SOURCES
-from perdure.scenarios.stream import Stream
-from perdure.specs import parse, split_outside
+from perdure.scenarios.contract.stream import Stream
+from perdure.core.specs import parse, split_outside
 
 GENERATORS: dict[str, Callable[..., Stream]] = {"split": split, "permuted": permuted, "rotated": rotated}
 
@@ -84,7 +84,7 @@ def get(spec: str) -> Stream:
         ``"split-digits"``: a generator and a source, with the parameters of both by name:
         ``"split-mnist-5k(setting='task', classes_per_task=5)"``. Or a generator alone:
         ``"split(source='digits')"``. Operators follow after bars: ``"split-digits | blur(width=0.2)"``.
-        Values as in :func:`perdure.specs.parse`: ``setting=task`` needs no quotes; nothing is evaluated.
+        Values as in :func:`perdure.core.specs.parse`: ``setting=task`` needs no quotes; nothing is evaluated.
 
     Raises
     ------

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from perdure.errors import PerdureError
-from perdure.registry import Registry
+from perdure.core.errors import PerdureError
+from perdure.core.registry import Registry
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.strata import holdout
-from perdure.scenarios.transforms import Bytes
+from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.values import (
     Kind,
     as_inputs,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 Kind = Literal["numbers", "tokens", "bytes"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perdure.analysis import curves
-from perdure.errors import PerdureError
+from perdure.analysis.metrics.matrix import curves
+from perdure.core.errors import PerdureError
 
 STAGE = np.array([0, 0, 1, 1, 1])
 SCORES = np.array([[0.15, 0.1], [0.8, 0.1], [0.2, 0.5], [0.6, 0.9], [0.5, 0.7]])

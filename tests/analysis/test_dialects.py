@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perdure.analysis import DIALECTS, METRICS, Results
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
 SIZES = [10, 40, 20, 30]

@@ -10,9 +10,9 @@ import pytest
 
 from perdure import analysis, compare
 from perdure.analysis import Curve, Results, notes
-from perdure.analysis.needs import is_bound
+from perdure.analysis.metrics.needs import is_bound
 from perdure.analysis.statistics import bootstrap_ratio, holm_note, ratio_of_means
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
 
@@ -115,7 +115,7 @@ def test_an_infinite_score_of_a_task_to_come_is_none(build: Build) -> None:
 def test_a_run_saved_before_seeds_were_named_says_so_too(
     build: Build, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from perdure.cli import show
+    from perdure.cli.app import show
 
     results = broken(build)[0]
     results.warnings = []
@@ -128,7 +128,7 @@ def test_a_run_saved_before_seeds_were_named_says_so_too(
 
 
 def test_the_printed_table_marks_them(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
-    from perdure.cli import show
+    from perdure.cli.app import show
 
     show(broken(build)[0])
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
@@ -165,7 +165,7 @@ def test_tuning_counts_the_seeds_of_what_it_chose() -> None:
 def test_the_printed_table_shows_every_name_and_number(
     build: Build, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from perdure.cli import show
+    from perdure.cli.app import show
 
     monkeypatch.setenv("COLUMNS", str(width))
     name = "replay(buffer=1000)+ewc(strength=100.0)+naive"

@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from perdure.analysis import Curve, Results, plot_front, plot_sensitivity, plots
+from perdure.analysis import Curve, Results, plot_front, plot_sensitivity
+from perdure.analysis.plots.figures import figures as plots
 from perdure.analysis.diverged import diverged, sentence, survivors
-from perdure.analysis.labels import shorten
-from perdure.analysis.style import looks
-from perdure.errors import PerdureError
+from perdure.analysis.plots.labels import shorten
+from perdure.analysis.plots.style import looks
+from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
 CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck, van"

@@ -30,7 +30,7 @@ def test_only_errors_are_taken_from_the_other_rooms(file: Path) -> None:
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
     taken = [name for name in names if name.split(".")[0] == "perdure"]
-    assert all(name == "perdure.errors" or name.startswith("perdure.analysis") for name in taken)
+    assert all(name == "perdure.core.errors" or name.startswith("perdure.analysis") for name in taken)
     assert "pickle" not in names
 
 

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from perdure import analysis
-from perdure.analysis import Results, plots
-from perdure.errors import PerdureError
+from perdure.analysis import Results
+from perdure.analysis.plots.figures import figures as plots
+from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
 DRAW = [
@@ -159,7 +160,7 @@ def test_no_global_state_is_touched(results: Results) -> None:
 
 
 def test_strategies_look_different() -> None:
-    from perdure.analysis.style import looks
+    from perdure.analysis.plots.style import looks
 
     found = looks([str(i) for i in range(20)]).values()
     assert len({(look["color"], look["marker"]) for look in found}) == 20

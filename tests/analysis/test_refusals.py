@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perdure.analysis import Curve, Results
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
 

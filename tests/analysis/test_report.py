@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perdure.analysis import METRICS, Results, bootstrap_interval, notes, report_pairs
-from perdure.analysis.report import render
-from perdure.analysis.report_tables import GROUPS, summaries
-from perdure.errors import PerdureError
+from perdure.analysis import METRICS, Results, bootstrap_interval, notes
+from perdure.analysis.report.page import pairs as report_pairs
+from perdure.analysis.report.page import render
+from perdure.analysis.report.tables import GROUPS, summaries
+from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
 LINKS = {"src", "href", "action", "data", "poster", "srcset"}

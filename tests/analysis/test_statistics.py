@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from perdure.analysis import statistics
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 RNG = np.random.default_rng(0)
 A = RNG.normal(0.6, 0.1, 9)

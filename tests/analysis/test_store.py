@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from perdure.analysis import Results, check_out, load, store
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
 

@@ -9,7 +9,7 @@ from perdure import PerdureError, compare
 from perdure.engine.data import Sampler
 from perdure.scenarios import from_arrays
 from perdure.strategies import get
-from perdure.strategies.check import normed, tiny_stream
+from perdure.testing.check_strategy import normed, tiny_stream
 
 
 def run(strategy, data, batch_size=4, model=normed, epochs=2):

@@ -15,12 +15,12 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils import _pytree as pytree
 
 from perdure.engine.engine import Engine, add_by_task
-from perdure.engine.optim import OPTIMIZERS, SCHEDULES
-from perdure.errors import PerdureError
+from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES
+from perdure.core.errors import PerdureError
 from perdure.strategies import STRATEGIES, get
-from perdure.strategies.base import lay_out
-from perdure.strategies.check import tiny_stream
-from perdure.strategies.external import External
+from perdure.strategies.contract.base import lay_out
+from perdure.testing.check_strategy import tiny_stream
+from perdure.strategies.contract.external import External
 
 ABSENT = torch.device("lazy", 0)
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 from perdure.experiment import compare, make_engine, run
 from perdure.scenarios import Source, from_arrays, get, split
-from perdure.settings import make_settings
+from perdure.training import make_settings
 from perdure.strategies import Naive
 from perdure.strategies import get as strategy
 

@@ -10,13 +10,13 @@ from torch import nn
 
 from perdure import PerdureError
 from perdure.experiment import run
-from perdure.net import Batch
+from perdure.core.net import Batch
 from perdure.scenarios import from_arrays
-from perdure.scenarios.stream import Stream
-from perdure.scenarios.task import Objective, Part, Task
-from perdure.settings import make_settings
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import Objective, Part, Task
+from perdure.training import make_settings
 from perdure.strategies import Naive, get
-from perdure.strategies.base import Phase, Strategy
+from perdure.strategies.contract.base import Phase, Strategy
 
 BASE = {
     "model": "mlp(hidden=[8])", "seeds": 3, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.1,

@@ -14,7 +14,7 @@ from torch import nn
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
+from perdure.optim.optimizers import SGD, constant
 from perdure.scenarios import from_arrays
 from perdure.strategies import Naive, Strategy
 

@@ -6,8 +6,8 @@ import torch
 from torch.func import vmap
 
 from perdure import compare
-from perdure.engine.optim import OPTIMIZERS, SCHEDULES, Scaled
-from perdure.errors import PerdureError
+from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES, Scaled
+from perdure.core.errors import PerdureError
 
 CASES = [
     ("sgd", 0.0, lambda p, lr, wd: torch.optim.SGD(p, lr, weight_decay=wd)),

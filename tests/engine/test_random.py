@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 from torch.func import vmap
 
-from perdure.random import Rng, draw_bits, philox, purpose_key
+from perdure.core.random import Rng, draw_bits, philox, purpose_key
 
 # Published with the Random123 library (kat_vectors, philox4x32-10): counter, key, result.
 KNOWN = [

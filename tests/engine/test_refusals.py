@@ -12,11 +12,11 @@ from torch import nn
 
 from perdure import compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
-from perdure.refusals import describe
+from perdure.optim.optimizers import SGD, constant
+from perdure.core.refusals import describe
 from perdure.scenarios import from_arrays
 from perdure.strategies import Naive, Strategy, get
-from perdure.strategies.check import tiny_stream
+from perdure.testing.check_strategy import tiny_stream
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perdure import PerdureError
-from perdure.arguments import INFINITE, _hints, unchecked
-from perdure.cli import read_file, read_seeds, read_tune
-from perdure.engine.optim import OPTIMIZERS, SCHEDULES, Optimizer
+from perdure.core.checks import INFINITE, _hints, unchecked
+from perdure.cli.app import read_file, read_seeds, read_tune
+from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES, Optimizer
 from perdure.experiment import compare
 from perdure.models import MODELS
 from perdure.scenarios import SOURCES, STREAMS, Stream, split
 from perdure.scenarios import get as get_stream
 from perdure.scenarios.operators import OPERATORS
-from perdure.settings import make_settings
-from perdure.specs import parse, write
+from perdure.training import make_settings
+from perdure.core.specs import parse, write
 from perdure.strategies import STRATEGIES
 from perdure.strategies import get as get_strategy
 

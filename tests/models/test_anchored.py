@@ -7,7 +7,7 @@ from torch import nn
 
 from perdure import PerdureError
 from perdure.models import get as get_model
-from perdure.models.anchored import (
+from perdure.models.adapters.anchored import (
     Reprogrammed,
     layout,
     load_anchor,

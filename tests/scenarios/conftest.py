@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 from perdure.scenarios import Source
 
 

@@ -23,7 +23,7 @@ from perdure.scenarios import (
     split,
     take,
 )
-from perdure.scenarios.transforms import Bytes, Permute
+from perdure.scenarios.contract.transforms import Bytes, Permute
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (120, 1, 6, 6)).astype(np.uint8)

@@ -3,7 +3,7 @@ import pytest
 
 from perdure import compare
 from perdure.scenarios import check_stream, concat, from_arrays, limit, repeat, split, take
-from perdure.scenarios.doubts import doubts
+from perdure.scenarios.contract.doubts import doubts
 
 X = np.random.default_rng(0).normal(size=(60, 8))
 Y = np.arange(60) % 2

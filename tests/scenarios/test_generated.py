@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 from perdure.scenarios import (
     blur,
     check_stream,
@@ -34,7 +34,7 @@ from perdure.scenarios import (
     split,
     take,
 )
-from perdure.scenarios.doubts import doubts
+from perdure.scenarios.contract.doubts import doubts
 from perdure.scenarios.sources import images, table
 
 generated = settings(

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from perdure.scenarios import Source, check_stream, permuted, rotated, split
-from perdure.scenarios.transforms import Permute, Rotate
+from perdure.scenarios.contract.transforms import Permute, Rotate
 
 
 def test_split_covers_every_class_and_every_sample_once(source, sample_ids):

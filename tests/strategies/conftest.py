@@ -7,9 +7,9 @@ import torch
 from torch.utils import _pytree as pytree
 
 from perdure.engine.engine import Engine
-from perdure.engine.optim import AdamW, constant
+from perdure.optim.optimizers import AdamW, constant
 from perdure.strategies import get
-from perdure.strategies.base import lay_out
+from perdure.strategies.contract.base import lay_out
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.strategies import AGEM, Naive, check_strategy
-from perdure.strategies.agem import dot, project
+from perdure.strategies.projection.agem import dot, project
 
 
 def forgetting(scores):

@@ -14,7 +14,7 @@ from torch import nn
 from perdure import PerdureError, compare
 from perdure.scenarios import blur, from_arrays
 from perdure.strategies import AvalancheStrategy, Phase, get
-from perdure.strategies.check import tiny_stream
+from perdure.testing.check_strategy import tiny_stream
 
 needed = [
     pytest.mark.slow,
@@ -130,7 +130,7 @@ def test_in_the_task_setting_it_sees_heads():
 
 
 def start(stream, strategy):
-    from perdure.strategies.external import Terms
+    from perdure.strategies.contract.external import Terms
 
     torch.manual_seed(0)
     model = nn.Linear(5, stream.outputs)

@@ -10,12 +10,12 @@ from torch import nn
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, Adam, AdamW, constant
-from perdure.models.anchored import layout, load_anchor, load_deltas, plain_names, reprogram
-from perdure.net import Batch, Net
+from perdure.optim.optimizers import SGD, Adam, AdamW, constant
+from perdure.models.adapters.anchored import layout, load_anchor, load_deltas, plain_names, reprogram
+from perdure.core.net import Batch, Net
 from perdure.scenarios import Classification, Part, Stream, Task
 from perdure.strategies import CLR, check_strategy, get, get_deltas, save_anchor, save_deltas
-from perdure.strategies.check import tiny_stream
+from perdure.testing.check_strategy import tiny_stream
 
 
 def images(tasks=3, n=24, setting="task", seed=0):

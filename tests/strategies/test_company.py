@@ -11,12 +11,12 @@ from torch import nn
 from perdure import PerdureError, check_strategy, compare
 from perdure.engine import engine, step
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
+from perdure.optim.optimizers import SGD, constant
 from perdure.experiment import get_phases
 from perdure.scenarios import from_arrays
 from perdure.strategies import EWC, KFPF, MAS, DERpp, External, Naive, Phase, Replay, Strategy
-from perdure.strategies.base import Composition
-from perdure.strategies.check import Broken, _train, tiny_stream
+from perdure.strategies.contract.base import Composition
+from perdure.testing.check_strategy import Broken, _train, tiny_stream
 
 
 def perceptron(shape, outputs):

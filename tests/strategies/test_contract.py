@@ -10,9 +10,9 @@ from torch import nn
 
 from perdure import PerdureError
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
+from perdure.optim.optimizers import SGD, constant
 from perdure.strategies import EWC, STRATEGIES, External, Phase, Strategy, check_strategy, get
-from perdure.strategies.check import Broken, Embedded, _train, tiny_stream, token_stream
+from perdure.testing.check_strategy import Broken, Embedded, _train, tiny_stream, token_stream
 
 
 # CLR takes convolutions and tasks with heads only, L2P transformers: their own tests check them there.

@@ -7,8 +7,8 @@ import torch
 from scipy.stats import chi2
 
 from perdure import PerdureError
-from perdure.random import Rng
-from perdure.strategies.credal import (
+from perdure.core.random import Rng
+from perdure.strategies.bayesian.credal import (
     Mixture,
     check_preference,
     combine,

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.net import CLOSED, Batch, Net
-from perdure.random import Rng
+from perdure.core.net import CLOSED, Batch, Net
+from perdure.core.random import Rng
 from perdure.scenarios import from_arrays
-from perdure.scenarios.task import Classification
+from perdure.scenarios.contract.task import Classification
 from perdure.strategies import DER, DERpp, Naive, Phase, Step, TaskData, check_strategy
-from perdure.strategies.check import tiny_stream
+from perdure.testing.check_strategy import tiny_stream
 
 
 def forgetting(scores):

@@ -9,19 +9,21 @@ from torch import nn
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
-from perdure import PerdureError, cli, compare, measure_sensitivity
-from perdure.checkpoint import Checkpoint
+from perdure import PerdureError, compare, measure_sensitivity
+from perdure.cli.app import app as cli
+from perdure.engine.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, Adam, constant, cosine
+from perdure.optim.optimizers import SGD, Adam, constant, cosine
 from perdure.engine.step import Program
 from perdure.experiment import get_phases, run
-from perdure.settings import make_settings
-from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy, check_strategy, fpf
+from perdure.training import make_settings
+from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy, check_strategy
+from perdure.strategies.replay.replay import fpf
 from perdure.strategies import get as strategy
-from perdure.strategies.base import lay_out
-from perdure.strategies.check import normed, tiny_stream
-from perdure.strategies.fpf import FINE_TUNE, interleave
-from perdure.strategies.sensitivity import all_weights, by_module, sensitivity
+from perdure.strategies.contract.base import lay_out
+from perdure.testing.check_strategy import normed, tiny_stream
+from perdure.strategies.replay.fpf import FINE_TUNE, interleave
+from perdure.strategies.parts.sensitivity import all_weights, by_module, sensitivity
 
 
 def build(plugin, stream=None, model=normed, seeds=(0, 1), optimizer=None, **changes):

@@ -7,13 +7,13 @@ from torch.func import vmap
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
-from perdure.net import Batch, Net
-from perdure.random import Rng
-from perdure.scenarios.task import Classification
+from perdure.optim.optimizers import SGD, constant
+from perdure.core.net import Batch, Net
+from perdure.core.random import Rng
+from perdure.scenarios.contract.task import Classification
 from perdure.strategies import GDumb, Naive, Step, check_strategy
-from perdure.strategies.check import perceptron, tiny_stream
-from perdure.strategies.gdumb import greedy
+from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.strategies.replay.gdumb import greedy
 
 
 def forgetting(scores):

@@ -6,10 +6,10 @@ from torch.func import vmap
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
+from perdure.optim.optimizers import SGD, constant
 from perdure.strategies import GEM, Naive, check_strategy
-from perdure.strategies.check import perceptron, tiny_stream
-from perdure.strategies.gem import nonnegative, project
+from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.strategies.projection.gem import nonnegative, project
 
 
 def forgetting(scores):

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.engine.optim import Adam
+from perdure.optim.optimizers import Adam
 from perdure.experiment import make_engine
-from perdure.net import Batch
-from perdure.random import Rng
+from perdure.core.net import Batch
+from perdure.core.random import Rng
 from perdure.scenarios import Part, Regression, Stream, Task, get, take
-from perdure.settings import Settings
+from perdure.training import Settings
 from perdure.strategies import IBCL, Knowledge, check_strategy
 from perdure.strategies import get as get_strategy
-from perdure.strategies.check import normed, perceptron, tiny_stream
-from perdure.strategies.credal import divergence, get_sigma
-from perdure.trained import Trained
+from perdure.testing.check_strategy import normed, perceptron, tiny_stream
+from perdure.strategies.bayesian.credal import divergence, get_sigma
+from perdure.engine.trained import Trained
 
 
 def settings(model=perceptron, **changes):

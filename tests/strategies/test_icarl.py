@@ -12,13 +12,13 @@ from torch.func import vmap
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
-from perdure.net import Batch, Net
-from perdure.random import Rng
+from perdure.optim.optimizers import SGD, constant
+from perdure.core.net import Batch, Net
+from perdure.core.random import Rng
 from perdure.scenarios import Classification, from_arrays
 from perdure.strategies import ICaRL, check_strategy, get
-from perdure.strategies.check import perceptron, tiny_stream
-from perdure.strategies.icarl import class_means, distances, features, herd, herding, surrogate
+from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.strategies.replay.icarl import class_means, distances, features, herd, herding, surrogate
 
 
 def circle(*degrees):
@@ -133,7 +133,7 @@ def test_at_the_kept_model_nothing_pulls_on_old_outputs():
 
 @pytest.mark.slow
 def test_the_loss_is_avalanches_but_for_the_number_of_classes():
-    from perdure.strategies.avalanche import load, quiet
+    from perdure.strategies.interop.avalanche import load, quiet
 
     with quiet():
         pytest.importorskip("avalanche", reason="Avalanche, the oracle, is not installed")
@@ -147,7 +147,7 @@ def test_the_loss_is_avalanches_but_for_the_number_of_classes():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_exemplars_are_avalanches(seed):
-    from perdure.strategies.avalanche import load, quiet
+    from perdure.strategies.interop.avalanche import load, quiet
 
     units, m = random_units(80, 6, seed).float(), 12
     with quiet():

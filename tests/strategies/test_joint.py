@@ -5,9 +5,9 @@ import pytest
 
 from perdure import compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
+from perdure.optim.optimizers import SGD, constant
 from perdure.strategies import Cumulative, Joint
-from perdure.strategies.check import perceptron, tiny_stream
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 SIZES = (9, 12, 7)
 

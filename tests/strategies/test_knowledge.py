@@ -8,7 +8,7 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.strategies import IBCL, Knowledge
-from perdure.strategies.check import Embedded, normed, perceptron, tiny_stream, token_stream
+from perdure.testing.check_strategy import Embedded, normed, perceptron, tiny_stream, token_stream
 
 PREFERENCES = [[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3]]
 

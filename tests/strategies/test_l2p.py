@@ -7,11 +7,11 @@ from torch import nn
 
 from perdure import PerdureError, compare
 from perdure.models import encoder, matcher
-from perdure.models.prompted import Prompted, Voted, cosines, smallest
-from perdure.net import Batch, Net
-from perdure.random import Rng
+from perdure.models.adapters.prompted import Prompted, Voted, cosines, smallest
+from perdure.core.net import Batch, Net
+from perdure.core.random import Rng
 from perdure.scenarios import Source, split
-from perdure.scenarios.task import Classification
+from perdure.scenarios.contract.task import Classification
 from perdure.strategies import L2P, check_strategy
 
 T = pytest.importorskip("transformers", reason="the extra `text` is not installed")

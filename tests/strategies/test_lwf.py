@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.net import Batch, Net
-from perdure.random import Rng
+from perdure.core.net import Batch, Net
+from perdure.core.random import Rng
 from perdure.scenarios import Classification
 from perdure.strategies import LwF, Phase
-from perdure.strategies.check import tiny_stream
-from perdure.strategies.lwf import divergence
+from perdure.testing.check_strategy import tiny_stream
+from perdure.strategies.regularization.lwf import divergence
 
 
 def test_divergence_by_hand():

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.importance import _by_layer, _by_sample, _linear_layers, gradient_powers
-from perdure.net import CLOSED, Batch, Net
-from perdure.random import Rng
+from perdure.strategies.parts.importance import _by_layer, _by_sample, _linear_layers, gradient_powers
+from perdure.core.net import CLOSED, Batch, Net
+from perdure.core.random import Rng
 from perdure.scenarios import Classification
 from perdure.strategies import MAS
-from perdure.strategies.mas import squared_norm
+from perdure.strategies.regularization.mas import squared_norm
 
 
 def batch_of(x, y, weight=None, task=None):

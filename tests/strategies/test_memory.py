@@ -5,11 +5,11 @@ from torch import nn
 from torch.func import vmap
 
 from perdure import PerdureError
-from perdure.arguments import check_whole
-from perdure.net import Batch, Net
-from perdure.random import Rng
-from perdure.scenarios.task import Regression
-from perdure.strategies.memory import balance, by_class, by_task, check_policy, draw, join, offer
+from perdure.core.checks import check_whole
+from perdure.core.net import Batch, Net
+from perdure.core.random import Rng
+from perdure.scenarios.contract.task import Regression
+from perdure.strategies.parts.memory import balance, by_class, by_task, check_policy, draw, join, offer
 
 
 def empty(capacity):

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from perdure import PerdureError, compare
-from perdure.engine.optim import SGD, AdamW
-from perdure.models import lowrank
-from perdure.net import Batch, Net
-from perdure.random import Rng
+from perdure.optim.optimizers import SGD, AdamW
+from perdure.models.adapters import lowrank
+from perdure.core.net import Batch, Net
+from perdure.core.random import Rng
 from perdure.scenarios import Classification
 from perdure.strategies import OLoRA, get
-from perdure.strategies.check import perceptron, tiny_stream
-from perdure.strategies.lora import ADAPT
+from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.strategies.adapters.lora import ADAPT
 
 DOWN, UP = (lowrank.key("1", part) for part in ("down", "up"))
 

@@ -10,13 +10,13 @@ from torch import nn
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, Adam, AdamW, constant, cosine
-from perdure.models.head import find_head
-from perdure.net import Batch
+from perdure.optim.optimizers import SGD, Adam, AdamW, constant, cosine
+from perdure.models.inspect import find_head
+from perdure.core.net import Batch
 from perdure.strategies import Naive, PackNet, check_strategy, get
-from perdure.strategies.base import Step
-from perdure.strategies.check import normed, perceptron, tiny_stream
-from perdure.strategies.packnet import smallest
+from perdure.strategies.contract.base import Step
+from perdure.testing.check_strategy import normed, perceptron, tiny_stream
+from perdure.strategies.isolation.packnet import smallest
 
 OPTIMIZERS = {"sgd": SGD(momentum=0.9, nesterov=True), "adam": Adam(), "adamw": AdamW()}
 
@@ -349,7 +349,7 @@ def test_it_forgets_nothing_on_digits():
 
 @pytest.mark.slow
 def test_the_owners_are_avalanches():
-    from perdure.strategies.avalanche import load, quiet
+    from perdure.strategies.interop.avalanche import load, quiet
 
     with quiet():
         pytest.importorskip("avalanche", reason="Avalanche, the oracle, is not installed")

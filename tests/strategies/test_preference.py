@@ -7,13 +7,13 @@ from torch import nn
 
 from perdure import PerdureError, check_strategy, compare
 from perdure.experiment import make_engine
-from perdure.net import Batch
-from perdure.random import Rng
+from perdure.core.net import Batch
+from perdure.core.random import Rng
 from perdure.scenarios import Part, Regression, Stream, Task
-from perdure.settings import Settings
+from perdure.training import Settings
 from perdure.strategies import Weighted, WeightedReplay, get
-from perdure.strategies.check import normed, perceptron, tiny_stream
-from perdure.strategies.preference import share_out
+from perdure.testing.check_strategy import normed, perceptron, tiny_stream
+from perdure.strategies.bayesian.preference import share_out
 
 
 def single_task(x, y, name):

@@ -7,13 +7,13 @@ from torch import nn
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.engine.optim import SGD, constant
-from perdure.net import Batch, Net
-from perdure.random import Rng
+from perdure.optim.optimizers import SGD, constant
+from perdure.core.net import Batch, Net
+from perdure.core.random import Rng
 from perdure.scenarios import from_arrays
-from perdure.scenarios.task import Regression
+from perdure.scenarios.contract.task import Regression
 from perdure.strategies import DERpp, Naive, Replay, check_strategy
-from perdure.strategies.check import perceptron, tiny_stream
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 
 def forgetting(scores):

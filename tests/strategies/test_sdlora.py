@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from perdure import PerdureError, check_strategy
-from perdure.engine.optim import SGD, AdamW
-from perdure.models import lowrank
+from perdure.optim.optimizers import SGD, AdamW
+from perdure.models.adapters import lowrank
 from perdure.strategies import SDLoRA, get
-from perdure.strategies.check import perceptron, tiny_stream
-from perdure.strategies.sdlora import fold
+from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.strategies.adapters.sdlora import fold
 
 DOWN, UP, MAGNITUDE = (lowrank.key("1", part) for part in ("down", "up", "magnitude"))
 STREAM = tiny_stream("task", (9, 12, 7, 6))

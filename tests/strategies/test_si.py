@@ -78,7 +78,7 @@ def test_negative_importances_are_cut_or_kept_and_large_ones_capped_in_the_penal
 
 @pytest.mark.slow
 def test_the_documented_mapping_gives_avalanches_importances(monkeypatch):
-    from perdure.strategies.avalanche import load, quiet
+    from perdure.strategies.interop.avalanche import load, quiet
 
     with quiet():
         pytest.importorskip("avalanche")

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from perdure import compare
-from perdure.net import Net
+from perdure.core.net import Net
 from perdure.scenarios import Classification
 from perdure.strategies import Single
-from perdure.strategies.check import normed, perceptron, tiny_stream
+from perdure.testing.check_strategy import normed, perceptron, tiny_stream
 
 
 def score(stream, strategies=("single",), **changes):
@@ -49,7 +49,7 @@ def test_what_was_learned_before_makes_no_difference(setting):
 def final(stream):
     """The bank of models after all tasks."""
     from perdure.engine.engine import Engine
-    from perdure.engine.optim import Adam, constant
+    from perdure.optim.optimizers import Adam, constant
 
     engine = Engine(stream, Single(), Adam(), normed, [0, 1], [0.02] * 2, [0.0] * 2, constant(), 4)
     replica = engine.start()

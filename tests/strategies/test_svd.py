@@ -13,14 +13,14 @@ from torch import nn
 from torch.func import grad
 
 from perdure import compare
-from perdure.engine.optim import SGD, AdamW
-from perdure.errors import PerdureError
-from perdure.net import Batch, Net
-from perdure.random import Rng
+from perdure.optim.optimizers import SGD, AdamW
+from perdure.core.errors import PerdureError
+from perdure.core.net import Batch, Net
+from perdure.core.random import Rng
 from perdure.scenarios import Classification, from_arrays
 from perdure.scenarios.registry import get as get_stream
 from perdure.strategies import AdaptiveSVD, Phase, Step, check_strategy
-from perdure.strategies.check import tiny_stream
+from perdure.testing.check_strategy import tiny_stream
 
 FORMS = [("factors", "two-sided"), ("factors", "input")] + [
     ("matrix", family) for family in ("two-sided", "input", "paper")

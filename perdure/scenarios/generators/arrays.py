@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perdure.arguments import checked
-from perdure.errors import PerdureError
+from perdure.core.checks import checked
+from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.source import TEST_SHARE
 from perdure.scenarios.strata import holdout
-from perdure.scenarios.stream import MOST_OUTPUTS, Setting, Stream, check_setting
-from perdure.scenarios.task import Classification, Objective, Part, Regression, Task
+from perdure.scenarios.contract.stream import MOST_OUTPUTS, Setting, Stream, check_setting
+from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task
 from perdure.scenarios.values import (
     as_inputs,
     as_labels,

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.source import Source
 from perdure.scenarios.strata import holdout
-from perdure.scenarios.stream import Setting
-from perdure.scenarios.task import Part, Task
-from perdure.scenarios.transforms import Bytes
+from perdure.scenarios.contract.stream import Setting
+from perdure.scenarios.contract.task import Part, Task
+from perdure.scenarios.contract.transforms import Bytes
 
 
 class Fold(NamedTuple):

@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from perdure.arguments import checked
+from perdure.core.checks import checked
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
-from perdure.scenarios.stream import Stream, check_is_stream
-from perdure.scenarios.task import Part, in_bytes
+from perdure.scenarios.contract.stream import Stream, check_is_stream
+from perdure.scenarios.contract.task import Part, in_bytes
 
 
 @checked

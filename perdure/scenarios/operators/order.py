@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import torch
 
-from perdure.arguments import checked
-from perdure.errors import PerdureError
+from perdure.core.checks import checked
+from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
-from perdure.scenarios.stream import MOST_TASKS, Stream, check_is_stream
-from perdure.scenarios.task import Part, Regression, Task
+from perdure.scenarios.contract.stream import MOST_TASKS, Stream, check_is_stream
+from perdure.scenarios.contract.task import Part, Regression, Task
 
 
 @checked

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import torch
 
-from perdure.arguments import checked
-from perdure.errors import PerdureError
+from perdure.core.checks import checked
+from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.operators.boundaries import origin
 from perdure.scenarios.strata import ranks, thin
-from perdure.scenarios.stream import Stream, check_is_stream
-from perdure.scenarios.task import Part
+from perdure.scenarios.contract.stream import Stream, check_is_stream
+from perdure.scenarios.contract.task import Part
 
 
 @checked

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.files import find, read_bytes, readable

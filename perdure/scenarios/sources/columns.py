@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 
 VARIABLE = "PERDURE_DATA"
 BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.files import existing, find, readable

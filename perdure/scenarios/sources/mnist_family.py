@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.files import find, readable
 from perdure.scenarios.sources.from_torchvision import load

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from perdure.errors import PerdureError
-from perdure.scenarios.transforms import Bytes
+from perdure.core.errors import PerdureError
+from perdure.scenarios.contract.transforms import Bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image

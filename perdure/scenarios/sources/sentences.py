@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perdure.errors import PerdureError
-from perdure.models.huggingface import MINILM, advice, load_transformer, package_folder
+from perdure.core.errors import PerdureError
+from perdure.models.backbones.huggingface import MINILM, advice, load_transformer, package_folder
 from perdure.scenarios import arguments
 
 LONGEST = 256

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from perdure.errors import PerdureError
+from perdure.core.errors import PerdureError
 from perdure.scenarios.source import SOURCES, Source, set_aside
 from perdure.scenarios.sources.columns import Encoder, codes, names_of
 from perdure.scenarios.sources.files import existing, readable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.errors import unknown
+from perdure.core.errors import unknown
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.files import find
 from perdure.scenarios.sources.tables import from_frames, read_frame

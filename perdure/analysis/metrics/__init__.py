@@ -1,0 +1,1 @@
+"""Metrics: functions of the scores, and what each of them needs."""

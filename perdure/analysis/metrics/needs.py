@@ -1,0 +1,194 @@
+"""What metrics need beside a strategy's own scores, and how to say that it was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from perdure.analysis.diverged import cleared, kept
+from perdure.analysis.metrics.matrix import Array, Undefined, mean
+from perdure.analysis.metrics.registry import METRICS, lookup
+from perdure.analysis.statistics import Gap, paired_gap
+from perdure.core.errors import PerdureError
+
+if TYPE_CHECKING:
+    from perdure.analysis.results import Curve, Results
+
+Need = Callable[["Results", str], Any]
+# Kinds of strategies that learn from the data of several tasks at once, or of each alone, as no learner of a
+# stream can: what they reach bounds the others. Configurations name their own under "bounds".
+BOUNDS = ("joint", "cumulative", "single")
+
+
+def evaluate(results: Results, metric: str, strategy: str, dialect: str) -> Array:
+    """Compute a metric of a strategy from the arrays that it needs, or say which of them is missing.
+
+    NaN for the seeds that diverged, the strategy's own or those of a baseline: everything that averages,
+    compares or draws metrics leaves them out.
+    """
+    function, needs = lookup(metric, dialect)
+    return cleared(results, strategy, _call(function, needs, results, metric, strategy))
+
+
+def parts(results: Results, metric: str, strategy: str, dialect: str) -> tuple[Array, Array] | None:
+    """Numerators and denominators of a metric that is a mean of ratios, ``[replica, task]``; else None."""
+    _, needs = lookup(metric, dialect)
+    function = METRICS[metric].parts
+    return None if function is None else _call(function, needs, results, metric, strategy)
+
+
+def _call(
+    function: Callable[..., Any], needs: tuple[str, ...], results: Results, metric: str, strategy: str
+) -> Any:
+    try:
+        return function(*(NEEDS[need](results, strategy) for need in needs))
+    except PerdureError as error:
+        raise type(error)(f"{metric} of {strategy!r}: {error}") from None
+
+
+def kind_of(results: Results, strategy: str) -> str:
+    """Kind of a strategy (``"ewc"``): what the configuration says, or its name up to a bracket."""
+    kinds = results.config.get("kinds", {})
+    return str(kinds.get(strategy, strategy.split("(")[0].strip()))
+
+
+def baseline(results: Results, *kinds: str) -> str | None:
+    """Name of the first strategy of the first of ``kinds`` that was run, if any was."""
+    for kind in kinds:
+        for name in results.scores:
+            if kind_of(results, name) == kind:
+                return name
+    return None
+
+
+def is_bound(results: Results, strategy: str) -> bool:
+    """Whether a strategy does not learn task after task, and so bounds the others instead of competing."""
+    named = results.config.get("bounds", ())
+    kinds = kind_of(results, strategy).split("+")
+    return strategy in named or any(kind in BOUNDS for kind in kinds) or one_stage(results, strategy)
+
+
+def above_naive(results: Results) -> Gap | None:
+    """How far joint is above naive, in the direction that is better; None where one of them was not run."""
+    names = [baseline(results, kind) for kind in ("joint", "naive")]
+    if None in names:
+        return None
+    joint, naive = (mean(kept(results, name)[:, -1]) for name in names if name is not None)
+    sign = 1 if results.config.get("higher_is_better", True) else -1
+    return paired_gap(sign * joint, sign * naive)
+
+
+def one_stage(results: Results, strategy: str) -> bool:
+    """Whether the strategy learned several tasks in one stage, as joint and single-task learners do."""
+    shape = results.scores[strategy].shape
+    return bool(shape[1] == 1 and shape[2] > 1)
+
+
+def _stages(results: Results, strategy: str) -> Any:
+    if one_stage(results, strategy):
+        raise Undefined(
+            "expected scores after every task; found one stage: it is defined for strategies that learn "
+            "task after task"
+        )
+    return kept(results, strategy)
+
+
+def _untrained(results: Results, strategy: str) -> Any:
+    if strategy not in results.untrained:
+        raise PerdureError(
+            "expected the scores of the untrained model; found none: score every task before training and "
+            f"put them in results.untrained[{strategy!r}]"
+        )
+    return results.untrained[strategy]
+
+
+def _final(*kinds: str) -> Need:
+    def need(results: Results, strategy: str) -> Any:
+        name = baseline(results, *kinds)
+        if name is None:
+            raise PerdureError(
+                f"expected a {' or '.join(kinds)} baseline; found only {', '.join(results.scores)}: add "
+                f"{kinds[0]!r} to the strategies"
+            )
+        return kept(results, name)[:, -1]
+
+    return need
+
+
+def _joint_above_naive(results: Results, strategy: str) -> Any:
+    joint = _final("joint")(results, strategy)
+    gap = above_naive(results)
+    if gap is not None and not gap.clear:
+        raise PerdureError(
+            "expected joint clearly above naive (the interval of their difference above 0); found a "
+            f"difference of {gap}: train joint longer"
+        )
+    return joint
+
+
+def _curve(results: Results, strategy: str) -> Curve:
+    if strategy not in results.curves:
+        raise PerdureError("expected an evaluation curve; found none: run with eval_every set")
+    return results.curves[strategy]
+
+
+def _kept_curve(results: Results, strategy: str) -> Any:
+    return cleared(results, strategy, _curve(results, strategy).scores)
+
+
+def _staged_curve(results: Results, strategy: str) -> Any:
+    _stages(results, strategy)
+    return _kept_curve(results, strategy)
+
+
+def _single_curve(results: Results, strategy: str) -> Any:
+    name = baseline(results, "single")
+    if name is None or name not in results.curves:
+        raise PerdureError(
+            "expected the evaluation curve of a single baseline; found none: add 'single' to the strategies "
+            "and run with eval_every set"
+        )
+    return _kept_curve(results, name)
+
+
+def _sizes(results: Results, strategy: str) -> Any:
+    if "test_sizes" not in results.config:
+        raise PerdureError(
+            "expected the number of test samples of every task; found none: put them in "
+            "results.config['test_sizes']"
+        )
+    return results.config["test_sizes"]
+
+
+def _per_stage(key: str) -> Need:
+    def need(results: Results, strategy: str) -> Any:
+        found = results.extras.get(strategy, {}).get(key)
+        if found is None:
+            raise PerdureError(
+                f"expected one number per stage in results.extras[{strategy!r}][{key!r}]; found none: it was "
+                "not recorded"
+            )
+        return np.tile(np.asarray(found, dtype=np.float64), (len(results.seeds), 1))
+
+    return need
+
+
+NEEDS: dict[str, Need] = {
+    "scores": kept,
+    "stages": _stages,
+    "untrained": _untrained,
+    "joint": _final("joint"),
+    "joint_above_naive": _joint_above_naive,
+    "single": _final("single"),
+    "naive": _final("naive"),
+    "reference": _final("joint", "single"),
+    "curve": _staged_curve,
+    "curve_stage": lambda results, strategy: _curve(results, strategy).stage,
+    "single_curve": _single_curve,
+    "sizes": _sizes,
+    "parameters_per_stage": _per_stage("parameters_per_stage"),
+    "pass_flops": _per_stage("pass_flops"),
+    "training_flops": _per_stage("training_flops"),
+}

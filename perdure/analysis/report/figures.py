@@ -1,0 +1,196 @@
+"""The figures of the report: small drawings that flow with the width of the page, in its colours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from perdure.analysis.plots.figures import heat
+from perdure.analysis.plots.figures import panels
+from perdure.analysis.plots.figures import figures as plots
+from perdure.analysis.diverged import sentence
+from perdure.analysis.plots.labels import shorten
+from perdure.analysis.plots.scene import MANY, Scene
+from perdure.analysis.plots.style import (
+    EDGE,
+    GRID,
+    INK,
+    canvas,
+    content,
+    score_limits,
+    stage_ticks,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from perdure.analysis.results import Results
+
+Draw = Callable[["Axes", int], None]
+# What is drawn in these colours takes those of the page, which change in the dark.
+COLOURS = {INK: "var(--ink)", EDGE: "var(--soft)", GRID: "var(--line)"}
+
+
+class Entry(NamedTuple):
+    """An entry of a legend: an SVG image of its line, and its name."""
+
+    line: str
+    name: str
+
+
+class Picture(NamedTuple):
+    """Drawings with a caption: SVG elements, a legend and a key to names that were cut."""
+
+    title: str
+    caption: str
+    drawings: list[str]
+    legend: list[Entry]
+    key: list[str]
+
+
+def pictures(results: Results) -> Iterator[Picture]:
+    """Give the figures of the report in their order."""
+    scene = Scene.of(results)
+    legend = [_entry(scene, name) for name in results.strategies]
+    lost = " Replicas that diverged are left out." if sentence(results) else ""
+    bands = (
+        f"Bands: 95 % bootstrap intervals over seeds. Level dashed lines: learned all tasks at once.{lost}"
+    )
+    if scene.tasks <= MANY:
+        yield _forgetting(scene, bands, legend)
+    yield Picture(
+        "Average over the tasks seen",
+        f"Mean {scene.score_name} over the tasks learned so far. {bands}",
+        _drawings(scene, "average", 1, (4.8, 3.2), lambda axes, _: _average(axes, scene)),
+        legend,
+        [],
+    )
+    yield _comparison(scene, lost)
+    yield _matrices(scene, lost)
+    if plots.with_curves(scene):
+        yield _training(scene, lost, legend)
+
+
+def _forgetting(scene: Scene, bands: str, legend: list[Entry]) -> Picture:
+    titles = shorten(scene.results.tasks, 22)
+
+    def draw(axes: Axes, index: int) -> None:
+        panels.task(axes, scene, index)
+        axes.set(title=titles.shown[index], xlabel="tasks learned", ylabel=scene.score_name)
+        stage_ticks([axes], scene.tasks)
+        score_limits(scene.results, [axes])
+
+    drawings = _drawings(scene, "forgetting", scene.tasks, (2.25, 1.95), draw)
+    caption = f"Score on each task along the stream. Dotted: the task's own stage. {bands}"
+    return Picture("Forgetting curves", caption, drawings, legend, titles.key)
+
+
+def _average(axes: Axes, scene: Scene) -> None:
+    panels.average(axes, scene)
+    stage_ticks([axes], scene.tasks)
+    score_limits(scene.results, [axes])
+    axes.set(xlabel="tasks learned", ylabel=f"{scene.score_name}, mean over tasks seen")
+
+
+def _comparison(scene: Scene, lost: str) -> Picture:
+    metrics = plots.compared(scene)
+
+    def draw(axes: Axes, index: int) -> None:
+        panels.bars(axes, scene, metrics[index])
+        panels.bar_names(axes, scene)
+
+    height = 0.8 + 0.32 * len(scene.scores)
+    drawings = _drawings(scene, "comparison", len(metrics), (4.6, height), draw, shared=False)
+    key = shorten(scene.results.strategies, 30).key
+    caption = f"Bars: 95 % bootstrap intervals over seeds.{lost}"
+    return Picture("Strategies side by side", caption, drawings, [], key)
+
+
+def _matrices(scene: Scene, lost: str) -> Picture:
+    found, key = heat.matrices(scene, 24)
+    limits = heat.colour_limits(scene, found)
+    side = min(3.3, max(2.4, 0.4 * scene.tasks + 1))
+
+    def draw(axes: Axes, index: int) -> None:
+        colours = heat.draw(axes, found[index], limits)
+        if index == 0 or scene.tasks > heat.ANNOTATED:
+            axes.figure.colorbar(colours, ax=axes, shrink=0.7, pad=0.02, panchor=False)
+
+    size = (side + 0.5, side + 0.1)
+    drawings = _drawings(scene, "matrix", len(found), size, draw, shared=False)
+    caption = f"Mean {scene.score_name} after each stage (row) on each task (column), over seeds.{lost}"
+    return Picture("Score matrices", caption, drawings, [], key)
+
+
+def _training(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
+    names = plots.with_curves(scene)
+    titles = shorten(scene.results.tasks, 48)
+    each = scene.tasks <= MANY
+
+    def draw(axes: Axes, index: int) -> None:
+        panels.training(axes, scene, names, index if each else None)
+        title = titles.shown[index] if each else "mean over tasks seen"
+        axes.set_title(title, loc="left", fontsize="small")
+        axes.set(xlabel="tasks of the stream", ylabel=scene.score_name)
+        score_limits(scene.results, [axes])
+
+    drawings = _drawings(scene, "training", scene.tasks if each else 1, (4.8, 1.9), draw)
+    caption = (
+        "Scores along the stream, each strategy from task to task however many steps it takes. A drop right "
+        f"after a switch of the task (dotted) is the stability gap.{lost}"
+    )
+    entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
+    return Picture("During training", caption, drawings, entries, titles.key if each else [])
+
+
+def _drawings(
+    scene: Scene, name: str, count: int, size: tuple[float, float], draw: Draw, shared: bool = True
+) -> list[str]:
+    """Make ``count`` drawings; the vertical axis is one for all where ``shared``."""
+    figures = []
+    for index in range(count):
+        with canvas(*size) as figure:
+            draw(figure.subplots(), index)
+        figures.append(figure)
+    if shared:
+        limits = [figure.axes[0].get_ylim() for figure in figures]
+        for figure in figures:
+            figure.axes[0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    return [_svg(figure, f"{name} {index}") for index, figure in enumerate(figures)]
+
+
+def _entry(scene: Scene, name: str) -> Entry:
+    """Draw the line of a strategy as the panels do."""
+    from matplotlib.lines import Line2D
+
+    look, flat = scene.look[name], name in scene.levels
+    with canvas(0.5, 0.16) as figure:
+        style = {"color": look["color"], "linestyle": look["dashes"] if flat else look["line"]}
+        if not flat:
+            style |= {"marker": look["marker"], "markevery": [1]}
+        figure.add_artist(Line2D([0, 0.5, 1], [0.5, 0.5, 0.5], **style))
+    return Entry(_svg(figure, f"look {name}"), scene.marked(name))
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """Return a figure as an element of the page: no background, text as text, colours of the page."""
+    theme = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,  # equal figures give equal text; two figures share no names
+        "font.sans-serif": ["DejaVu Sans"],
+    }
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    text = content(figure, "svg", theme, transparent=True, dpi=144, metadata=nothing).decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"| version="1.1"|(?<=<g) id="[^"]*"', "", text)
+    # All that is drawn lies inside its axes, and the element cuts what does not.
+    text = re.sub(r"<clipPath.*?</clipPath>", "", text, flags=re.DOTALL)
+    text = re.sub(r' clip-path="[^"]*"', "", text)
+    text = text.replace("xlink:href=", "href=").replace("'DejaVu Sans'", "system-ui, sans-serif")
+    for colour, variable in COLOURS.items():
+        text = text.replace(colour, variable)
+    text = text.replace("stroke: #ffffff", "stroke: var(--page)")
+    return re.sub(r"\n\s*", "\n", text).strip()

@@ -1,0 +1,135 @@
+"""The tables of the report, as text: groups of metrics, paired comparisons, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from perdure.analysis.diverged import remark
+from perdure.analysis.metrics.needs import is_bound
+from perdure.analysis.metrics.registry import METRICS
+from perdure.analysis.tables import cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from perdure.analysis.results import Results
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Summary": (
+        "average_accuracy",
+        "average_incremental_accuracy",
+        "pooled_incremental_accuracy",
+        "learning_accuracy",
+        "gap_closed",
+    ),
+    "What was kept and lost": (
+        "forgetting",
+        "backward_transfer",
+        "isolated_forgetting",
+        "intransigence",
+        "rl_forgetting",
+    ),
+    "Transfer": (
+        "forward_transfer",
+        "zero_shot_transfer",
+        "multi_task_gain",
+        "safeness",
+        "rl_forward_transfer",
+    ),
+    "During training": (
+        "anytime_average_accuracy",
+        "min_accuracy",
+        "worst_case_accuracy",
+        "windowed_forgetting",
+        "windowed_plasticity",
+    ),
+    "Efficiency": ("model_size_efficiency", "compute_efficiency"),
+}
+
+
+class Cell(NamedTuple):
+    """One entry of a table: what it says, whether it is the best, a mark for its colour, what it explains."""
+
+    text: str
+    best: bool = False
+    mark: str = ""
+    hint: str = ""
+
+
+class Table(NamedTuple):
+    """A titled table: names of the columns, and rows of a name and its cells."""
+
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, list[Cell]]]
+
+
+def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
+    """Give a table per group of metrics: a row per strategy, "mean [low, high]", a clear best in bold."""
+    rivals = [name for name in results.strategies if not is_bound(results, name)]
+    for title, group in GROUPS.items():
+        found = [name for name in group if name in set(table["metric"])]
+        if not found:
+            continue
+        columns = [_column(table[table["metric"] == name], name, rivals) for name in found]
+        rows = [
+            (_marked(results, strategy), [column.get(strategy, Cell("–")) for column in columns])
+            for strategy in results.strategies
+            if any(strategy in column for column in columns) or remark(results, strategy)
+        ]
+        arrows = [
+            f"{METRICS[name].label}\N{NO-BREAK SPACE}{'↑' if METRICS[name].higher_is_better else '↓'}"
+            for name in found
+        ]
+        yield Table(title, arrows, rows)
+
+
+def _marked(results: Results, strategy: str) -> str:
+    mark = remark(results, strategy)
+    return f"{strategy} ({mark})" if mark else strategy
+
+
+def _column(part: pd.DataFrame, metric: str, rivals: list[str]) -> dict[str, Cell]:
+    """Cells of one metric by strategy."""
+    digits = 1 if metric == "multi_task_gain" else 3
+    best = _clear_best(part[part["strategy"].isin(rivals)], METRICS[metric].higher_is_better)
+    return {
+        row.strategy: Cell(
+            cell(row.mean, row.low, row.high, getattr(row, "diverged", 0), digits), row.strategy == best
+        )
+        for row in part.itertuples()
+    }
+
+
+def _clear_best(part: pd.DataFrame, higher_is_better: bool) -> str | None:
+    """Name of the strategy whose interval lies beyond those of all others, if one's does."""
+    part = part.dropna(subset="mean")
+    if len(part) < 2:
+        return None
+    # Turned so that higher is better. Without an interval (NaN) nothing is clear.
+    low, high = ("low", "high") if higher_is_better else ("high", "low")
+    sign = 1 if higher_is_better else -1
+    first = part.loc[(sign * part["mean"]).idxmax()]
+    others = part[part["strategy"] != first["strategy"]]
+    return str(first["strategy"]) if (sign * first[low] > sign * others[high]).all() else None
+
+
+def costs(results: Results) -> Table | None:
+    """Return what every strategy cost, where that was recorded."""
+    if not results.costs:
+        return None
+    columns = list(dict.fromkeys(key for cost in results.costs.values() for key in cost))
+    rows = [
+        (name, [Cell(_amount(cost[key])) if key in cost else Cell("–") for key in columns])
+        for name, cost in results.costs.items()
+    ]
+    return Table("Costs", [key.replace("_", " ") for key in columns], rows)
+
+
+def _amount(value: float) -> str:
+    if value != value:
+        return "–"
+    if abs(value) >= 1e9:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.3g}"

@@ -1,0 +1,333 @@
+"""The model as a pure function of its parameters, and the batch it learns from."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from perdure.core.errors import PerdureError
+from perdure.core.layer_draws import OwnDraws
+from perdure.core.random import Rng
+from perdure.core.refusals import describe
+
+if TYPE_CHECKING:
+    from perdure.scenarios.contract.task import Objective
+
+Params = dict[str, Tensor]
+State = dict[str, Any]
+
+# Stands for minus infinity on outputs that may not compete; finite, so that differences of outputs are.
+CLOSED = -1e9
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one replica learns from in one step.
+
+    Parameters
+    ----------
+    x, y:
+        Inputs ``[n, ...]`` and labels ``[n]``.
+    task:
+        Index of the task that each sample belongs to, ``[n]`` int64.
+    weight:
+        Weight of each sample in the loss, ``[n]``: 0 marks padding.
+    current:
+        Index of the task being learned, a 0-d int64 tensor (the last one when there are several).
+    rng:
+        The random numbers of this step.
+    phase:
+        Name of the phase.
+    slot:
+        Entry of the loss vector that each sample counts in, ``[n]``; ``None`` when there is one loss.
+    entries:
+        Length of the loss vector.
+    joined:
+        Who put how many samples behind the incoming ones: the scope of its random numbers, and the count.
+    place:
+        While measuring, how many samples of the phase came before these, a 0-d tensor.
+    """
+
+    x: Tensor
+    y: Tensor
+    task: Tensor
+    weight: Tensor
+    current: Tensor
+    rng: Rng
+    phase: str = "learn"
+    slot: Tensor | None = None
+    entries: int = 1
+    joined: tuple[tuple[str, int], ...] = ()
+    place: Tensor | None = None
+    # What `join` made, and of what: tells whether the incoming samples are still as they came.
+    _whole: tuple[Tensor, ...] = field(default=(), repr=False)
+    _front: tuple[Tensor, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return self.y.shape[0]
+
+    @property
+    def fresh(self) -> int:
+        """How many samples came in from the stream; they lie before those that strategies joined."""
+        return len(self) - sum(count for _, count in self.joined)
+
+    @property
+    def own(self) -> slice:
+        """Where the samples lie that the strategy which asks has joined itself."""
+        start = self.fresh
+        for scope, count in self.joined:
+            if scope == self.rng.scope:
+                return slice(start, start + count)
+            start += count
+        return slice(start, start)
+
+    @property
+    def front(self) -> tuple[Tensor, Tensor]:
+        """Inputs and tasks of the incoming samples: the very tensors, unless a strategy changed them."""
+        if not self.joined:
+            return self.x, self.task
+        if self._whole and self.x is self._whole[0] and self.task is self._whole[1]:
+            return self._front[0], self._front[1]
+        return self.x[: self.fresh], self.task[: self.fresh]
+
+    def head(self) -> Batch:
+        """Return the batch without what strategies joined."""
+        n = self.fresh
+        x, task = self.front
+        slot = None if self.slot is None else self.slot[:n]
+        return replace(self, x=x, y=self.y[:n], task=task, weight=self.weight[:n], slot=slot, joined=())
+
+    def join(self, x: Tensor, y: Tensor, task: Tensor, weight: Tensor) -> Batch:
+        """Return the batch with more samples behind its own."""
+        whole = (torch.cat([self.x, x]), torch.cat([self.task, task]))
+        return replace(
+            self,
+            x=whole[0],
+            y=torch.cat([self.y, y]),
+            task=whole[1],
+            weight=torch.cat([self.weight, weight]),
+            slot=None if self.slot is None else torch.cat([self.slot, torch.zeros_like(task)]),
+            joined=(*self.joined, (self.rng.scope, y.shape[0])),
+            _whole=whole,
+            _front=self.front,
+        )
+
+
+@dataclass
+class Tally:
+    """How many samples a step learns from: noted once, while it is recorded.
+
+    Parameters
+    ----------
+    rows:
+        Labels whose losses were taken and how many there are, by identity: the same batch counts once.
+    times:
+        How often what is being mapped is there.
+    """
+
+    rows: dict[int, tuple[Tensor, int]] = field(default_factory=dict)
+    times: int = 1
+
+    def note(self, y: Tensor) -> None:
+        """Count the samples with these labels."""
+        # The labels are kept with their count: a freed object's id may be given to another.
+        self.rows[id(y)] = (y, self.times * len(y))
+
+    @contextmanager
+    def each(self, n: int) -> Iterator[None]:
+        """Count what is noted inside ``n`` times."""
+        self.times *= n
+        try:
+            yield
+        finally:
+            self.times //= n
+
+    @property
+    def total(self) -> int:
+        """All samples noted."""
+        return sum(count for _, count in self.rows.values())
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of ``values`` over the samples, ``sum(w v) / sum(w)``; 0 where all weights are."""
+    return (values * (weight / weight.sum().clamp_min(1e-12))).sum()
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Turn off the fused layers of torch's transformers, which scoring alone uses and ``vmap`` cannot map."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def takes_task(module: nn.Module) -> bool:
+    """Tell whether the module's ``forward`` has a parameter ``task`` (heads or weights per task)."""
+    return "task" in inspect.signature(module.forward).parameters
+
+
+def normalises(module: nn.Module) -> bool:
+    """Tell whether the module has norm layers that need more than one value per channel in training."""
+    return any(isinstance(m, nn.modules.batchnorm._NormBase) for m in module.modules())
+
+
+def couples_samples(module: nn.Module) -> bool:
+    """Tell whether the samples of a batch influence each other (batch norm), so that padding would count."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """One replica's model as a function: ``net(params, x, task)`` gives the outputs ``[n, outputs]``.
+
+    Outputs that may not compete on a sample's task are closed (set to a large negative number). In training
+    the same call made twice in a step costs once, so a strategy may ask again for the batch's outputs.
+
+    Parameters
+    ----------
+    module:
+        The architecture; its own tensors are never read.
+    buffers:
+        What is not trained (running statistics).
+    masks:
+        Outputs that may compete on each task, ``[tasks, outputs]`` bool, or ``None`` for all of them.
+    objective:
+        What the task at hand asks for.
+    training:
+        Whether norm and dropout layers are in training mode.
+    mappable:
+        False when the model refuses ``vmap``: :meth:`each` then loops over samples.
+    precision:
+        Data type of the matrix products under autocast, or ``None``.
+    tally:
+        Where the samples whose losses are taken are counted, or ``None``.
+    """
+
+    module: nn.Module
+    buffers: Params
+    masks: Tensor | None
+    objective: Objective
+    training: bool = False
+    rng: Rng | None = None
+    mappable: bool = True
+    precision: torch.dtype | None = None
+    tally: Tally | None = field(default=None, repr=False)
+    _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def __call__(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
+        """Outputs for ``x`` ``[n, ...]``; ``task`` is a task index for each sample, or one 0-d for all."""
+        return self._once("closed", self._closed, params, x, task)
+
+    def raw(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
+        """Outputs as the module gives them, none of them closed: what other tasks' heads say of ``x``."""
+        return self._once("raw", self._forward, params, x, task)
+
+    def _once(
+        self, what: str, call: Callable[..., Tensor], params: Params, x: Tensor, task: Tensor
+    ) -> Tensor:
+        key = (what, id(params), id(x), id(task))
+        if self.training and key in self._memo:
+            return self._memo[key][0]  # type: ignore[no-any-return]
+        output = call(params, x, task)
+        if self.training:
+            # The arguments are kept with the result: a freed object's id may be given to another.
+            self._memo[key] = (output, params, x, task)
+        return output
+
+    def _closed(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
+        output = self.raw(params, x, task)
+        if self.masks is None:
+            return output
+        each = task.expand(x.shape[0]) if task.ndim == 0 else task
+        return output.masked_fill(~self.masks.index_select(0, each), CLOSED)
+
+    def _forward(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
+        task = task.expand(x.shape[0]) if task.ndim == 0 else task
+        if self.module.training != self.training:
+            self.module.train(self.training)
+        # Models may write on their inputs, and norm layers do on their statistics: each call gets copies.
+        written = {k for k, _ in self.module.named_buffers()}
+        buffers = {k: v.clone() if k in written else v for k, v in self.buffers.items()}
+        x = x.clone()
+        # A parameter absent from `params` would be read from the module itself: hence the merge.
+        tensors = {**buffers, **params}
+        arguments = (x, task) if takes_task(self.module) else (x,)
+        with self._autocast(x), self._draws(), _plain_attention():
+            output: Tensor = functional_call(self.module, tensors, arguments)
+        if self.training and "buffers" not in self._memo:
+            self._memo["buffers"] = buffers
+        return output.float() if self.precision is not None else output
+
+    def _autocast(self, x: Tensor) -> AbstractContextManager[Any]:
+        if self.precision is None:
+            return nullcontext()
+        return torch.autocast(x.device.type, dtype=self.precision)
+
+    def _draws(self) -> AbstractContextManager[Any]:
+        if self.rng is None:
+            return nullcontext()
+        if "draws" not in self._memo:
+            self._memo["draws"] = OwnDraws(self.rng.scoped("model"))
+        mode: OwnDraws = self._memo["draws"]
+        return mode
+
+    @property
+    def updated(self) -> Params:
+        """The buffers after the step's first call in training mode."""
+        return self._memo.get("buffers", self.buffers)  # type: ignore[no-any-return]
+
+    def eval(self, buffers: Params | None = None) -> Net:
+        """Return the same model in evaluation mode, with its own or other buffers."""
+        rng = None if self.rng is None else self.rng.scoped("eval")
+        return replace(
+            self, training=False, buffers=self.updated if buffers is None else buffers, rng=rng, _memo={}
+        )
+
+    def sample_losses(self, params: Params, batch: Batch) -> Tensor:
+        """Loss of each sample of the batch, ``[n]``."""
+        return self.objective.loss(self(params, batch.x, batch.task), batch)
+
+    def losses(self, params: Params, batch: Batch) -> Tensor:
+        """Weighted mean loss of each entry, ``[entries]``: one for all samples, or one per task."""
+        if self.tally is not None:
+            self.tally.note(batch.y)
+        each = self.sample_losses(params, batch)
+        if batch.slot is None:
+            return weighted_mean(each, batch.weight).unsqueeze(0)
+        entries = torch.arange(batch.entries, device=each.device)
+        share = (batch.slot.unsqueeze(0) == entries.unsqueeze(1)).to(each.dtype) * batch.weight
+        return (share * each).sum(1) / share.sum(1).clamp_min(1e-12)
+
+    def each(self, function: Callable[..., Any], *samples: Tensor) -> Any:
+        """Map ``function`` over the first axis of ``samples``; results are stacked.
+
+        What ``vmap`` refuses goes through the samples one by one, with a warning and the same results.
+        """
+        if self.mappable:
+            try:
+                with nullcontext() if self.tally is None else self.tally.each(len(samples[0])):
+                    return vmap(function, randomness="different")(*samples)
+            except PerdureError:
+                raise
+            except Exception as error:
+                # If the function fails for a single sample as well, that failure is the one to report.
+                result = self._loop(function, samples)
+                said = f"single samples cannot be mapped and are gone through one by one: {describe(error)}"
+                warnings.warn(said, RuntimeWarning, stacklevel=3)
+                return result
+        return self._loop(function, samples)
+
+    def _loop(self, function: Callable[..., Any], samples: tuple[Tensor, ...]) -> Any:
+        results = [function(*row) for row in zip(*samples, strict=True)]
+        return torch.utils._pytree.tree_map(lambda *r: torch.stack(r), *results)

@@ -1,0 +1,314 @@
+"""Exact continuation: what a run has reached, on disk after every phase.
+
+Random numbers are functions of (seed, purpose, step), so the tensors of the replicas and the number of steps
+are all there is to keep. Files are written beside and moved in, so a kill leaves the last whole one; each
+has a checksum over its whole content, and belongs to one strategy under one set of settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from perdure.analysis.files import FolderError, held, line, regular, sweep, write_beside
+from perdure.analysis.results import Results
+from perdure.analysis.store import HEAD, begin, check_out, load, read_head, replace, seal, settle, unseal
+from perdure.engine.costs import Costs
+from perdure.engine.engine import Engine
+from perdure.engine.step import Replica
+from perdure.core.errors import PerdureError
+from perdure.engine.outcome import Outcome
+
+FOLDER, CONFIG, FORMAT = "checkpoint", "config.json", "perdure-checkpoint"
+OWN = re.compile(r"[a-z0-9-]*-[0-9a-f]{16}\.safetensors")
+# What may differ between a run and its continuation.
+FREE = {"versions", "strategies", "kinds", "bounds", "failed"}
+
+
+@contextmanager
+def open_run(
+    folder: str | os.PathLike[str] | None, resume: bool = False, overwrite: bool = False
+) -> Iterator[Checkpoints]:
+    """Hold the folder of a run, and give what a run before has reached there.
+
+    Parameters
+    ----------
+    folder:
+        The run's folder; ``None`` keeps nothing.
+    resume:
+        Continue the run there. Otherwise a folder that holds one is refused.
+    overwrite:
+        Replace the run there. What is finished stays until the new results are whole.
+
+    Raises
+    ------
+    PerdureError
+        When the folder is no place for a run, or another process is at work in it.
+    """
+    if resume and overwrite:
+        raise PerdureError("expected resume or overwrite; found both")
+    if folder is None:
+        if resume or overwrite:
+            what = "resume" if resume else "overwrite"
+            raise PerdureError(f"{what} needs the folder of a run, out; found none")
+        yield Checkpoints()
+        return
+    check_out(folder)
+    path = Path(folder)
+    with held(path):
+        settle(path)
+        sweep(path / FOLDER)
+        head = read_head(path) if (path / HEAD).exists() else {}
+        if head and not (resume or overwrite):
+            what = "a finished run" if head.get("finished") else "a run that was stopped"
+            raise PerdureError(
+                f"expected a folder without a run; found {what} in {path}: --resume (resume=True) goes on "
+                "with it, --overwrite (overwrite=True) replaces it"
+            )
+        if os.path.lexists(path / FOLDER) and not (path / FOLDER).is_dir():
+            raise FolderError(f"expected a folder for checkpoints; found another thing at {path / FOLDER}")
+        config = path / FOLDER / CONFIG
+        if overwrite and config.exists() and not _is_ours(config):
+            raise PerdureError(f"expected the checkpoints of a run; found {config} of another program")
+        begun = unseal(config, FORMAT) if config.exists() and not overwrite else {}
+        yield Checkpoints(path, head, begun, overwrite)
+
+
+@dataclass
+class Checkpoints:
+    """What a run has reached: its finished results, and a checkpoint per strategy in ``path/checkpoint``.
+
+    Parameters
+    ----------
+    path:
+        The run's folder; ``None`` keeps nothing.
+    head:
+        Its ``run.json``, if there is one.
+    begun:
+        What is known of the run whose checkpoints are there: its ``config``, and whether it ``replaces``
+        the finished one.
+    overwrite:
+        Whether both are to be replaced.
+    """
+
+    path: Path | None = None
+    head: dict[str, Any] = field(default_factory=dict)
+    begun: dict[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    settings: str = ""
+
+    def finished(self, config: Mapping[str, Any]) -> Results | None:
+        """Return the finished results that stay; a run with other settings is refused."""
+        comparable = plain({k: v for k, v in config.items() if k not in FREE})
+        self.settings = json.dumps(comparable, sort_keys=True)
+        before = (self.begun or self.head).get("config")
+        if self.path is None or self.overwrite or not isinstance(before, dict):
+            return None
+        changed = [k for k, v in comparable.items() if k not in before or before[k] != v]
+        if changed:
+            what = ", ".join(changed)
+            raise PerdureError(
+                f"expected the settings of the run in {self.path}; found another {what}: --overwrite "
+                "(overwrite=True) replaces it"
+            )
+        kept = self.head.get("finished") and not self.begun.get("replaces")
+        return load(self.path) if kept else None
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Note what is about to run. Every checkpoint that it will go on from is read once before."""
+        if self.path is None:
+            return
+        if self.overwrite:
+            self._remove(self._own())
+        for spec in config["strategies"].values():
+            self.of(spec).read()
+        replaces = bool(self.begun.get("replaces") or (self.overwrite and self.head.get("finished")))
+        # A finished run stays what it is until the new results are whole.
+        if not self.head.get("finished"):
+            begin(self.path, dict(config))
+        content = {"config": plain(dict(config)), "replaces": replaces}
+        write_beside(self.path / FOLDER / CONFIG, seal(content, FORMAT))
+
+    def of(self, spec: str) -> Checkpoint:
+        """Return the checkpoint of a strategy, wherever it stands in the list."""
+        if self.path is None:
+            return Checkpoint()
+        owner = hashlib.sha256(f"{self.settings}\n{spec}".encode()).hexdigest()
+        readable = re.sub(r"[^a-z0-9]+", "-", spec.lower())[:40].strip("-")
+        return Checkpoint(self.path / FOLDER / f"{readable}-{owner[:16]}.safetensors", owner)
+
+    def finish(self, results: Results) -> None:
+        """Save the results in place of those before; their checkpoints go."""
+        if self.path is not None:
+            replace(results, self.path)
+            self.clear(results)
+
+    def clear(self, results: Results) -> None:
+        """Remove the checkpoints of what is finished; those of others stay."""
+        if self.path is not None:
+            done = {self.of(results.config["strategies"][name]).path for name in results.strategies}
+            self._remove([file for file in self._own() if file in done])
+
+    def left_out(self, config: Mapping[str, Any]) -> list[str]:
+        """Say how many strategies were begun that are not asked for now; their checkpoints stay."""
+        count = len(set(self._own()) - {self.of(spec).path for spec in config["strategies"].values()})
+        what = "1 strategy was" if count == 1 else f"{count} strategies were"
+        return [f"{what} begun in {self.path} and left out: name it to go on with it"] if count else []
+
+    def _own(self) -> list[Path]:
+        folder = None if self.path is None else self.path / FOLDER
+        return [f for f in folder.iterdir() if OWN.fullmatch(f.name)] if folder and folder.is_dir() else []
+
+    def _remove(self, checkpoints: list[Path]) -> None:
+        """Remove checkpoints, and with the last of them their folder; what others put there stays."""
+        if self.path is None:
+            return
+        folder = self.path / FOLDER
+        for file in checkpoints:
+            if file.is_dir() and not file.is_symlink():
+                raise FolderError(f"expected a checkpoint that can be removed; found the folder {file}")
+        try:
+            for file in checkpoints:
+                file.unlink()
+            if folder.is_dir() and not self._own():
+                (folder / CONFIG).unlink(missing_ok=True)
+                if not any(folder.iterdir()) and not folder.is_symlink():
+                    folder.rmdir()
+        except OSError as error:
+            raise FolderError(
+                f"expected a folder that can be written; found {folder}: {line(error)}"
+            ) from None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where one strategy has got to; ``path`` ``None`` keeps nothing.
+
+    Parameters
+    ----------
+    path:
+        The file.
+    owner:
+        Whose it is: the checksum of the run's settings and of the strategy with its parameters.
+    """
+
+    path: Path | None = None
+    owner: str = ""
+
+    def save(self, engine: Engine, replica: Replica, outcome: Outcome, phases: int) -> None:
+        """Keep the replicas and the outcome after ``phases`` phases."""
+        if self.path is None:
+            return
+        from safetensors.torch import save
+
+        notes = {
+            "owner": self.owner,
+            "phases": phases,
+            "steps": engine.step_count,
+            "costs": asdict(engine.costs),
+            "mapped": engine.mapper.mapped,
+            "stages": len(outcome.scores),
+            "curve": [(step, stage) for step, stage, _ in outcome.curve],
+            "warnings": outcome.warnings,
+        }
+        tensors = leaves({"replica": replica, "held": engine.held, "untrained": outcome.untrained})
+        tensors |= leaves({"scores": outcome.scores, "curve": [scores for _, _, scores in outcome.curve]})
+        tensors = {k: v.detach().contiguous().to("cpu", copy=True) for k, v in tensors.items()}
+        text = json.dumps(notes)
+        metadata = {"notes": text, "sha256": checksum(text, tensors)}
+        write_beside(self.path, save(tensors, metadata=metadata))
+
+    def read(self, device: torch.device | str = "cpu") -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Return what was kept, notes and tensors; ``None`` where nothing was."""
+        if self.path is None or not self.path.exists():
+            return None
+        from safetensors import safe_open
+
+        try:
+            with safe_open(regular(self.path), framework="pt") as file:
+                metadata = file.metadata()
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            whole = checksum(metadata["notes"], tensors) == metadata["sha256"]
+        except Exception:  # Whatever reading stumbles over, it is the content that is at fault.
+            whole = False
+        if not whole:
+            raise FolderError(
+                f"expected a checkpoint as it was written; found {self.path} damaged: without that file its "
+                "strategy starts anew"
+            )
+        notes = json.loads(metadata["notes"])
+        if notes["owner"] != self.owner:
+            raise self._foreign()
+        return notes, {k: v.to(device) for k, v in tensors.items()}
+
+    def restore(self, engine: Engine, replica: Replica, outcome: Outcome) -> tuple[Replica, int]:
+        """Fill engine, replicas and outcome with what was kept; returns the number of phases done."""
+        kept = self.read(engine.device)
+        if kept is None:
+            return replica, 0
+        notes, tensors = kept
+        holds = any(name.startswith("['held']") for name in tensors)
+        tree = {"replica": replica, "held": replica["optim"] if holds else {}, "untrained": outcome.untrained}
+        expected, layout = leaves(tree), pytree.tree_structure(tree)
+        numbers = {"scores": notes["stages"], "curve": len(notes["curve"])}
+        scores = {f"['{k}'][{i}]": outcome.untrained for k, n in numbers.items() for i in range(n)}
+        if form(tensors) != form({**expected, **scores}):
+            raise self._foreign()
+        tree = pytree.tree_unflatten([tensors[name] for name in expected], layout)
+        engine.go_on(notes["steps"], Costs(**notes["costs"]), notes["mapped"], tree["held"])
+        outcome.untrained = tree["untrained"]
+        outcome.scores = [tensors[f"['scores'][{i}]"] for i in range(notes["stages"])]
+        outcome.curve = [
+            (step, stage, tensors[f"['curve'][{i}]"]) for i, (step, stage) in enumerate(notes["curve"])
+        ]
+        outcome.warnings = notes["warnings"]
+        return tree["replica"], notes["phases"]
+
+    def _foreign(self) -> FolderError:
+        return FolderError(
+            f"expected a checkpoint of this strategy, model and settings; {self.path} holds another: without "
+            "that file the strategy starts anew"
+        )
+
+
+def _is_ours(config: Path) -> bool:
+    try:
+        return FORMAT.encode() in regular(config).read_bytes()
+    except OSError:
+        return False
+
+
+def leaves(tree: Any) -> dict[str, Tensor]:
+    """Return the tensors of a tree by their paths, such as ``['replica']['params']['0.weight']``."""
+    return {pytree.keystr(path): leaf for path, leaf in pytree.tree_leaves_with_path(tree)}
+
+
+def form(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Return names, shapes and kinds of numbers."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def checksum(notes: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of notes and tensors: names, kinds of numbers, shapes and every bit."""
+    total = hashlib.sha256(notes.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Return what JSON gives back."""
+    back: dict[str, Any] = json.loads(json.dumps(value))
+    return back

@@ -1,0 +1,160 @@
+"""What one strategy's run measured, and how the outcomes of several become results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from warnings import WarningMessage
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from perdure.analysis.results import Curve, Results
+from perdure.core.errors import PerdureError
+from perdure.training import Settings
+from perdure.engine.trained import Trained
+
+
+@dataclass
+class Outcome:
+    """What one strategy's run measured, with a leading axis of replicas.
+
+    ``diverged`` tells of each replica whether its weights are not finite, ``learned`` whether its loss in
+    training ended no higher than it began, where that was looked at.
+    """
+
+    untrained: Tensor
+    scores: list[Tensor] = field(default_factory=list)
+    curve: list[tuple[int, int, Tensor]] = field(default_factory=list)
+    validation: Tensor | None = None
+    diverged: Tensor | None = None
+    learned: Tensor | None = None
+    costs: dict[str, float] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    trained: Trained | None = None
+
+    def hear(self, heard: Iterable[WarningMessage]) -> None:
+        """Add what was warned of, each line once."""
+        self.warnings = sorted({*self.warnings, *(str(w.message) for w in heard)})
+
+    def choose(self, settings: Settings) -> Outcome:
+        """Keep the replicas of the grid point whose validation scores are best, meaned over seeds."""
+        if self.validation is None:
+            return self
+        seeds = len(settings.seeds)
+        means = self.validation.mean(1).view(-1, seeds).mean(1)
+        best = int(means.nan_to_num(-torch.inf).argmax())
+        kept = slice(best * seeds, (best + 1) * seeds)
+        tried = [{**point, "validation": float(m)} for point, m in zip(settings.grid, means, strict=True)]
+        chosen = replace(
+            self,
+            untrained=self.untrained[kept],
+            scores=[s[kept] for s in self.scores],
+            curve=[(step, stage, s[kept]) for step, stage, s in self.curve],
+            validation=None,
+            diverged=None if self.diverged is None else self.diverged[kept],
+            learned=None if self.learned is None else self.learned[kept],
+            extras={**self.extras, "chosen": settings.grid[best], "tried": tried},
+            trained=None if self.trained is None else self.trained.chosen(kept),
+        )
+        return chosen.told(settings.seeds)
+
+    def told(self, seeds: Sequence[int]) -> Outcome:
+        """Return the outcome with the seeds that diverged among its extras: results then name them."""
+        lost = ~torch.stack(self.scores).isfinite().all(0).all(1)
+        if self.diverged is not None:
+            lost = lost | self.diverged
+        gone = [seed for seed, one in zip(seeds, lost.tolist(), strict=True) if one]
+        lines = []
+        if self.learned is not None and (worse := int((~self.learned & ~lost).sum())):
+            lines.append(
+                f"{worse} of {len(seeds)} replicas ended with a training loss above the untrained model's: "
+                "lower lr, or the strength of what protects earlier tasks"
+            )
+        return replace(self, extras={**self.extras, "diverged": gone}, warnings=[*self.warnings, *lines])
+
+    def get_curve(self) -> Curve:
+        """Return the evaluations during training."""
+        steps, stages, scores = zip(*self.curve, strict=True)
+        return Curve(np.array(steps), np.array(stages), array(torch.stack(scores, 1)))
+
+
+def name_all(kinds: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Name each strategy by its kind, or by its parameters too where a kind comes twice."""
+    several = {kind for kind in kinds.values() if list(kinds.values()).count(kind) > 1}
+    names = {spec: spec if kind in several else kind for spec, kind in kinds.items()}
+    return {
+        "strategies": {names[spec]: spec for spec in kinds},
+        "kinds": {names[spec]: kind for spec, kind in kinds.items()},
+    }
+
+
+def collect(
+    outcomes: Mapping[str, Outcome],
+    failed: Mapping[str, Exception],
+    settings: Settings,
+    config: dict[str, Any],
+) -> Results:
+    """Bring the outcomes of all strategies into one object; of a grid, only what was chosen."""
+    reasons = {name: said(error) for name, error in failed.items()}
+    if not outcomes:
+        what = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise PerdureError(f"expected a strategy that finishes; found none: {what}") from next(
+            iter(failed.values())
+        )
+    kept = {name: outcome.choose(settings) for name, outcome in outcomes.items()}
+    return Results(
+        scores={n: array(torch.stack(o.scores, 1)) for n, o in kept.items()},
+        untrained={n: array(o.untrained) for n, o in kept.items()},
+        curves={n: o.get_curve() for n, o in kept.items() if o.curve},
+        costs={n: o.costs for n, o in kept.items()},
+        extras={n: o.extras for n, o in kept.items()},
+        config={**config, "failed": reasons} if failed else config,
+        warnings=[
+            *(f"{n}: no results, it failed: {reason}" for n, reason in reasons.items()),
+            *(f"{n}: {text}" for n, o in kept.items() for text in o.warnings),
+        ],
+        trained={n: o.trained for n, o in kept.items() if o.trained is not None},
+    )
+
+
+def join(before: Results, new: Results) -> Results:
+    """Add finished results to new ones, whose configuration names the strategies of both."""
+    names = {spec: name for name, spec in new.config["strategies"].items()}
+    name_of = {old: names[spec] for old, spec in before.config["strategies"].items()}
+    attempted = {*new.scores, *new.config.get("failed", {})}
+    kept = {old: name for old, name in name_of.items() if name not in attempted}
+
+    def both(what: str) -> dict[str, Any]:
+        first = {kept[n]: value for n, value in getattr(before, what).items() if n in kept}
+        return {**first, **getattr(new, what)}
+
+    failed = {kept[n]: why for n, why in before.config.get("failed", {}).items() if n in kept}
+    failed |= new.config.get("failed", {})
+    lines = [
+        name + text.removeprefix(old)
+        for old, name in kept.items()
+        for text in before.warnings
+        if text.startswith(f"{old}: ")
+    ]
+    return Results(
+        **{what: both(what) for what in ("scores", "untrained", "curves", "costs", "extras")},
+        config={**new.config, "failed": failed} if failed else new.config,
+        warnings=[*lines, *new.warnings],
+        trained=new.trained,
+    )
+
+
+def said(error: Exception) -> str:
+    """Return the first line of what an error says, with its kind where it is not one of ours."""
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return first if isinstance(error, PerdureError) else f"{type(error).__name__}: {first}"
+
+
+def array(values: Tensor) -> npt.NDArray[np.float64]:
+    """Bring scores to the host."""
+    return values.double().cpu().numpy()

@@ -1,0 +1,1 @@
+"""Recording the mapped step once, and running the record."""

@@ -1,0 +1,140 @@
+"""What is left of a strategy's run: the trained replicas, to be asked, scored and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from perdure.core.checks import check_whole
+from perdure.engine.replicas import Mapper
+from perdure.engine.step import Program, Replica
+from perdure.core.errors import PerdureError
+from perdure.core.net import Net, Params, takes_task
+from perdure.scenarios.contract.stream import Stream
+from perdure.strategies.contract.base import overrides
+from perdure.strategies.contract.accepts import check_index
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The replicas of one strategy after its last phase: ``compare(..., keep=True).trained[name]``.
+
+    Parameters
+    ----------
+    program:
+        The architecture, the strategy and the objective, which all replicas share.
+    replica:
+        Tensors of all replicas with a leading axis, in the order of ``results.seeds``: ``params``,
+        ``buffers`` and the strategy's ``state``, each a dictionary.
+    """
+
+    program: Program
+    replica: Replica
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas there are."""
+        return len(next(iter(self.replica["params"].values())))
+
+    def chosen(self, kept: slice) -> Trained:
+        """Return some of the replicas."""
+        return replace(self, replica=pytree.tree_map(lambda v: v[kept], self.replica))
+
+    def params(self, k: int = 0) -> Params:
+        """Trained tensors of replica ``k``."""
+        return dict(self._one("params", k))
+
+    def buffers(self, k: int = 0) -> Params:
+        """Tensors of replica ``k`` that are not trained: running statistics, frozen weights."""
+        return dict(self._one("buffers", k))
+
+    def state(self, part: str, k: int = 0) -> dict[str, Any]:
+        """State of replica ``k`` of a part of the strategy, by its kind (``"replay"``)."""
+        states = self.replica["state"]
+        if not isinstance(part, str) or part not in states:
+            raise PerdureError(f"expected one of {', '.join(states)}; found {part!r}")
+        return dict(self._one("state", k)[part])
+
+    def net(self, k: int = 0) -> Net:
+        """Return the model of replica ``k`` as a function of its parameters, in evaluation mode."""
+        return self.program.net(self.buffers(k))
+
+    def _one(self, what: str, k: int) -> Any:
+        k = check_index("a replica", k, self.replicas)
+        return pytree.tree_map(lambda v: v[k], self.replica[what])
+
+    def predict(
+        self, x: Tensor | npt.NDArray[Any], task: int | Tensor | npt.NDArray[Any] = 0, batch: int = 512
+    ) -> Tensor:
+        """Return the outputs of all replicas, ``[replicas, n, outputs]``.
+
+        Parameters
+        ----------
+        x:
+            Inputs ``[n, ...]``, like those that were learned: a tensor or an array.
+        task:
+            Index of the task that all inputs, or each of them ``[n]``, belong to. In the task-incremental
+            setting the outputs of other tasks are closed.
+        batch:
+            How many inputs go through the model at a time.
+        """
+        first = next(iter(self.replica["params"].values()))
+        x = self.program.fits.inputs(x).to(first.device)
+        x = x.to(first.dtype) if x.is_floating_point() else x
+        tasks = self.program.fits.tasks_of(task, len(x)).to(first.device)
+
+        def outputs(view: Replica, x: Tensor, task: Tensor) -> Tensor:
+            net = self.program.net(view["buffers"])
+            return self.program.strategy.forward(net, view["params"], view["state"], x, task)
+
+        return torch.cat(self._batched(outputs, batch, x, tasks), 1)
+
+    def evaluate(self, stream: Stream, part: str = "test", batch: int = 512) -> npt.NDArray[np.float64]:
+        """Score every task of a stream with the same inputs and outputs, ``[replicas, tasks]``.
+
+        The stream's setting decides which outputs compete, so a run in the task-incremental setting can be
+        scored over all classes too.
+
+        Parameters
+        ----------
+        stream:
+            What to score on.
+        part:
+            ``"test"``, ``"val"`` or ``"train"``.
+        batch:
+            How many inputs go through the model at a time.
+        """
+        needs_tasks = takes_task(self.program.module) or overrides(self.program.strategy, "forward")
+        self.program.fits.check(stream, part, at_most=needs_tasks)
+        first = next(iter(self.replica["params"].values()))
+        masks = stream.masks()
+        program = replace(self.program, masks=None if bool(masks.all()) else masks.to(first.device))
+        columns = []
+        for index, one in enumerate(stream):
+            data = getattr(one, part)
+            x = data.inputs().to(first.device)
+            x = x.to(first.dtype) if x.is_floating_point() else x
+            y, task = data.y.to(first.device), torch.full((len(data.y),), index, device=first.device)
+            columns.append(torch.cat(self._batched(program.score, batch, x, y, task), 1).double().mean(1))
+        return torch.stack(columns, 1).cpu().numpy()
+
+    def _batched(self, function: Callable[..., Tensor], batch: int, *rows: Tensor) -> list[Tensor]:
+        check_whole("batch", batch)
+        mapper = Mapper(self.replicas, self.replicas == 1)
+        view = {k: self.replica[k] for k in ("params", "buffers", "state")}
+        shared = tuple(range(1, len(rows) + 1))
+        with torch.no_grad():
+            pieces = zip(*(torch.split(r, batch) for r in rows), strict=True)
+            try:
+                return [mapper(function, view, *piece, shared=shared) for piece in pieces]
+            except (RuntimeError, IndexError, TypeError) as error:
+                # Token ids beyond the model's table, for one.
+                line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise PerdureError(f"the model does not take these inputs: {line}") from error

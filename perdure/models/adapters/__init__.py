@@ -1,0 +1,1 @@
+"""Layers put into a model: low-rank products, factored weights, prompts, reprogrammed channels."""

@@ -1,0 +1,1 @@
+"""What scenarios are made of: parts, tasks, streams, and the check that they hold together."""

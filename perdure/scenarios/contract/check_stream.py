@@ -1,0 +1,224 @@
+"""The contract that every stream keeps, for users to run on their own."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+from perdure.core.errors import PerdureError
+from perdure.scenarios import arguments
+from perdure.scenarios.contract.stream import Stream, check_is_stream, check_setting
+from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task, in_bytes
+from perdure.scenarios.values import check_finite, check_range
+
+
+def check_stream(stream: Stream, *, duplicates: float = 0.1) -> None:
+    """Refuse a stream that does not keep the contract of streams, at the first defect.
+
+    Checked are: names that differ; one objective for all tasks; parts that are not empty, of one input shape
+    and one floating dtype, finite; labels of one dtype that are the outputs of the task (of a classification)
+    or one finite number (of a regression); disjoint parts; masks that fit the setting; the tasks that mixed
+    samples come from; that reading twice gives the same.
+
+    Samples have no identity but their content, and real tables hold rows that occur twice. Parts count as
+    overlapping when the share of a part's samples that another part holds too, input and label, exceeds the
+    share that occurs more than once within a part by more than ``duplicates`` and two standard errors.
+
+    Parameters
+    ----------
+    stream:
+        What to check.
+    duplicates:
+        Share of samples beyond that of natural repetitions, in [0, 1], that parts may have in common.
+
+    Raises
+    ------
+    PerdureError
+        With one line that says what was expected, where, and what was found.
+    """
+    check_is_stream(stream)
+    arguments.share("duplicates", duplicates, ends="[]")
+    check_setting(stream.setting)
+    twice = sorted({name for name in stream.names if stream.names.count(name) > 1})
+    if twice:
+        raise PerdureError(f"stream {stream.name!r}: names of tasks must differ; {twice[0]!r} is there twice")
+    # Kinds and shapes first: everything else needs to read an input of the first task.
+    for task in stream:
+        _check_kinds(stream, task)
+    _check_outputs(stream)
+    for task in stream:
+        for which, part in _parts(task):
+            _check_shapes(stream, f"task {task.name!r}, {which} part", part)
+    for index, task in enumerate(stream):
+        _check_task(stream, index, task, duplicates)
+    _check_masks(stream)
+    if stream.fingerprint() != stream.fingerprint():
+        raise PerdureError(f"stream {stream.name!r} must yield the same each time it is read; it does not")
+
+
+def _parts(task: Task) -> list[tuple[str, Part]]:
+    return [("training", task.train), ("validation", task.val), ("test", task.test)]
+
+
+def _check_kinds(stream: Stream, task: Task) -> None:
+    """Refuse a task that is not made of what tasks are made of, or asks for something else than the first."""
+    where, first = f"task {task.name!r}", stream[0].objective
+    for which, part in _parts(task):
+        tensors = isinstance(part, Part) and isinstance(part.x, Tensor) and isinstance(part.y, Tensor)
+        if not tensors or not isinstance(part.task, Tensor | None):
+            raise PerdureError(f"{where}: the {which} part must be a Part of tensors; found something else")
+    if not isinstance(task.objective, Objective):
+        raise PerdureError(f"{where}: expected an Objective; found {type(task.objective).__name__}")
+    if not _same(task.objective, first):
+        raise PerdureError(
+            f"{where}: all tasks must have the objective of the first, {_title(first)}; found "
+            f"{_title(task.objective)}"
+        )
+    if not isinstance(task.classes, (tuple, list)) or not all(type(c) is int for c in task.classes):
+        raise PerdureError(f"{where}: `classes` must be whole numbers; found {task.classes!r}")
+
+
+def _check_outputs(stream: Stream) -> None:
+    """Refuse more outputs than the objective reads, or fewer than it tells apart."""
+    objective, found = stream[0].objective, stream.outputs
+    if isinstance(objective, Regression) and found != 1:
+        raise PerdureError(f"stream {stream.name!r}: a regression has one output; found {found}")
+    if isinstance(objective, Classification) and found < 2:
+        raise PerdureError(f"stream {stream.name!r}: a classification needs two classes; found {found}")
+
+
+def _same(a: Objective, b: Objective) -> bool:
+    """Return whether two objectives do the same, which one that holds arrays cannot say of another."""
+    try:
+        return a is b or (type(a) is type(b) and bool(vars(a) == vars(b)))
+    except (RuntimeError, ValueError):
+        return False
+
+
+def _title(objective: Objective) -> str:
+    return f"{objective} ({objective.metric})"
+
+
+def _check_shapes(stream: Stream, where: str, part: Part) -> None:
+    if part.scale is not None and part.x.dtype != torch.uint8:
+        raise PerdureError(f"{where}: what has a `scale` must be bytes (uint8); found {part.x.dtype}")
+    if part.y.ndim != 1 or part.x.ndim < 2 or len(part.x) != len(part.y):
+        raise PerdureError(
+            f"{where}: expected inputs [n, ...] and labels [n]; found {list(part.x.shape)} and "
+            f"{list(part.y.shape)}"
+        )
+    if not len(part):
+        raise PerdureError(f"{where}: expected at least one sample; found none")
+    x, first = _first_input(where, part), _first_input(where, stream[0].train)
+    if not x.is_floating_point() and x.dtype != torch.int64:
+        raise PerdureError(f"{where}: inputs must be floating point, or token ids (int64); found {x.dtype}")
+    if x.shape != first.shape or x.dtype != first.dtype:
+        raise PerdureError(
+            f"{where}: inputs must be {list(first.shape[1:])} {first.dtype} like the first task's; found "
+            f"{list(x.shape[1:])} {x.dtype}"
+        )
+
+
+def _first_input(where: str, part: Part) -> Tensor:
+    try:
+        x = part.take(torch.arange(1)).inputs()
+    except Exception as error:  # a transform is the user's own code
+        raise PerdureError(f"{where}: cannot read the inputs: {error or type(error).__name__}") from error
+    if not isinstance(x, Tensor) or len(x) != 1:
+        raise PerdureError(f"{where}: reading one sample must give a tensor [1, ...]; found something else")
+    return x
+
+
+def _check_task(stream: Stream, index: int, task: Task, duplicates: float) -> None:
+    where = f"task {task.name!r}"
+    if not task.classes or len(set(task.classes)) < len(task.classes):
+        raise PerdureError(f"{where}: `classes` must be different outputs; found {task.classes}")
+    check_range(where, "`classes`", torch.tensor(task.classes), stream.outputs)
+    contents: dict[str, list[bytes]] = {}
+    parts = _parts(task)
+    # Bytes tell samples apart as well as the numbers that they mean do, and are finite.
+    kept = in_bytes([part for _, part in parts])
+    for i, (which, part) in enumerate(parts):
+        place, x = f"{where}, {which} part", part.inputs() if kept is None else kept[i]
+        check_finite(place, "inputs", x)
+        if part.task is not None:
+            if part.task.shape != part.y.shape or part.task.dtype != torch.int64:
+                raise PerdureError(f"{place}: `task` must be [{len(part)}] int64; found {_kind(part.task)}")
+            check_range(place, "`task`", part.task, len(stream))
+        _check_labels(stream, index, place, part)
+        contents[which] = _contents(x, part.y)
+    _check_disjoint(where, contents, duplicates)
+
+
+def _kind(values: Tensor) -> str:
+    return f"{list(values.shape)} {values.dtype}".replace("torch.", "")
+
+
+def _check_labels(stream: Stream, index: int, place: str, part: Part) -> None:
+    """Refuse labels that the objective of the task which each sample comes from cannot use."""
+    objective, expected = stream[index].objective, stream[0].train.y.dtype
+    if isinstance(objective, Regression):
+        if not part.y.is_floating_point():
+            raise PerdureError(f"{place}: targets must be floating point; found {part.y.dtype}")
+        check_finite(place, "targets", part.y)
+    elif isinstance(objective, Classification):
+        if part.y.dtype != torch.int64:
+            raise PerdureError(f"{place}: labels must be int64; found {part.y.dtype}")
+        check_range(place, "labels", part.y, stream.outputs)
+        allowed = torch.zeros(len(stream), stream.outputs, dtype=torch.bool)
+        for row, task in zip(allowed, stream, strict=True):
+            row[list(task.classes)] = True
+        origin = part.task if part.task is not None else torch.full_like(part.y, index)
+        bad = part.y[~allowed[origin, part.y]]
+        if len(bad):
+            raise PerdureError(
+                f"{place}: labels must be among the task's `classes`; {len(bad)} of {len(part)} are not, "
+                f"such as {int(bad[0])}"
+            )
+    if part.y.dtype != expected:
+        raise PerdureError(f"{place}: labels must be {expected} like the first task's; found {part.y.dtype}")
+
+
+def _contents(x: Tensor, y: Tensor) -> list[bytes]:
+    """Return what identifies each sample: a hash of its input and label."""
+    flat, labels = x.detach().cpu().flatten(1).contiguous().numpy(), y.detach().cpu().numpy()
+    return [
+        hashlib.blake2b(row.tobytes() + label.tobytes(), digest_size=16).digest()
+        for row, label in zip(flat, labels, strict=True)
+    ]
+
+
+def _check_disjoint(where: str, contents: dict[str, list[bytes]], duplicates: float) -> None:
+    counts = {which: Counter(part) for which, part in contents.items()}
+    natural = max(sum(n for n in count.values() if n > 1) / count.total() for count in counts.values())
+    for which, other in (("validation", "training"), ("test", "training"), ("test", "validation")):
+        part = contents[which]
+        shared = sum(sample in counts[other] for sample in part)
+        # Two standard errors: in a part of four samples, a share is known only roughly.
+        error = 2 * math.sqrt(natural * (1 - natural) / len(part))
+        if shared / len(part) > natural + error + duplicates:
+            raise PerdureError(
+                f"{where}: the {which} part must be disjoint from the {other} part; {shared} of {len(part)} "
+                "samples are in both"
+            )
+
+
+def _check_masks(stream: Stream) -> None:
+    masks = stream.masks()
+    if masks.shape != (len(stream), stream.outputs) or masks.dtype != torch.bool:
+        raise PerdureError(
+            f"stream {stream.name!r}: masks must be [{len(stream)}, {stream.outputs}] bool; "
+            f"found {_kind(masks)}"
+        )
+    for mask, task in zip(masks, stream, strict=True):
+        allowed = torch.nonzero(mask).flatten().tolist()
+        expected = sorted(task.classes) if stream.setting == "task" else list(range(stream.outputs))
+        if allowed != expected:
+            raise PerdureError(
+                f"task {task.name!r}: in the {stream.setting} setting the mask must allow the outputs "
+                f"{expected}; found {allowed}"
+            )

@@ -1,0 +1,74 @@
+"""What a stream may be but probably was not meant to be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import Classification, Task
+
+SHOWN = 5
+
+
+def doubts(stream: Stream) -> list[str]:
+    """Return what is allowed but doubtful about a stream, one line each: results repeat it as warnings.
+
+    These are the notes that the stream carries, and what its labels show: different tasks that share outputs
+    where each class should have one of its own, tasks of the domain setting that have no class in common,
+    and tasks in which a single output competes.
+
+    Parameters
+    ----------
+    stream:
+        Any stream that keeps the contract.
+    """
+    found = list(stream.notes)
+    if all(isinstance(task.objective, Classification) for task in stream):
+        found += _alone(stream) if stream.setting == "task" else []
+        found += _strangers(stream) if stream.setting == "domain" else _shared(stream)
+    return found
+
+
+def _labels(task: Task) -> set[int]:
+    # Not of the training part: operators mix samples of other tasks into it.
+    return set(torch.cat([task.val.y, task.test.y]).tolist())
+
+
+def _shared(stream: Stream) -> list[str]:
+    # A task that comes again, with the test part it had, is no other task.
+    different = {id(task.test): task for task in stream}
+    owners: dict[int, list[str]] = defaultdict(list)
+    for task in different.values():
+        for label in sorted(_labels(task)):
+            owners[label].append(task.name)
+    several = {label: names for label, names in owners.items() if len(names) > 1}
+    if not several:
+        return []
+    sharing = {name for names in several.values() for name in names}
+    names = [name for name in stream.names if name in sharing]
+    return [
+        f"tasks {_list(names)} share the outputs of the classes {_list(sorted(several))}: where these are "
+        "different classes, number classes through the whole stream"
+    ]
+
+
+def _strangers(stream: Stream) -> list[str]:
+    if set.intersection(*(_labels(task) for task in stream)):
+        return []
+    return [
+        "no class occurs in all tasks, although they share outputs: in the domain setting the labels of "
+        "every task number its classes from 0"
+    ]
+
+
+def _alone(stream: Stream) -> list[str]:
+    names = [task.name for task in stream if len(task.classes) == 1]
+    return [f"tasks {_list(names)} have one class each: they score 1 whatever is learned"] if names else []
+
+
+def _list(values: Iterable[object]) -> str:
+    shown = [str(value) for value in values]
+    return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")

@@ -1,0 +1,135 @@
+"""A stream: an ordered, re-iterable sequence of tasks with a setting and a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from perdure.core.errors import PerdureError
+from perdure.scenarios import arguments
+from perdure.scenarios.contract.task import Part, Task
+
+Setting = Literal["task", "domain", "class", "joint"]
+HASHED = 1024  # samples that are read and hashed at a time
+SETTINGS: tuple[str, ...] = get_args(Setting)
+# Beyond these, a number is a mistake, and would only end when memory does.
+MOST_TASKS, MOST_OUTPUTS = 10_000, 10_000_000
+
+
+def check_setting(setting: object) -> None:
+    """Refuse a setting that does not exist."""
+    arguments.one_of("setting", setting, SETTINGS)
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """An ordered sequence of tasks that share a model's outputs.
+
+    Parameters
+    ----------
+    name:
+        What results call it.
+    tasks:
+        The tasks, in the order in which they come.
+    setting:
+        ``"task"``: the task's identity is known when scoring, so only the task's own outputs compete;
+        ``"domain"``: the tasks share the outputs; ``"class"``: every class has an output of its own and
+        all compete; ``"joint"``: all tasks are learned at once.
+    outputs:
+        Width of the model's output.
+    online:
+        True when the samples may be passed over only once.
+    notes:
+        What is doubtful about the stream: one line each, which results repeat as warnings.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    setting: Setting
+    outputs: int
+    online: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_setting(self.setting)
+        if not isinstance(self.tasks, (tuple, list)) or not all(isinstance(t, Task) for t in self.tasks):
+            raise PerdureError(f"stream {self.name!r} must hold a tuple of tasks; found something else")
+        if not self.tasks:
+            raise PerdureError(f"stream {self.name!r} must hold at least one task; found none")
+        arguments.count("outputs", self.outputs, most=MOST_OUTPUTS)
+        arguments.flag("online", self.online)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.tasks)
+
+    def __getitem__(self, index: int) -> Task:
+        return self.tasks[index]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, as the model sees it."""
+        part = self.tasks[0].train
+        return tuple(part.take(torch.arange(1)).inputs().shape[1:])
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tasks, in order."""
+        return [task.name for task in self.tasks]
+
+    def masks(self) -> Tensor:
+        """Outputs that may compete on each task, ``[tasks, outputs]`` bool."""
+        if self.setting != "task":
+            return torch.ones(len(self), self.outputs, dtype=torch.bool)
+        table = torch.zeros(len(self), self.outputs, dtype=torch.bool)
+        for row, task in zip(table, self.tasks, strict=True):
+            row[list(task.classes)] = True
+        return table
+
+    def with_tasks(self, tasks: Sequence[Task], name: str | None = None, **changes: Any) -> Stream:
+        """Return the stream with other tasks: what operators are made of."""
+        return replace(self, tasks=tuple(tasks), name=name or self.name, **changes)
+
+    def map_train(self, change: Callable[[int, Part], Part], name: str) -> Stream:
+        """Return the stream with ``change(index, part)`` in place of every training part."""
+        return self.with_tasks(
+            [replace(task, train=change(i, task.train)) for i, task in enumerate(self.tasks)], name
+        )
+
+    def fingerprint(self) -> str:
+        """Hash of all that the stream yields: 16 hexadecimal digits.
+
+        The same on every machine, as long as the inputs are: not for sentence embeddings, whose last bits
+        depend on the processor.
+        """
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(repr((self.setting, self.outputs, self.online)).encode())
+        for task in self.tasks:
+            digest.update(repr((task.name, task.classes, task.objective)).encode())
+            for part in (task.train, task.val, task.test):
+                _hash(digest, part.read(HASHED), len(part))
+                _hash(digest, [part.y], len(part))
+                if part.task is not None:
+                    _hash(digest, [part.task], len(part))
+        return digest.hexdigest()
+
+
+def _hash(digest: hashlib.blake2b, pieces: Iterable[Tensor], n: int) -> None:
+    """Hash the kind of a tensor of ``n`` rows, and its values, which come in pieces."""
+    for i, piece in enumerate(pieces):
+        if i == 0:
+            digest.update(repr(((n, *piece.shape[1:]), str(piece.dtype))).encode())
+        digest.update(piece.detach().cpu().contiguous().numpy().tobytes())
+
+
+def check_is_stream(stream: object) -> None:
+    """Refuse what is no stream."""
+    if not isinstance(stream, Stream):
+        raise PerdureError(f"expected a Stream; found {type(stream).__name__}")

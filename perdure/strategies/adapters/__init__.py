@@ -1,0 +1,1 @@
+"""Few new weights for each task, beside those of a model that stays."""

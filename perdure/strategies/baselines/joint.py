@@ -1,0 +1,41 @@
+"""The upper baselines: all tasks at once, and all tasks so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from perdure.strategies.contract.base import Phase, Strategy
+from perdure.strategies.contract.registry import STRATEGIES
+
+if TYPE_CHECKING:
+    from perdure.scenarios.contract.stream import Stream
+
+
+@STRATEGIES.register("joint")
+@dataclass(frozen=True)
+class Joint(Strategy):
+    """Train once on the training samples of all tasks, shuffled together; one stage.
+
+    It sees as many samples as a sequential learner with the same number of epochs.
+    """
+
+    kind: ClassVar[str] = "joint"
+    bound: ClassVar[bool] = True
+
+    def phases(self, stream: Stream) -> list[Phase]:
+        return [Phase(tuple(range(len(stream))))]
+
+
+@STRATEGIES.register("cumulative")
+@dataclass(frozen=True)
+class Cumulative(Strategy):
+    """At each task, go on training on the training samples of all tasks so far."""
+
+    kind: ClassVar[str] = "cumulative"
+    bound: ClassVar[bool] = True
+
+    def phases(self, stream: Stream) -> list[Phase]:
+        if stream.setting == "joint":
+            return super().phases(stream)
+        return [Phase(tuple(range(t + 1))) for t in range(len(stream))]

@@ -1,0 +1,17 @@
+"""Plain sequential learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from perdure.strategies.contract.base import Strategy
+from perdure.strategies.contract.registry import STRATEGIES
+
+
+@STRATEGIES.register("naive")
+@dataclass(frozen=True)
+class Naive(Strategy):
+    """Learn one task after another and do nothing against forgetting: the lower baseline."""
+
+    kind: ClassVar[str] = "naive"

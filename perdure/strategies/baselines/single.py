@@ -1,0 +1,62 @@
+"""The single-task baseline: a model per task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from perdure.core.net import Net, Params, State
+from perdure.strategies.contract.base import Phase, Strategy, TaskData
+from perdure.strategies.contract.registry import STRATEGIES
+
+if TYPE_CHECKING:
+    from perdure.scenarios.contract.stream import Stream
+
+
+@STRATEGIES.register("single")
+@dataclass(frozen=True)
+class Single(Strategy):
+    """Learn every task alone, from the same untrained start, with a model of its own; one stage.
+
+    What multi-task gain and safeness are measured against: task t's score is what t is worth without any
+    other task. Scoring needs to know the task, and costs a forward pass per task of the stream.
+    """
+
+    kind: ClassVar[str] = "single"
+    bound: ClassVar[bool] = True
+
+    def phases(self, stream: Stream) -> list[Phase]:
+        last = len(stream) - 1
+        return [Phase((t,), stage=t == last, reset=True) for t in range(len(stream))]
+
+    def init(self, net: Net, params: Params, stream: Stream) -> State:
+        start = {**net.buffers, **params}
+        return {
+            "start": {k: v.clone() for k, v in start.items()},
+            "bank": {k: torch.stack([v] * len(stream)) for k, v in start.items()},
+        }
+
+    def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
+        return dict(state["start"]), state
+
+    def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
+        learned = {**net.buffers, **params}
+        bank = {k: v.clone() for k, v in state["bank"].items()}
+        for k, v in learned.items():
+            bank[k][task.index] = v
+        return params, {**state, "bank": bank}
+
+    def forward(self, net: Net, params: Params, state: State, x: Tensor, task: Tensor) -> Tensor:
+        tasks = len(next(iter(state["bank"].values())))
+        output = self._answer(net, params, state, 0, x, task)
+        for t in range(1, tasks):
+            own = (task == t).unsqueeze(-1)
+            output = torch.where(own, self._answer(net, params, state, t, x, task), output)
+        return output
+
+    def _answer(self, net: Net, params: Params, state: State, t: int, x: Tensor, task: Tensor) -> Tensor:
+        model = {k: v[t] for k, v in state["bank"].items()}
+        return net.eval({k: model[k] for k in net.buffers})({k: model[k] for k in params}, x, task)

@@ -1,0 +1,1 @@
+"""Sets of posteriors, and models for preferences among tasks."""

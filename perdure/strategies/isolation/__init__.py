@@ -1,0 +1,1 @@
+"""Weights of its own for each task."""

@@ -1,0 +1,1 @@
+"""Steps that leave alone what earlier tasks use."""

@@ -1,0 +1,1 @@
+"""Prompts that a frozen transformer reads before its input."""

@@ -1,0 +1,1 @@
+"""A penalty that keeps weights, or outputs, where earlier tasks left them."""
