@@ -116,8 +116,8 @@ def avalanche(work, seed: int, strategy: str) -> dict:
 def ours(work, seeds: int, strategy: str) -> dict:
     from perdure.experiment import run
     from perdure.scenarios import Part, Stream, Task
-    from perdure.training import make_settings
     from perdure.strategies import get
+    from perdure.training import make_settings
 
     pairs = zip(work.train, work.test, strict=True)
     classes = tuple(range(work.outputs))

@@ -173,8 +173,8 @@ def tables() -> dict[str, str]:
     """Return the tables of README.md by name."""
     from perdure import scenarios
     from perdure.analysis import METRICS
-    from perdure.optim.optimizers import OPTIMIZERS
     from perdure.models import MODELS
+    from perdure.optim.optimizer import OPTIMIZERS
     from perdure.scenarios.operators import OPERATORS
     from perdure.scenarios.registry import GENERATORS
     from perdure.scenarios.source import SOURCES

@@ -11,7 +11,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from perdure import check_strategy, compare
-from perdure.core.net import Net, Params, State
+from perdure.core.batch import Params, State
+from perdure.core.net import Net
 from perdure.scenarios import Stream
 from perdure.strategies import Naive, Replay, Step, Strategy
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perdure.experiment import compare
     from perdure.scenarios import check_stream
     from perdure.sensitivity import measure_sensitivity
-    from perdure.strategies import check_strategy
+    from perdure.testing import check_strategy
 
 __all__ = [
     "PerdureError",
@@ -32,7 +32,7 @@ __all__ = [
 _PLACES = {
     "PerdureError": "perdure.core.errors",
     "Results": "perdure.analysis",
-    "check_strategy": "perdure.strategies",
+    "check_strategy": "perdure.testing",
     "check_stream": "perdure.scenarios",
     "compare": "perdure.experiment",
     "load": "perdure.analysis",

@@ -16,22 +16,24 @@ from torch import nn
 from perdure.analysis.files import FolderError
 from perdure.analysis.results import Results
 from perdure.core.checks import checked
-from perdure.engine.checkpoint import Checkpoint, open_run
-from perdure.engine import redraw
-from perdure.engine.engine import Engine
-from perdure.engine.external import check_external, run_external
-from perdure.optim.optimizers import Optimizer
 from perdure.core.errors import PerdureError
 from perdure.core.memory_limit import bounded
-from perdure.engine.outcome import Outcome, collect, join, name_all
 from perdure.core.progress import Progress
+from perdure.engine import redraw
+from perdure.engine.checkpoint import Checkpoint, open_run
+from perdure.engine.engine import Engine
+from perdure.engine.external import check_external, run_external
+from perdure.engine.outcome import Outcome, collect, join, name_all
+from perdure.engine.trained import Trained
+from perdure.optim.optimizer import Optimizer
 from perdure.scenarios.contract.check_stream import check_stream
 from perdure.scenarios.contract.doubts import doubts
 from perdure.scenarios.contract.stream import Stream
-from perdure.training import Model, Settings, Strategies, make_settings, read_strategies, read_stream
-from perdure.strategies.contract.base import Phase, Strategy, lay_out, parts
+from perdure.strategies.contract.composition import lay_out, parts
 from perdure.strategies.contract.external import External
-from perdure.engine.trained import Trained
+from perdure.strategies.contract.phase import Phase
+from perdure.strategies.contract.strategy import Strategy
+from perdure.training import Model, Settings, Strategies, make_settings, read_strategies, read_stream
 
 # Share of the first loss by which the last may lie above it and still be taken for the same.
 LOSS_NOISE = 1e-3
@@ -105,8 +107,8 @@ def compare(
     overwrite:
         Replace the run in ``out``. One that is finished stays until the new results are whole.
     keep:
-        Keep the trained replicas: ``results.trained[name]``, a :class:`perdure.engine.trained.Trained`. They are not
-        saved with the results, so with ``resume`` what is finished is trained again for them.
+        Keep the trained replicas: ``results.trained[name]``, a :class:`perdure.engine.trained.Trained`. They
+        are not saved with the results, so with ``resume`` what is finished is trained again for them.
 
     Returns
     -------

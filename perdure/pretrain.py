@@ -10,15 +10,15 @@ from safetensors.torch import save_file
 from perdure.analysis.results import Results
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
+from perdure.core.specs import parse
 from perdure.experiment import compare
 from perdure.models.adapters.anchored import Place
+from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.generators import split
 from perdure.scenarios.registry import get
 from perdure.scenarios.source import SOURCES, Source, as_source
-from perdure.scenarios.contract.stream import Stream
-from perdure.training import Model
-from perdure.core.specs import parse
 from perdure.strategies.baselines.joint import Joint
+from perdure.training import Model
 
 
 @checked

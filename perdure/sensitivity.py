@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
+from perdure.core.batch import Params
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.experiment import get_phases, make_engine
-from perdure.core.net import Params
 from perdure.scenarios.contract.stream import Stream
-from perdure.training import make_settings, read_stream
 from perdure.strategies.baselines.naive import Naive
 from perdure.strategies.parts.sensitivity import by_module, sensitivity, sizes
+from perdure.training import make_settings, read_stream
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,15 @@ import torch
 from torch import nn
 
 from perdure.core.checks import check_number, check_whole, checked
-from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES, SGD, Optimizer
 from perdure.core.errors import PerdureError, shown
 from perdure.models.registry import get as get_model
-from perdure.scenarios.registry import get as get_stream
+from perdure.optim.optimizer import OPTIMIZERS, Optimizer
+from perdure.optim.schedules import SCHEDULES
+from perdure.optim.sgd import SGD
 from perdure.scenarios.contract.stream import Stream
-from perdure.strategies.contract.base import Strategy
+from perdure.scenarios.registry import get as get_stream
 from perdure.strategies.contract.registry import get as get_strategy
+from perdure.strategies.contract.strategy import Strategy
 
 Model = str | nn.Module | Callable[..., nn.Module]
 Strategies = Strategy | str | Sequence[Strategy | str]

@@ -13,8 +13,9 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.core.checks import Extended, check_number, check_whole, checked, unchecked
-from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES
 from perdure.models import MODELS
+from perdure.optim.optimizer import OPTIMIZERS
+from perdure.optim.schedules import SCHEDULES
 from perdure.scenarios import blur, from_arrays, permuted, rotated, split
 from perdure.strategies import EWC, IBCL, STRATEGIES, Replay, get
 

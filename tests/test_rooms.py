@@ -11,80 +11,67 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "perdure"
 
-# Each line may import from the lines above it and from itself. `analysis` is on its own: see below.
+# Each line may import from the lines above it. What stands on one line does not import its neighbours.
 LEVELS = (
-    {"errors"},
-    {"arguments", "specs"},
-    {"registry", "random", "memory", "tree", "refusals"},
-    {"layer_draws", "foreign"},
-    {"net"},
-    {"importance", "models", "analysis"},
-    {"envs"},
-    {"scenarios"},
-    {"strategies"},
-    {"settings", "outcome", "progress", "engine", "trained"},
-    {"checkpoint"},
-    {"experiment", "sweep"},
-    {"catalogue", "pretrain", "sensitivity"},
-    {"cli", "__main__"},
+    ("core",),
+    ("optim", "models", "envs", "analysis"),
+    ("scenarios",),
+    ("strategies",),
+    ("training",),
+    ("engine",),
+    ("experiment",),
+    ("pretrain", "sensitivity"),
+    ("testing", "cli", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-# Files that reach to the right, from inside a function, and why.
-REACHES = {
-    "testing/check_strategy.py": {"engine", "settings"},  # the check of a strategy trains with it
-}
+# Inside strategies: families stand side by side.
+WITHIN = {"contract": 0, "parts": 1}
+FAMILY = 2
+FOREIGN = {"avalanche", "torchjd", "peft"}
 
 
 def modules():
     return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def room_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def place_of(path):
+    """The rooms that a file lies in, from the outside in: ``["strategies", "replay", "der"]``."""
+    return list(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def imported(path, deferred=True):
-    """Names of the modules that a file imports when run, without what only type checkers read."""
-
-    def walk(node):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                yield from (found for part in child.orelse for found in walk(part))
-            elif isinstance(child, ast.Import):
-                yield from (alias.name for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{path}: relative import"
-                yield child.module
-                if child.module == "perdure":
-                    yield from (f"perdure.{alias.name}" for alias in child.names)
-            elif deferred or not isinstance(child, ast.FunctionDef):
-                yield from walk(child)
-
-    return set(walk(ast.parse(path.read_text(encoding="utf-8"))))
+def imported(path):
+    """Names of the modules that a file imports, wherever: on top, in a function, for type checkers."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
 
-def rooms_imported(path, deferred=True):
-    names = [name.split(".") for name in imported(path, deferred)]
-    return {parts[1] for parts in names if parts[0] == "perdure" and len(parts) > 1}
+def places_imported(path):
+    names = [name.split(".") for name in imported(path)]
+    return [parts[1:] for parts in names if parts[0] == "perdure" and len(parts) > 1]
 
 
 def test_every_file_belongs_to_a_room():
-    assert {room_of(path) for path in modules()} <= set(LEVEL)
+    assert {place_of(path)[0] for path in modules()} <= set(LEVEL)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_imports_point_left(path):
-    own, file = room_of(path), path.relative_to(PACKAGE).as_posix()
-    allowed = {room for room in LEVEL if LEVEL[room] < LEVEL[own]} | {own}
-    if LEVEL[own] == LEVEL["engine"]:
-        allowed |= LEVELS[LEVEL["engine"]]
-    if own == "analysis":
-        allowed = {"analysis", "errors"}
-    elif LEVEL[own] < LEVEL["engine"]:
-        allowed -= {"analysis"}
-    wrong = rooms_imported(path) - allowed - REACHES.get(file, set())
-    assert not wrong, f"perdure/{file} imports {sorted(wrong)}"
-    assert not rooms_imported(path, deferred=False) - allowed, "only a function may reach to the right"
+    own = place_of(path)
+    for place in places_imported(path):
+        left = place[0] == own[0] or LEVEL[place[0]] < LEVEL[own[0]]
+        assert left, f"{'/'.join(own)} imports {'.'.join(place)}"
+        if own[0] == place[0] == "strategies" and own[1:2] != ["__init__"] and len(place) > 1:
+            here, there = (WITHIN.get(name, FAMILY) for name in (own[1], place[1]))
+            inside = place[1] == own[1] or there < here
+            assert inside, f"{'/'.join(own)} imports {'.'.join(place)}: share it through strategies/parts"
+    if own[:2] != ["strategies", "interop"]:
+        assert not FOREIGN & {name.split(".")[0] for name in imported(path)}
 
 
 @pytest.mark.parametrize("name", ["envs", "strategies", "scenarios", "analysis"])

@@ -8,8 +8,8 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.cli.app import read_file, read_seeds
-from perdure.training import get_device, get_seeds, read_strategies
 from perdure.strategies import EWC, Naive
+from perdure.training import get_device, get_seeds, read_strategies
 
 QUICK = {"seeds": 1, "epochs": 1, "quiet": True}
 

@@ -6,11 +6,13 @@ import pytest
 
 from perdure import PerdureError
 from perdure.cli.catalogue import everything
-from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES, Scaled
-from perdure.models import MODELS
 from perdure.core.registry import Registry
-from perdure.scenarios import get as get_stream
 from perdure.core.specs import parse, repair, split_outside, write
+from perdure.models import MODELS
+from perdure.optim.optimizer import OPTIMIZERS
+from perdure.optim.scaled import Scaled
+from perdure.optim.schedules import SCHEDULES
+from perdure.scenarios import get as get_stream
 from perdure.strategies import STRATEGIES, External, get
 
 

@@ -14,12 +14,12 @@ import torch
 from table import PAGE, cell, markdown, put
 
 from perdure.analysis import plot_front
-from perdure.experiment import run
 from perdure.engine.outcome import Outcome
+from perdure.experiment import run
 from perdure.scenarios import Part, Stream, get
-from perdure.training import make_settings
 from perdure.strategies import IBCL, Knowledge, Naive, Strategy, Weighted, WeightedReplay, hypervolume
 from perdure.strategies.bayesian.credal import READINGS
+from perdure.training import make_settings
 
 FIGURE = PAGE.parent / "ibcl_front.png"
 RATES = (0.001, 0.003, 0.01, 0.03)

@@ -31,11 +31,11 @@ from perdure.analysis.metrics.matrix import (
     safeness,
     zero_shot_transfer,
 )
+from perdure.analysis.metrics.registry import DIALECTS, METRICS, Metric
 from perdure.analysis.notes import notes
 from perdure.analysis.plots.pareto import plot_front
-from perdure.analysis.metrics.registry import DIALECTS, METRICS, Metric
-from perdure.analysis.results import Curve, Results
 from perdure.analysis.plots.sensitivity import plot_sensitivity
+from perdure.analysis.results import Curve, Results
 from perdure.analysis.statistics import (
     bootstrap_band,
     bootstrap_interval,

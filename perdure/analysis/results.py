@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from perdure.analysis import statistics, tables, wellformed
-from perdure.analysis.metrics.matrix import needs
 from perdure.analysis.diverged import diverged
-from perdure.analysis.metrics.matrix import Array
+from perdure.analysis.metrics.matrix import Array, needs
 from perdure.analysis.notes import doubts
 from perdure.core.errors import PerdureError, unknown
 

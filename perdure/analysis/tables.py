@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis.metrics.matrix import needs
-from perdure.analysis.metrics.matrix import registry
 from perdure.analysis.diverged import diverged
-from perdure.analysis.metrics.matrix import Array, Undefined, mean, ratio
+from perdure.analysis.metrics.matrix import Array, Undefined, mean, needs, ratio, registry
 from perdure.analysis.statistics import (
     bootstrap_interval,
     bootstrap_ratio,

@@ -13,8 +13,9 @@ from perdure.core.specs import write_value
 def everything() -> dict[str, list[tuple[str, str]]]:
     """Return (name, one line) of every entry by kind."""
     from perdure.analysis import METRICS
-    from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES
     from perdure.models import MODELS
+    from perdure.optim.optimizer import OPTIMIZERS
+    from perdure.optim.schedules import SCHEDULES
     from perdure.scenarios import SOURCES, STREAMS
     from perdure.scenarios.operators import OPERATORS
     from perdure.strategies import STRATEGIES

@@ -2,7 +2,8 @@
 
 Torch's random operations read its global generator: a second run would differ, a resumed one too, and
 ``vmap`` refuses them. :class:`OwnDraws` stands below all transforms, where an operation of all replicas
-arrives as one with a leading axis, and computes it from the counter-based numbers of :mod:`perdure.core.random`.
+arrives as one with a leading axis, and computes it from the counter-based numbers of
+:mod:`perdure.core.random`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 # Code that is not the user's own: a frame outside of it is the line to show.
-OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 
 # What the line looks like, what the error says, and what to write instead; the first that fits both.

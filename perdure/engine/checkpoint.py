@@ -24,11 +24,11 @@ from torch.utils import _pytree as pytree
 from perdure.analysis.files import FolderError, held, line, regular, sweep, write_beside
 from perdure.analysis.results import Results
 from perdure.analysis.store import HEAD, begin, check_out, load, read_head, replace, seal, settle, unseal
+from perdure.core.errors import PerdureError
 from perdure.engine.costs import Costs
 from perdure.engine.engine import Engine
-from perdure.engine.step import Replica
-from perdure.core.errors import PerdureError
 from perdure.engine.outcome import Outcome
+from perdure.engine.step import Replica
 
 FOLDER, CONFIG, FORMAT = "checkpoint", "config.json", "perdure-checkpoint"
 OWN = re.compile(r"[a-z0-9-]*-[0-9a-f]{16}\.safetensors")

@@ -14,7 +14,7 @@ from perdure.core.random import draw_bits, purpose_key
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Part, in_bytes
 from perdure.scenarios.contract.transforms import Bytes
-from perdure.strategies.contract.base import Phase
+from perdure.strategies.contract.phase import Phase
 
 # Token ids are scored in rows of a multiple of this length.
 TOKEN_STEP = 4

@@ -12,32 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from perdure.core.batch import Params
+from perdure.core.errors import PerdureError
+from perdure.core.foreign_draws import no_foreign_draws, seeded
+from perdure.core.net import couples_samples
+from perdure.core.random import Rng
+from perdure.core.tree import like
 from perdure.engine.costs import Clock, Costs
 from perdure.engine.data import Data, Place, Sampler, Scored
 from perdure.engine.fitting import check_batches, check_output, least_batch
 from perdure.engine.flops import CountFlops
-from perdure.optim.optimizers import Optimizer
+from perdure.engine.recording.trace import Traced
 from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
-from perdure.engine.recording.trace import Traced
-from perdure.core.errors import PerdureError
-from perdure.core.foreign_draws import no_foreign_draws, seeded
-from perdure.core.net import Params, couples_samples
-from perdure.core.random import Rng
+from perdure.optim.optimizer import Optimizer
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Part
-from perdure.strategies.contract.base import (
-    Composition,
-    Phase,
-    Strategy,
-    TaskData,
-    acting,
-    apart,
-    overrides,
-    parts,
-)
 from perdure.strategies.contract.accepts import Fits
-from perdure.core.tree import like
+from perdure.strategies.contract.composition import Composition, acting, apart, overrides, parts
+from perdure.strategies.contract.phase import Phase, TaskData
+from perdure.strategies.contract.strategy import Strategy
 
 # Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
 SMALL_WORK = 1.5e8

@@ -9,17 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perdure.optim.optimizers import SGD, Adam, AdamW, Optimizer
-from perdure.engine.replicas import build
+from perdure.core.batch import CLOSED
 from perdure.core.errors import PerdureError
 from perdure.core.foreign_draws import seeded
-from perdure.core.net import CLOSED
 from perdure.engine.outcome import Outcome
+from perdure.engine.replicas import build
+from perdure.optim.adam import Adam
+from perdure.optim.adamw import AdamW
+from perdure.optim.optimizer import Optimizer
+from perdure.optim.sgd import SGD
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Part, Task
-from perdure.training import Settings
-from perdure.strategies.contract.base import Phase, lay_out
+from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External, Learner, Terms
+from perdure.strategies.contract.phase import Phase
+from perdure.training import Settings
 
 
 def run_external(

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from perdure.core.batch import Batch, Params
+from perdure.core.errors import PerdureError
+from perdure.core.net import normalises
+from perdure.core.random import Rng
 from perdure.engine.flops import CountFlops
 from perdure.engine.step import Replica
-from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Params, normalises
-from perdure.core.random import Rng
-from perdure.strategies.contract.base import Phase, lay_out
+from perdure.strategies.contract.composition import lay_out
+from perdure.strategies.contract.phase import Phase
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

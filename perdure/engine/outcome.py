@@ -14,8 +14,8 @@ from torch import Tensor
 
 from perdure.analysis.results import Curve, Results
 from perdure.core.errors import PerdureError
-from perdure.training import Settings
 from perdure.engine.trained import Trained
+from perdure.training import Settings
 
 
 @dataclass

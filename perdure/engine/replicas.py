@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.utils import _pytree as pytree
 
-from perdure.engine.redraw import redraw
+from perdure.core.batch import Params
 from perdure.core.errors import PerdureError
 from perdure.core.layer_draws import NoDraws
-from perdure.core.net import Params
 from perdure.core.refusals import describe
+from perdure.engine.redraw import redraw
 
 
 class Mapper:

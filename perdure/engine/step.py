@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, jacrev
 
-from perdure.optim.optimizers import Optimizer
+from perdure.core.batch import Batch, Params, Tally
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, Tally
+from perdure.core.net import Net
 from perdure.core.random import Rng
-from perdure.scenarios.contract.task import Objective
-from perdure.strategies.contract.base import Composition, Phase, Step
-from perdure.strategies.contract.accepts import Fits
 from perdure.core.tree import like
+from perdure.optim.optimizer import Optimizer
+from perdure.scenarios.contract.task import Objective
+from perdure.strategies.contract.accepts import Fits
+from perdure.strategies.contract.composition import Composition
+from perdure.strategies.contract.phase import Phase, Step
 
 # All that one replica carries through a run: params, buffers, optim, carry (the objective's), state.
 Replica = dict[str, Any]

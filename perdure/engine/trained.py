@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from perdure.core.batch import Params
 from perdure.core.checks import check_whole
+from perdure.core.errors import PerdureError
+from perdure.core.net import Net, takes_task
 from perdure.engine.replicas import Mapper
 from perdure.engine.step import Program, Replica
-from perdure.core.errors import PerdureError
-from perdure.core.net import Net, Params, takes_task
 from perdure.scenarios.contract.stream import Stream
-from perdure.strategies.contract.base import overrides
-from perdure.strategies.contract.accepts import check_index
+from perdure.strategies.contract.accepts import Fits, check_index
+from perdure.strategies.contract.composition import overrides
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,16 @@ class Trained:
         """How many replicas there are."""
         return len(next(iter(self.replica["params"].values())))
 
+    @property
+    def module(self) -> nn.Module:
+        """The architecture."""
+        return self.program.module
+
+    @property
+    def fits(self) -> Fits:
+        """What the model takes."""
+        return self.program.fits
+
     def chosen(self, kept: slice) -> Trained:
         """Return some of the replicas."""
         return replace(self, replica=pytree.tree_map(lambda v: v[kept], self.replica))
@@ -55,12 +66,12 @@ class Trained:
         """Tensors of replica ``k`` that are not trained: running statistics, frozen weights."""
         return dict(self._one("buffers", k))
 
-    def state(self, part: str, k: int = 0) -> dict[str, Any]:
+    def state(self, kind: str, k: int = 0) -> dict[str, Any]:
         """State of replica ``k`` of a part of the strategy, by its kind (``"replay"``)."""
         states = self.replica["state"]
-        if not isinstance(part, str) or part not in states:
-            raise PerdureError(f"expected one of {', '.join(states)}; found {part!r}")
-        return dict(self._one("state", k)[part])
+        if not isinstance(kind, str) or kind not in states:
+            raise PerdureError(f"expected one of {', '.join(states)}; found {kind!r}")
+        return dict(self._one("state", k)[kind])
 
     def net(self, k: int = 0) -> Net:
         """Return the model of replica ``k`` as a function of its parameters, in evaluation mode."""

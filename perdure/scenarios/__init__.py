@@ -2,13 +2,13 @@
 
 from perdure.scenarios import sources
 from perdure.scenarios.contract.check_stream import check_stream
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task
 from perdure.scenarios.generators import from_arrays, permuted, rotated, split
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
 from perdure.scenarios.registry import STREAMS, get, names
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.sentences import tokenize
-from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task
 
 __all__ = [
     "SOURCES",

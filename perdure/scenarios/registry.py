@@ -8,12 +8,12 @@ from typing import Any
 
 from perdure.core.errors import PerdureError, unknown
 from perdure.core.registry import Registry
+from perdure.core.specs import parse, split_outside
+from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.generators import permuted, rotated, split
 from perdure.scenarios.operators import OPERATORS
 from perdure.scenarios.operators import concat as _concat
 from perdure.scenarios.source import SOURCES
-from perdure.scenarios.contract.stream import Stream
-from perdure.core.specs import parse, split_outside
 
 GENERATORS: dict[str, Callable[..., Stream]] = {"split": split, "permuted": permuted, "rotated": rotated}
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from perdure.core.errors import PerdureError
 from perdure.core.registry import Registry
+from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.strata import holdout
-from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.values import (
     Kind,
     as_inputs,

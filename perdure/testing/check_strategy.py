@@ -14,24 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
 from perdure.core.layer_draws import GlobalDraw
-from perdure.core.net import Batch, Net, Params, State
+from perdure.core.net import Net
 from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Part, Task
-from perdure.strategies.contract.base import (
-    Composition,
-    Phase,
-    Step,
-    Strategy,
-    TaskData,
-    lay_out,
-    overrides,
-    parts,
-)
-from perdure.strategies.contract.external import External
 from perdure.strategies.baselines.naive import Naive
+from perdure.strategies.contract.composition import Composition, lay_out, overrides, parts
+from perdure.strategies.contract.external import External
+from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES, get
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -252,7 +246,8 @@ def _run(
     """Train in float64; what is watched, one replica at a time and unrecorded."""
     # Imported here: the engine is built on the strategies.
     from perdure.engine.engine import Engine
-    from perdure.optim.optimizers import SGD, constant
+    from perdure.optim.schedules import constant
+    from perdure.optim.sgd import SGD
 
     lr, decay = [0.05] * len(seeds), [0.0] * len(seeds)
     engine = Engine(

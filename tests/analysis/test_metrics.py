@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from perdure import analysis
-from perdure.analysis.metrics.matrix import dialects
-from perdure.analysis.metrics.matrix import registry
-from perdure.analysis.metrics.matrix import plasticity
+from perdure.analysis.metrics.matrix import dialects, plasticity, registry
 from perdure.core.errors import PerdureError
 
 # Task 1 rises to .85 before it is lost; task 3 scores best before it is learned (.95) and, among the stages

@@ -14,13 +14,14 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils import _pytree as pytree
 
-from perdure.engine.engine import Engine, add_by_task
-from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES
 from perdure.core.errors import PerdureError
+from perdure.engine.engine import Engine, add_by_task
+from perdure.optim.optimizer import OPTIMIZERS
+from perdure.optim.schedules import SCHEDULES
 from perdure.strategies import STRATEGIES, get
-from perdure.strategies.contract.base import lay_out
-from perdure.testing.check_strategy import tiny_stream
+from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External
+from perdure.testing.check_strategy import tiny_stream
 
 ABSENT = torch.device("lazy", 0)
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}

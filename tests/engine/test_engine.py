@@ -11,9 +11,9 @@ from torch.utils import _pytree as pytree
 from perdure.core.errors import PerdureError
 from perdure.experiment import compare, make_engine, run
 from perdure.scenarios import Source, from_arrays, get, split
-from perdure.training import make_settings
 from perdure.strategies import Naive
 from perdure.strategies import get as strategy
+from perdure.training import make_settings
 
 DEFAULTS = {
     "model": "mlp(hidden=[16])", "seeds": 2, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.1,

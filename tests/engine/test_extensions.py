@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from perdure import PerdureError
+from perdure.core.batch import Batch
 from perdure.experiment import run
-from perdure.core.net import Batch
 from perdure.scenarios import from_arrays
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Objective, Part, Task
-from perdure.training import make_settings
 from perdure.strategies import Naive, get
-from perdure.strategies.contract.base import Phase, Strategy
+from perdure.strategies.contract.phase import Phase
+from perdure.strategies.contract.strategy import Strategy
+from perdure.training import make_settings
 
 BASE = {
     "model": "mlp(hidden=[8])", "seeds": 3, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.1,

@@ -14,7 +14,8 @@ from torch import nn
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import Naive, Strategy
 

@@ -6,8 +6,10 @@ import torch
 from torch.func import vmap
 
 from perdure import compare
-from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES, Scaled
 from perdure.core.errors import PerdureError
+from perdure.optim.optimizer import OPTIMIZERS
+from perdure.optim.scaled import Scaled
+from perdure.optim.schedules import SCHEDULES
 
 CASES = [
     ("sgd", 0.0, lambda p, lr, wd: torch.optim.SGD(p, lr, weight_decay=wd)),

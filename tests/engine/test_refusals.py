@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from perdure import compare
-from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
 from perdure.core.refusals import describe
+from perdure.engine.engine import Engine
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import Naive, Strategy, get
 from perdure.testing.check_strategy import tiny_stream

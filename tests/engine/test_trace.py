@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from perdure.engine.recording.trace import BLOCK, BLOCK_BYTES, Traced
 from perdure.core.random import Rng, draw_bits, purpose_key
+from perdure.engine.recording.trace import BLOCK, BLOCK_BYTES, Traced
 
 
 def net():

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from perdure import PerdureError, compare, experiment, load
-from perdure.cli.app import app as cli
-from perdure.analysis.report.page import page as report
 from perdure.analysis.files import DRAFT, LOCK
+from perdure.analysis.report.page import page as report
 from perdure.analysis.store import WAITING
+from perdure.cli.app import app as cli
 from perdure.engine.checkpoint import Checkpoint
 from perdure.models import MODELS
 from perdure.scenarios import from_arrays

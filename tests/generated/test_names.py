@@ -18,18 +18,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perdure import PerdureError
-from perdure.core.checks import INFINITE, _hints, unchecked
 from perdure.cli.app import read_file, read_seeds, read_tune
-from perdure.optim.optimizers import OPTIMIZERS, SCHEDULES, Optimizer
+from perdure.core.checks import INFINITE, _hints, unchecked
+from perdure.core.specs import parse, write
 from perdure.experiment import compare
 from perdure.models import MODELS
+from perdure.optim.optimizer import OPTIMIZERS, Optimizer
+from perdure.optim.schedules import SCHEDULES
 from perdure.scenarios import SOURCES, STREAMS, Stream, split
 from perdure.scenarios import get as get_stream
 from perdure.scenarios.operators import OPERATORS
-from perdure.training import make_settings
-from perdure.core.specs import parse, write
 from perdure.strategies import STRATEGIES
 from perdure.strategies import get as get_strategy
+from perdure.training import make_settings
 
 EXAMPLES = int(os.environ.get("PERDURE_EXAMPLES", "30"))
 REGISTRIES = {

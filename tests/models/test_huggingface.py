@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from perdure import PerdureError, compare
+from perdure.core.batch import CLOSED
 from perdure.models import encoder, matcher
 from perdure.models.adapters import lowrank
-from perdure.core.net import CLOSED
 from perdure.scenarios import Source, check_stream, split
 from perdure.strategies import get
 

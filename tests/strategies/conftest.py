@@ -7,9 +7,10 @@ import torch
 from torch.utils import _pytree as pytree
 
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import AdamW, constant
+from perdure.optim.adamw import AdamW
+from perdure.optim.schedules import constant
 from perdure.strategies import get
-from perdure.strategies.contract.base import lay_out
+from perdure.strategies.contract.composition import lay_out
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from perdure import PerdureError, compare
-from perdure.strategies import AGEM, Naive, check_strategy
+from perdure.strategies import AGEM, Naive
 from perdure.strategies.projection.agem import dot, project
+from perdure.testing import check_strategy
 
 
 def forgetting(scores):

@@ -9,12 +9,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from perdure import PerdureError, compare
+from perdure.core.batch import Batch
+from perdure.core.net import Net
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, Adam, AdamW, constant
 from perdure.models.adapters.anchored import layout, load_anchor, load_deltas, plain_names, reprogram
-from perdure.core.net import Batch, Net
+from perdure.optim.adam import Adam
+from perdure.optim.adamw import AdamW
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, Part, Stream, Task
-from perdure.strategies import CLR, check_strategy, get, get_deltas, save_anchor, save_deltas
+from perdure.strategies import CLR, get, get_deltas, save_anchor, save_deltas
+from perdure.testing import check_strategy
 from perdure.testing.check_strategy import tiny_stream
 
 

@@ -11,11 +11,12 @@ from torch import nn
 from perdure import PerdureError, check_strategy, compare
 from perdure.engine import engine, step
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
 from perdure.experiment import get_phases
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import EWC, KFPF, MAS, DERpp, External, Naive, Phase, Replay, Strategy
-from perdure.strategies.contract.base import Composition
+from perdure.strategies.contract.composition import Composition
 from perdure.testing.check_strategy import Broken, _train, tiny_stream
 
 

@@ -10,8 +10,10 @@ from torch import nn
 
 from perdure import PerdureError
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
-from perdure.strategies import EWC, STRATEGIES, External, Phase, Strategy, check_strategy, get
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
+from perdure.strategies import EWC, STRATEGIES, External, Phase, Strategy, get
+from perdure.testing import check_strategy
 from perdure.testing.check_strategy import Broken, Embedded, _train, tiny_stream, token_stream
 
 

@@ -6,11 +6,13 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.core.net import CLOSED, Batch, Net
+from perdure.core.batch import CLOSED, Batch
+from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.scenarios import from_arrays
 from perdure.scenarios.contract.task import Classification
-from perdure.strategies import DER, DERpp, Naive, Phase, Step, TaskData, check_strategy
+from perdure.strategies import DER, DERpp, Naive, Phase, Step, TaskData
+from perdure.testing import check_strategy
 from perdure.testing.check_strategy import tiny_stream
 
 

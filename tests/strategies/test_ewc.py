@@ -6,13 +6,14 @@ import torch
 from torch import nn
 
 from perdure import compare
-from perdure.strategies.parts.importance import _by_layer, _by_sample, _linear_layers, gradient_powers
-from perdure.core.net import Batch, Net
+from perdure.core.batch import Batch
+from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.scenarios import Classification
 from perdure.strategies import EWC, OnlineEWC
-from perdure.testing.check_strategy import tiny_stream
+from perdure.strategies.parts.importance import _by_layer, _by_sample, _linear_layers, gradient_powers
 from perdure.strategies.regularization.ewc import fisher_sum
+from perdure.testing.check_strategy import tiny_stream
 
 
 def batch_of(x, y, weight=None, seed=0):

@@ -13,17 +13,20 @@ from perdure import PerdureError, compare, measure_sensitivity
 from perdure.cli.app import app as cli
 from perdure.engine.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, Adam, constant, cosine
 from perdure.engine.step import Program
 from perdure.experiment import get_phases, run
-from perdure.training import make_settings
-from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy, check_strategy
-from perdure.strategies.replay.replay import fpf
+from perdure.optim.adam import Adam
+from perdure.optim.schedules import constant, cosine
+from perdure.optim.sgd import SGD
+from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy
 from perdure.strategies import get as strategy
-from perdure.strategies.contract.base import lay_out
-from perdure.testing.check_strategy import normed, tiny_stream
-from perdure.strategies.replay.fpf import FINE_TUNE, interleave
+from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.parts.sensitivity import all_weights, by_module, sensitivity
+from perdure.strategies.replay.fpf import FINE_TUNE, interleave
+from perdure.strategies.replay.replay import fpf
+from perdure.testing import check_strategy
+from perdure.testing.check_strategy import normed, tiny_stream
+from perdure.training import make_settings
 
 
 def build(plugin, stream=None, model=normed, seeds=(0, 1), optimizer=None, **changes):

@@ -6,14 +6,17 @@ from torch import nn
 from torch.func import vmap
 
 from perdure import PerdureError, compare
-from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
-from perdure.core.net import Batch, Net
+from perdure.core.batch import Batch
+from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.engine.engine import Engine
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
 from perdure.scenarios.contract.task import Classification
-from perdure.strategies import GDumb, Naive, Step, check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.strategies import GDumb, Naive, Step
 from perdure.strategies.replay.gdumb import greedy
+from perdure.testing import check_strategy
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 
 def forgetting(scores):

@@ -6,10 +6,12 @@ from torch.func import vmap
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
-from perdure.strategies import GEM, Naive, check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
+from perdure.strategies import GEM, Naive
 from perdure.strategies.projection.gem import nonnegative, project
+from perdure.testing import check_strategy
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 
 def forgetting(scores):

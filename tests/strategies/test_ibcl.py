@@ -9,17 +9,18 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.optim.optimizers import Adam
-from perdure.experiment import make_engine
-from perdure.core.net import Batch
+from perdure.core.batch import Batch
 from perdure.core.random import Rng
-from perdure.scenarios import Part, Regression, Stream, Task, get, take
-from perdure.training import Settings
-from perdure.strategies import IBCL, Knowledge, check_strategy
-from perdure.strategies import get as get_strategy
-from perdure.testing.check_strategy import normed, perceptron, tiny_stream
-from perdure.strategies.bayesian.credal import divergence, get_sigma
 from perdure.engine.trained import Trained
+from perdure.experiment import make_engine
+from perdure.optim.adam import Adam
+from perdure.scenarios import Part, Regression, Stream, Task, get, take
+from perdure.strategies import IBCL, Knowledge
+from perdure.strategies import get as get_strategy
+from perdure.strategies.bayesian.credal import divergence, get_sigma
+from perdure.testing import check_strategy
+from perdure.testing.check_strategy import normed, perceptron, tiny_stream
+from perdure.training import Settings
 
 
 def settings(model=perceptron, **changes):

@@ -11,14 +11,17 @@ from torch import nn
 from torch.func import vmap
 
 from perdure import PerdureError, compare
-from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
-from perdure.core.net import Batch, Net
+from perdure.core.batch import Batch
+from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.engine.engine import Engine
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, from_arrays
-from perdure.strategies import ICaRL, check_strategy, get
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.strategies import ICaRL, get
 from perdure.strategies.replay.icarl import class_means, distances, features, herd, herding, surrogate
+from perdure.testing import check_strategy
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 
 def circle(*degrees):

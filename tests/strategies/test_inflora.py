@@ -6,14 +6,15 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, check_strategy, compare
-from perdure.optim.optimizers import SGD, AdamW
-from perdure.models.adapters import lowrank
 from perdure.core.net import Net
+from perdure.models.adapters import lowrank
+from perdure.optim.adamw import AdamW
+from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, from_arrays
 from perdure.strategies import InfLoRA, get
-from perdure.testing.check_strategy import perceptron, tiny_stream
 from perdure.strategies.adapters.inflora import _rows, added, covariances, design
 from perdure.strategies.adapters.lora import ADAPT
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 DOWN, UP, BASE = (lowrank.key("1", part) for part in ("down", "up", "base"))
 
@@ -194,7 +195,9 @@ def test_what_earlier_tasks_gave_stays(dtype, close, warm, walk):
 
 
 def test_without_the_old_space_it_would_not(walk, monkeypatch):
-    monkeypatch.setattr("perdure.strategies.adapters.inflora.added", lambda c, old, share: torch.zeros_like(old))
+    monkeypatch.setattr(
+        "perdure.strategies.adapters.inflora.added", lambda c, old, share: torch.zeros_like(old)
+    )
     stream, first = subspaces(), None
     x = stream[0].train.inputs().double()
     for moment, _, tensors, _, net in walk(

@@ -5,7 +5,8 @@ import pytest
 
 from perdure import compare
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
 from perdure.strategies import Cumulative, Joint
 from perdure.testing.check_strategy import perceptron, tiny_stream
 

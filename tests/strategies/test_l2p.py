@@ -6,13 +6,15 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
+from perdure.core.batch import Batch
+from perdure.core.net import Net
+from perdure.core.random import Rng
 from perdure.models import encoder, matcher
 from perdure.models.adapters.prompted import Prompted, Voted, cosines, smallest
-from perdure.core.net import Batch, Net
-from perdure.core.random import Rng
 from perdure.scenarios import Source, split
 from perdure.scenarios.contract.task import Classification
-from perdure.strategies import L2P, check_strategy
+from perdure.strategies import L2P
+from perdure.testing import check_strategy
 
 T = pytest.importorskip("transformers", reason="the extra `text` is not installed")
 SMALL = {"vocab_size": 50}

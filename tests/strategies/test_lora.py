@@ -9,16 +9,15 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, check_strategy, compare
-from perdure.optim.optimizers import SGD, AdamW
-from perdure.models.backbones import cnn
-from perdure.models.adapters import lowrank
-from perdure.models.backbones import mlp
-from perdure.models.backbones import resnet
 from perdure.core.net import Net
+from perdure.models.adapters import lowrank
+from perdure.models.backbones import cnn, mlp, resnet
+from perdure.optim.adamw import AdamW
+from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, split, take
 from perdure.strategies import LoRA, OLoRA, get
-from perdure.testing.check_strategy import perceptron, tiny_stream
 from perdure.strategies.adapters.lora import ADAPT, WARM
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 FAMILY = ["lora", "lora(fresh=True)", "o-lora", "inflora", "sd-lora"]
 QUICK = {"seeds": 2, "epochs": 1, "batch_size": 64, "quiet": True}

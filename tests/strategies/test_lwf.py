@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.core.net import Batch, Net
+from perdure.core.batch import Batch
+from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.scenarios import Classification
 from perdure.strategies import LwF, Phase
-from perdure.testing.check_strategy import tiny_stream
 from perdure.strategies.regularization.lwf import divergence
+from perdure.testing.check_strategy import tiny_stream
 
 
 def test_divergence_by_hand():

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.strategies.parts.importance import _by_layer, _by_sample, _linear_layers, gradient_powers
-from perdure.core.net import CLOSED, Batch, Net
+from perdure.core.batch import CLOSED, Batch
+from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.scenarios import Classification
 from perdure.strategies import MAS
+from perdure.strategies.parts.importance import _by_layer, _by_sample, _linear_layers, gradient_powers
 from perdure.strategies.regularization.mas import squared_norm
 
 

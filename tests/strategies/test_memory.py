@@ -5,8 +5,9 @@ from torch import nn
 from torch.func import vmap
 
 from perdure import PerdureError
+from perdure.core.batch import Batch
 from perdure.core.checks import check_whole
-from perdure.core.net import Batch, Net
+from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.scenarios.contract.task import Regression
 from perdure.strategies.parts.memory import balance, by_class, by_task, check_policy, draw, join, offer

@@ -4,14 +4,16 @@ import pytest
 import torch
 
 from perdure import PerdureError, compare
-from perdure.optim.optimizers import SGD, AdamW
-from perdure.models.adapters import lowrank
-from perdure.core.net import Batch, Net
+from perdure.core.batch import Batch
+from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.models.adapters import lowrank
+from perdure.optim.adamw import AdamW
+from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification
 from perdure.strategies import OLoRA, get
-from perdure.testing.check_strategy import perceptron, tiny_stream
 from perdure.strategies.adapters.lora import ADAPT
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 DOWN, UP = (lowrank.key("1", part) for part in ("down", "up"))
 

@@ -9,14 +9,18 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
+from perdure.core.batch import Batch
 from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, Adam, AdamW, constant, cosine
 from perdure.models.inspect import find_head
-from perdure.core.net import Batch
-from perdure.strategies import Naive, PackNet, check_strategy, get
-from perdure.strategies.contract.base import Step
-from perdure.testing.check_strategy import normed, perceptron, tiny_stream
+from perdure.optim.adam import Adam
+from perdure.optim.adamw import AdamW
+from perdure.optim.schedules import constant, cosine
+from perdure.optim.sgd import SGD
+from perdure.strategies import Naive, PackNet, get
+from perdure.strategies.contract.phase import Step
 from perdure.strategies.isolation.packnet import smallest
+from perdure.testing import check_strategy
+from perdure.testing.check_strategy import normed, perceptron, tiny_stream
 
 OPTIMIZERS = {"sgd": SGD(momentum=0.9, nesterov=True), "adam": Adam(), "adamw": AdamW()}
 

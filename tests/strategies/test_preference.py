@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, check_strategy, compare
-from perdure.experiment import make_engine
-from perdure.core.net import Batch
+from perdure.core.batch import Batch
 from perdure.core.random import Rng
+from perdure.experiment import make_engine
 from perdure.scenarios import Part, Regression, Stream, Task
-from perdure.training import Settings
 from perdure.strategies import Weighted, WeightedReplay, get
-from perdure.testing.check_strategy import normed, perceptron, tiny_stream
 from perdure.strategies.bayesian.preference import share_out
+from perdure.testing.check_strategy import normed, perceptron, tiny_stream
+from perdure.training import Settings
 
 
 def single_task(x, y, name):

@@ -6,13 +6,16 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.engine.engine import Engine
-from perdure.optim.optimizers import SGD, constant
-from perdure.core.net import Batch, Net
+from perdure.core.batch import Batch
+from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.engine.engine import Engine
+from perdure.optim.schedules import constant
+from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.scenarios.contract.task import Regression
-from perdure.strategies import DERpp, Naive, Replay, check_strategy
+from perdure.strategies import DERpp, Naive, Replay
+from perdure.testing import check_strategy
 from perdure.testing.check_strategy import perceptron, tiny_stream
 
 

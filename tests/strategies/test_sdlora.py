@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from perdure import PerdureError, check_strategy
-from perdure.optim.optimizers import SGD, AdamW
 from perdure.models.adapters import lowrank
+from perdure.optim.adamw import AdamW
+from perdure.optim.sgd import SGD
 from perdure.strategies import SDLoRA, get
-from perdure.testing.check_strategy import perceptron, tiny_stream
 from perdure.strategies.adapters.sdlora import fold
+from perdure.testing.check_strategy import perceptron, tiny_stream
 
 DOWN, UP, MAGNITUDE = (lowrank.key("1", part) for part in ("down", "up", "magnitude"))
 STREAM = tiny_stream("task", (9, 12, 7, 6))

@@ -7,8 +7,8 @@ from torch import nn
 
 from perdure import PerdureError, measure_sensitivity
 from perdure.analysis import plot_sensitivity
-from perdure.testing.check_strategy import normed, tiny_stream
 from perdure.strategies.parts.sensitivity import named_modules, sensitivity
+from perdure.testing.check_strategy import normed, tiny_stream
 
 
 @pytest.mark.parametrize("shift", [0.25, -0.25])

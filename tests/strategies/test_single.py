@@ -49,7 +49,8 @@ def test_what_was_learned_before_makes_no_difference(setting):
 def final(stream):
     """The bank of models after all tasks."""
     from perdure.engine.engine import Engine
-    from perdure.optim.optimizers import Adam, constant
+    from perdure.optim.adam import Adam
+    from perdure.optim.schedules import constant
 
     engine = Engine(stream, Single(), Adam(), normed, [0, 1], [0.02] * 2, [0.0] * 2, constant(), 4)
     replica = engine.start()

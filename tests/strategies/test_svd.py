@@ -13,13 +13,16 @@ from torch import nn
 from torch.func import grad
 
 from perdure import compare
-from perdure.optim.optimizers import SGD, AdamW
+from perdure.core.batch import Batch
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net
+from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.optim.adamw import AdamW
+from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, from_arrays
 from perdure.scenarios.registry import get as get_stream
-from perdure.strategies import AdaptiveSVD, Phase, Step, check_strategy
+from perdure.strategies import AdaptiveSVD, Phase, Step
+from perdure.testing import check_strategy
 from perdure.testing.check_strategy import tiny_stream
 
 FORMS = [("factors", "two-sided"), ("factors", "input")] + [

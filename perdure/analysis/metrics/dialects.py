@@ -1,8 +1,8 @@
 """What other libraries compute under the names of the metrics, so that numbers can be compared with theirs.
 
 Each follows the library's code, including what looks like a slip. T is the number of tasks, and ``R`` is as
-in :mod:`perdure.analysis.metrics.matrix`, whose functions are the papers' definitions: "as the paper" below. A
-metric that is not listed for a library is refused in its dialect: the library has none of that name, or its
+in :mod:`perdure.analysis.metrics.matrix`, whose functions are the papers' definitions: "as the paper" below.
+A metric that is not listed for a library is refused in its dialect: the library has none of that name, or its
 number is not a function of ``R``. Percentages and rounded numbers are followed as fractions, unrounded.
 
 ========================================  ==============================================================

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from perdure.analysis.metrics.matrix import curves
-from perdure.analysis.metrics.matrix import dialects
+from perdure.analysis.metrics.matrix import Array, curves, dialects
 from perdure.analysis.metrics.matrix import matrix as metrics
-from perdure.analysis.metrics.matrix import Array
 from perdure.core.errors import PerdureError, unknown
 
 Function = Callable[..., Array]
@@ -186,7 +184,7 @@ def _as_the_paper(*names: str) -> dict[str, Definition]:
 
 _STAGES, _POOLED = ("stages",), ("stages", "sizes")
 
-# What each library computes under a metric's name; see perdure.analysis.metrics.dialects. What is missing is refused.
+# What each library computes under a metric's name; see dialects.py. What is missing is refused.
 DIALECTS: dict[str, dict[str, Definition]] = {
     "paper": _as_the_paper(*METRICS),
     "avalanche": {

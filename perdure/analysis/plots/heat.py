@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perdure.analysis.plots.labels import shorten
 from perdure.analysis.metrics.matrix import Array
+from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene, mean_over_replicas
 from perdure.analysis.plots.style import round_ticks
 

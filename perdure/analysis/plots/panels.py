@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from perdure.analysis.diverged import diverged
-from perdure.analysis.plots.labels import shorten
 from perdure.analysis.metrics.matrix import Array, average_accuracy, average_over_seen, mean
 from perdure.analysis.metrics.registry import METRICS
+from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene, mean_over_replicas
-from perdure.analysis.statistics import bootstrap_band, bootstrap_interval
 from perdure.analysis.plots.style import INK, Look, marker_places
+from perdure.analysis.statistics import bootstrap_band, bootstrap_interval
 from perdure.core.errors import PerdureError
 
 if TYPE_CHECKING:

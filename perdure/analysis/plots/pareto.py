@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from perdure.analysis.diverged import Mask, counted
-from perdure.analysis.plots.labels import cut, tidy
 from perdure.analysis.metrics.matrix import Array, mean
-from perdure.analysis.statistics import bootstrap_band
+from perdure.analysis.plots.labels import cut, tidy
 from perdure.analysis.plots.style import canvas, legend, legend_height, legend_room, looks, save
+from perdure.analysis.statistics import bootstrap_band
 from perdure.core.errors import PerdureError
 
 if TYPE_CHECKING:

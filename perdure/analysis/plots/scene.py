@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perdure.analysis.diverged import remark, survivors
-from perdure.analysis.plots.labels import tidy
 from perdure.analysis.metrics.matrix import Array, average_over_seen, mean
 from perdure.analysis.metrics.needs import one_stage
+from perdure.analysis.plots.labels import tidy
 from perdure.analysis.plots.style import Look, looks
 
 if TYPE_CHECKING:

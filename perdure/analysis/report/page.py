@@ -7,12 +7,12 @@ import os
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from perdure.analysis.files import write_beside
+from perdure.analysis.metrics.registry import METRICS
+from perdure.analysis.notes import notes
+from perdure.analysis.report.figures import pictures
 from perdure.analysis.report.page import pairs as report_pairs
 from perdure.analysis.report.page import tables as report_tables
-from perdure.analysis.files import write_beside
-from perdure.analysis.notes import notes
-from perdure.analysis.metrics.registry import METRICS
-from perdure.analysis.report.figures import pictures
 
 if TYPE_CHECKING:
     from perdure.analysis.results import Results

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from perdure.engine.recording import passes
-from perdure.engine.flops import count_flops
-from perdure.engine.recording.record import record
 from perdure.core.random import draw_bits
+from perdure.engine.flops import count_flops
+from perdure.engine.recording import passes
+from perdure.engine.recording.record import record
 
 # Steps for which the random numbers are drawn in one go, and the bytes that they may take.
 BLOCK, BLOCK_BYTES = 64, 1 << 24

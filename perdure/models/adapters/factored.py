@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from perdure.core.net import Params
+from perdure.core.batch import Params
 
 Family = Literal["two-sided", "input", "paper"]
 

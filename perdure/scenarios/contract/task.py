@@ -13,7 +13,8 @@ from perdure.core.errors import PerdureError
 from perdure.scenarios.contract.transforms import Bytes
 
 if TYPE_CHECKING:
-    from perdure.core.net import Batch, Net, Params
+    from perdure.core.batch import Batch, Params
+    from perdure.core.net import Net
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ from torch import Tensor
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.stream import MOST_OUTPUTS, Setting, Stream, check_setting
+from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.source import TEST_SHARE
 from perdure.scenarios.strata import holdout
-from perdure.scenarios.contract.stream import MOST_OUTPUTS, Setting, Stream, check_setting
-from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task
 from perdure.scenarios.values import (
     as_inputs,
     as_labels,

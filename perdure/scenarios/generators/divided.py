@@ -9,11 +9,11 @@ import torch
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.stream import Setting, Stream, check_setting
+from perdure.scenarios.contract.task import Task
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.generators.folds import Folds, fold, make_task, shared_labels, shared_outputs
 from perdure.scenarios.source import Source, SourceLike, as_source
-from perdure.scenarios.contract.stream import Setting, Stream, check_setting
-from perdure.scenarios.contract.task import Task
 
 WAYS = ("classes", "groups", "domain")
 

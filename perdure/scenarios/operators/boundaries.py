@@ -9,9 +9,9 @@ from torch import Tensor
 
 from perdure.core.checks import checked
 from perdure.scenarios import arguments
-from perdure.scenarios.draws import Draws
 from perdure.scenarios.contract.stream import Stream, check_is_stream
 from perdure.scenarios.contract.task import Part, in_bytes
+from perdure.scenarios.draws import Draws
 
 
 @checked

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from perdure.core.errors import PerdureError
+from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.source import Source
 from perdure.scenarios.sources.files import VARIABLE, cache, folders
-from perdure.scenarios.contract.transforms import Bytes
 
 
 def load(name: str, dataset: str, class_names: Sequence[str] | None = None) -> Source:

@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
+from perdure.core.net import Net
 from perdure.models.adapters.anchored import (
     Place,
     Variant,
@@ -23,13 +25,13 @@ from perdure.models.adapters.anchored import (
     plain_names,
     reprogram,
 )
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Phase, Strategy, TaskData
+from perdure.strategies.contract.kept import Kept
+from perdure.strategies.contract.phase import Phase, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
-    from perdure.engine.trained import Trained
 
 ANCHOR = "anchor"
 
@@ -187,7 +189,7 @@ class CLR(Strategy):
         return net.eval({k: own[k] for k in net.buffers})({k: own[k] for k in params}, x, task)
 
 
-def get_deltas(trained: Trained, task: int, k: int = 0) -> Params:
+def get_deltas(trained: Kept, task: int, k: int = 0) -> Params:
     """Return what task ``task`` owns in replica ``k`` of a run; names are those of the reprogrammed model.
 
     Parameters
@@ -206,22 +208,22 @@ def get_deltas(trained: Trained, task: int, k: int = 0) -> Params:
     return {name: v[task] for name, v in bank.items()}
 
 
-def save_deltas(trained: Trained, path: Place, task: int, k: int = 0) -> None:
+def save_deltas(trained: Kept, path: Place, task: int, k: int = 0) -> None:
     """Write what a task owns, and nothing of the anchor, as safetensors; arguments as for :func:`get_deltas`.
 
-    :func:`perdure.models.adapters.anchored.load_deltas` puts the file into a reprogrammed model with the same anchor,
-    which then answers for this task as the run did, to the bit.
+    :func:`perdure.models.adapters.anchored.load_deltas` puts the file into a reprogrammed model with the
+    same anchor, which then answers for this task as the run did, to the bit.
     """
     _write(get_deltas(trained, task, k), path)
 
 
-def save_anchor(trained: Trained, path: Place, k: int = 0) -> None:
+def save_anchor(trained: Kept, path: Place, k: int = 0) -> None:
     """Write the anchor of replica ``k`` under the plain model's names: what ``CLR(anchor=path)`` reads.
 
     The norms are those that every task starts from; the head is left out.
     """
     held = {**trained.buffers(k), **trained.params(k), **trained.state(CLR.kind, k)["start"]}
-    module = trained.program.module
+    module = trained.module
     head = head_of(module)[0]
     names = plain_names(module)
     _write({names[n]: v for n, v in held.items() if n in names and n.rpartition(".")[0] != head}, path)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from perdure.core.batch import Params, State
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
+from perdure.core.net import Net
 from perdure.models.adapters import lowrank
-from perdure.core.net import Net, Params, State
-from perdure.strategies.contract.base import Phase, Strategy, TaskData
+from perdure.strategies.contract.phase import Phase, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
+from perdure.core.net import Net
 from perdure.models.adapters import lowrank
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Step
 from perdure.strategies.adapters.lora import WARM, LoRA
+from perdure.strategies.contract.phase import Step
 from perdure.strategies.contract.registry import STRATEGIES
 
 if TYPE_CHECKING:

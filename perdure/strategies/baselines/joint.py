@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from perdure.strategies.contract.base import Phase, Strategy
+from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from perdure.core.net import Net, Params, State
-from perdure.strategies.contract.base import Phase, Strategy, TaskData
+from perdure.core.batch import Params, State
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import Phase, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.sensitivity import by_module, named_modules
 
 if TYPE_CHECKING:

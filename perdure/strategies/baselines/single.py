@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from perdure.core.net import Net, Params, State
-from perdure.strategies.contract.base import Phase, Strategy, TaskData
+from perdure.core.batch import Params, State
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import Phase, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

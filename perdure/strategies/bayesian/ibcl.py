@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.checks import Extended
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, State, takes_task
+from perdure.core.net import Net, takes_task
 from perdure.strategies.bayesian import credal
-from perdure.strategies.contract.base import Strategy, TaskData
+from perdure.strategies.contract.phase import TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -14,13 +14,13 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.strategies.bayesian import credal
-from perdure.strategies.contract.accepts import Fits
 from perdure.strategies.bayesian.front import Front
 from perdure.strategies.bayesian.ibcl import Posterior
+from perdure.strategies.contract.accepts import Fits
+from perdure.strategies.contract.kept import Kept
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
-    from perdure.engine.trained import Trained
 
 Preference = Sequence[float] | Tensor
 
@@ -53,7 +53,7 @@ class Knowledge:
     fits: Fits
 
     @classmethod
-    def of(cls, trained: Trained, k: int = 0) -> Knowledge:
+    def of(cls, trained: Kept, k: int = 0) -> Knowledge:
         """Read replica ``k`` of what ``compare(..., keep=True).trained[name]`` kept of IBCL.
 
         IBCL may have been alone or in a composition.
@@ -62,7 +62,7 @@ class Knowledge:
         sigma = credal.get_sigma(state["bank"]["rho"])
         return cls(
             trained.net(k), state["bank"]["mean"], sigma, state["stored"], state["index"], state["seen"],
-            trained.program.fits,
+            trained.fits,
         )  # fmt: skip
 
     def posterior(self, preference: Preference, reading: str = "barycentre") -> credal.Mixture:

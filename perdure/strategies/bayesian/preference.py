@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Phase, Strategy, TaskData
+from perdure.core.net import Net
 from perdure.strategies.bayesian.credal import check_preference
-from perdure.strategies.parts.memory import Rows, balance, by_task, empty, join
+from perdure.strategies.contract.phase import Phase, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
+from perdure.strategies.parts.memory import Rows, balance, by_task, empty, join
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from perdure.core.errors import PerdureError
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
-from perdure.strategies.contract.base import Strategy
+from perdure.strategies.contract.strategy import Strategy
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +57,7 @@ class External(Strategy):
     """
 
     kind: ClassVar[str] = "external"
+    runs_alone: ClassVar[bool] = True
 
     def start(self, stream: Stream, terms: Terms) -> Learner:
         """Return a fresh learner."""

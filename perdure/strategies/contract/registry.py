@@ -8,7 +8,7 @@ from operator import add
 from perdure.core.errors import PerdureError, shown
 from perdure.core.registry import Registry
 from perdure.core.specs import split_outside
-from perdure.strategies.contract.base import Strategy
+from perdure.strategies.contract.strategy import Strategy
 
 STRATEGIES: Registry[Strategy] = Registry("strategy")
 

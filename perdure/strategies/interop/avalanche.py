@@ -18,8 +18,8 @@ from perdure.core.errors import PerdureError, unknown
 from perdure.core.net import takes_task
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Classification, Task
-from perdure.strategies.contract.base import Phase
 from perdure.strategies.contract.external import External, Terms
+from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.registry import STRATEGIES
 
 # What the experiment decides for every strategy alike, and what is no hyperparameter.

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
+from perdure.core.batch import Params, State
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
+from perdure.core.net import Net
 from perdure.models.inspect import need_head, width
-from perdure.core.net import Net, Params, State
-from perdure.strategies.contract.base import Phase, Step, Strategy, TaskData
+from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

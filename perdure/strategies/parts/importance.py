@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.func import grad
 from torch.overrides import TorchFunctionMode
 
-from perdure.core.net import Batch, Net, Params
+from perdure.core.batch import Batch, Params
+from perdure.core.net import Net
 
 # Takes the outputs [n, outputs] and the batch, and gives the value of each sample, [n].
 Values = Callable[[Tensor, Batch], Tensor]

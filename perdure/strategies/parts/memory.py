@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
+from perdure.core.batch import Batch, Params
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, couples_samples
+from perdure.core.net import Net, couples_samples
 from perdure.core.random import Rng
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
-    from perdure.strategies.contract.base import Step
+    from perdure.strategies.contract.phase import Step
 
 # A memory, or samples on their way into one: the same names, a first axis each.
 Rows = dict[str, Tensor]

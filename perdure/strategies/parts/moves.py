@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from perdure.core.net import Params, State
+from perdure.core.batch import Params, State
 from perdure.strategies.parts.sensitivity import sensitivity
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from perdure.core.batch import Params
 from perdure.core.errors import PerdureError
 from perdure.models.inspect import LAYERS, find_head
-from perdure.core.net import Params
 
 if TYPE_CHECKING:
     from perdure.core.random import Rng

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Strategy, TaskData
-from perdure.strategies.parts.memory import empty
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
+from perdure.strategies.parts.memory import empty
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
+from perdure.core.net import Net
 from perdure.models.adapters.factored import Family, Low, free_part, product, some, zeros
 from perdure.models.inspect import LAYERS, find_head
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Phase, Step, Strategy, TaskData
+from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

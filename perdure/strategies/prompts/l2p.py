@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from perdure.core.batch import CLOSED, Batch, Params, State, weighted_mean
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
+from perdure.core.net import Net
 from perdure.models.adapters.prompted import Prompted, cosines, prompted
-from perdure.core.net import CLOSED, Batch, Net, Params, State, weighted_mean
-from perdure.strategies.contract.base import Step, Strategy, TaskData
+from perdure.strategies.contract.phase import Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -8,11 +8,13 @@ from typing import ClassVar, Literal
 import torch
 from torch.func import grad
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
-from perdure.strategies.parts.importance import gradient_powers
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Strategy, TaskData
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
+from perdure.strategies.parts.importance import gradient_powers
 
 Fisher = Literal["empirical", "sampled", "batch"]
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.core.batch import CLOSED, Batch, Params, State, weighted_mean
 from perdure.core.errors import PerdureError
-from perdure.core.net import CLOSED, Batch, Net, Params, State, takes_task, weighted_mean
-from perdure.strategies.contract.base import Strategy, TaskData
+from perdure.core.net import Net, takes_task
+from perdure.strategies.contract.phase import TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -8,11 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from perdure.core.batch import CLOSED, Batch, Params, State
 from perdure.core.errors import PerdureError
-from perdure.strategies.parts.importance import gradient_powers
-from perdure.core.net import CLOSED, Batch, Net, Params, State
-from perdure.strategies.contract.base import Strategy, TaskData
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
+from perdure.strategies.parts.importance import gradient_powers
 
 
 @STRATEGIES.register("mas")

@@ -7,10 +7,12 @@ from typing import ClassVar, Literal
 
 import torch
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Step, Strategy, TaskData
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 
 
 @STRATEGIES.register("si")

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.core.batch import Batch, Params, State, weighted_mean
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, State, weighted_mean
-from perdure.strategies.contract.base import Step, Strategy, TaskData
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import Step, TaskData
+from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import (
     BALANCED_OVER,
     Policy,
@@ -26,7 +29,6 @@ from perdure.strategies.parts.memory import (
     offer,
     outputs_of,
 )
-from perdure.strategies.contract.registry import STRATEGIES
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

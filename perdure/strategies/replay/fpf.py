@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.core.batch import Batch, Params, State, weighted_mean
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, State, weighted_mean
-from perdure.strategies.parts import moves
-from perdure.strategies.contract.base import Phase, Step, Strategy, TaskData
-from perdure.strategies.parts.memory import Rows, came_in, draw, empty, offer, outputs_of
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
+from perdure.strategies.parts import moves
+from perdure.strategies.parts.memory import Rows, came_in, draw, empty, offer, outputs_of
 from perdure.strategies.parts.sensitivity import all_weights, by_module, named_modules, random_weights
 
 if TYPE_CHECKING:

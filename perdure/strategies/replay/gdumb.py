@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.checks import MOST_SAMPLES, check_whole
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Phase, Step, Strategy, TaskData
-from perdure.strategies.parts.memory import empty, pick
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
+from perdure.strategies.parts.memory import empty, pick
 
 if TYPE_CHECKING:
     from perdure.core.random import Rng

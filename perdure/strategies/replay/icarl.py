@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from perdure.core.batch import CLOSED, Batch, Params, State, weighted_mean
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.errors import PerdureError
+from perdure.core.net import Net
 from perdure.models.inspect import need_head
-from perdure.core.net import CLOSED, Batch, Net, Params, State, weighted_mean
-from perdure.strategies.contract.base import Strategy, TaskData
-from perdure.strategies.parts.memory import Rows, draw, empty, join, pick
+from perdure.strategies.contract.phase import TaskData
 from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
+from perdure.strategies.parts.memory import Rows, draw, empty, join, pick
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

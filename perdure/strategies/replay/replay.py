@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.checks import MOST_SAMPLES, check_whole
-from perdure.core.net import Batch, Net, Params, State
-from perdure.strategies.contract.base import Step, Strategy, TaskData
+from perdure.core.net import Net
+from perdure.strategies.contract.phase import Step, TaskData
+from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import (
     BALANCED_OVER,
     Policy,
@@ -20,7 +23,6 @@ from perdure.strategies.parts.memory import (
     join,
     offer,
 )
-from perdure.strategies.contract.registry import STRATEGIES
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

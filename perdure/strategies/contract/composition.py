@@ -1,10 +1,4 @@
-"""The contract of a strategy: pure functions over ``(params, state)`` of ONE model.
-
-The engine maps them over all replicas. Each hook takes what came before it and returns what goes on, so a
-composition ``a + b`` is the fold of its parts' hooks. State holds tensors of fixed shape: capacity is
-allocated for the whole stream at the start, and a value decides through masks and ``torch.where``, never
-through a branch.
-"""
+"""Several strategies on one model, and the questions that the engine asks of one or several."""
 
 from __future__ import annotations
 
@@ -16,205 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
-from perdure.core.net import Batch, Net, Params, State
-from perdure.core.random import Rng
+from perdure.core.net import Net
 from perdure.core.tree import like
+from perdure.strategies.contract.phase import Phase, Step, TaskData
+from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of training.
-
-    Parameters
-    ----------
-    tasks:
-        Indices of the tasks whose training parts are drawn from, together.
-    name:
-        What hooks see as ``batch.phase``.
-    stage:
-        Whether all tasks are scored afterwards: a row of the result.
-    epochs:
-        Passes over the data; ``None`` takes the run's. 0 runs only ``begin_task`` and ``end_task``.
-    steps:
-        Number of steps instead of epochs.
-    separate:
-        Draw one batch per task at each step, each with a loss of its own (multi-task learning).
-    reset:
-        Start with fresh optimiser memory (momentum, moments), as a new run would.
-    portion:
-        From which to which share of its steps. The portions of a phase, one after the other, are the whole
-        phase: same batches, draws and learning rates. ``begin_task`` runs in the one that starts at 0,
-        ``end_task`` in the one that stops at 1.
-    """
-
-    tasks: tuple[int, ...]
-    name: str = "learn"
-    stage: bool = True
-    epochs: int | None = None
-    steps: int | None = None
-    separate: bool = False
-    reset: bool = False
-    portion: tuple[float, float] = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.portion[0] < self.portion[1] <= 1:
-            raise PerdureError(f"portion must be (start, stop) in [0, 1]; found {self.portion}")
-
-
-@dataclass(frozen=True, eq=False)
-class TaskData:
-    """What ``begin_task`` and ``end_task`` see of a phase: its training data and its place in the stream.
-
-    Parameters
-    ----------
-    index:
-        Index of the (last) task of the phase, a Python integer.
-    x, y, task:
-        Training samples ``[n, ...]``, labels ``[n]`` and the task of each ``[n]``.
-    classes:
-        Outputs that the task uses, ``[outputs]`` bool.
-    rng:
-        Random numbers of this moment.
-    phase:
-        The phase.
-    measured:
-        At the end of a phase, the sums of what the strategy's ``measure`` returned.
-    """
-
-    index: int
-    x: Tensor
-    y: Tensor
-    task: Tensor
-    classes: Tensor
-    rng: Rng
-    phase: Phase
-    measured: State
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What ``after_step`` sees.
-
-    Parameters
-    ----------
-    batch:
-        What was learned from.
-    previous:
-        The parameters before the step.
-    grads:
-        The gradient taken.
-    came:
-        The batch as it was before any strategy's ``batch``.
-    """
-
-    batch: Batch
-    previous: Params
-    grads: Params
-    came: Batch | None = None
-
-    @property
-    def incoming(self) -> Batch:
-        """The samples as they came from the stream, whatever strategies made of them: what memories hold."""
-        return self.batch.head() if self.came is None else self.came
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """How a learner protects, replays or shares. The defaults are plain sequential learning.
-
-    A plugin is a frozen dataclass of its hyperparameters that overrides the hooks it needs. ``params`` maps
-    the names of the trained tensors to their values; ``state`` is the plugin's own dictionary of tensors.
-    """
-
-    kind: ClassVar[str] = "strategy"
-    # Ask for one gradient per entry of the loss vector: `gradient` then gets a leading axis.
-    per_task: ClassVar[bool] = False
-    # No learner of a stream (it sees several tasks at once, or each alone): others are held against it.
-    bound: ClassVar[bool] = False
-    # Names of phases that are this strategy's own business: only its hooks run in them, the optimiser has a
-    # memory of its own there, and the draws of all other phases are as if they had not been.
-    alone: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def measured_samples(self) -> int | None:
-        """How many samples of a phase ``measure`` is to see; ``None`` for all."""
-        return None
-
-    def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
-        """Add layers to the model, or wrap it. Called once per replica, before its weights are drawn."""
-        return model
-
-    def phases(self, stream: Stream) -> list[Phase]:
-        """Say what is trained on, in which order."""
-        every = tuple(range(len(stream)))
-        return [Phase(every)] if stream.setting == "joint" else [Phase((t,)) for t in every]
-
-    def arrange(self, stream: Stream, phases: list[Phase]) -> list[Phase]:
-        """Cut the phases that :meth:`phases` laid out, or put more between them.
-
-        Called whether the strategy stands alone or in a composition, and whoever laid the phases out.
-        """
-        return phases
-
-    def init(self, net: Net, params: Params, stream: Stream) -> State:
-        """Allocate the state."""
-        return {}
-
-    def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        """Prepare for a phase."""
-        return params, state
-
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
-        """Name the parameters that phases of this name train; the others stay as they are, to the bit.
-
-        No gradient is taken for those, hooks see zeros, and their optimiser memory rests. Only the names of
-        ``params`` may matter: a run asks once for each name of a phase.
-        """
-        return tuple(params)
-
-    def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
-        """Change what is learned from in this step."""
-        return batch
-
-    def losses(self, net: Net, params: Params, state: State, batch: Batch, losses: Tensor) -> Tensor:
-        """Add to the losses, ``[entries]``; their sum is minimised."""
-        return losses
-
-    def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
-        """Change the gradient before the optimiser sees it."""
-        return grads
-
-    def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
-        """Follow the optimiser's step."""
-        return params, state
-
-    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
-        """Return sums over the samples of a batch; added up over a phase's data for ``end_task``."""
-        return {}
-
-    def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        """Conclude a phase. Names of buffers among the returned params replace the buffers."""
-        return params, state
-
-    def forward(self, net: Net, params: Params, state: State, x: Tensor, task: Tensor) -> Tensor:
-        """Outputs for scoring ``x`` ``[n, ...]`` whose tasks are ``task`` ``[n]``."""
-        return net(params, x, task)
-
-    def __add__(self, other: Strategy) -> Strategy:
-        return Composition((*parts(self), *parts(other)))
-
-    def __str__(self) -> str:
-        """Return the name with the parameters that are not at their defaults."""
-        changed = [
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        ]
-        return f"{self.kind}({', '.join(changed)})" if changed else self.kind
 
 
 def parts(strategy: Strategy) -> tuple[Strategy, ...]:
@@ -256,11 +60,8 @@ class Composition(Strategy):
     kind: ClassVar[str] = "composition"
 
     def __post_init__(self) -> None:
-        # Imported here: learners are strategies.
-        from perdure.strategies.contract.external import External
-
         for part in self.parts:
-            if isinstance(part, External) and len(self.parts) > 1:
+            if part.runs_alone and len(self.parts) > 1:
                 raise PerdureError(f"{part} is a learner of its own and runs alone; found it in {self}")
         wanted = {
             f"its own {hook}": [p for p in self.parts if overrides(p, hook)] for hook in ("phases", "forward")

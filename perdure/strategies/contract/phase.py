@@ -1,0 +1,108 @@
+"""A stretch of training, and what hooks see of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from perdure.core.batch import Batch, Params, State
+from perdure.core.errors import PerdureError
+from perdure.core.random import Rng
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training.
+
+    Parameters
+    ----------
+    tasks:
+        Indices of the tasks whose training parts are drawn from, together.
+    name:
+        What hooks see as ``batch.phase``.
+    stage:
+        Whether all tasks are scored afterwards: a row of the result.
+    epochs:
+        Passes over the data; ``None`` takes the run's. 0 runs only ``begin_task`` and ``end_task``.
+    steps:
+        Number of steps instead of epochs.
+    separate:
+        Draw one batch per task at each step, each with a loss of its own (multi-task learning).
+    reset:
+        Start with fresh optimiser memory (momentum, moments), as a new run would.
+    portion:
+        From which to which share of its steps. The portions of a phase, one after the other, are the whole
+        phase: same batches, draws and learning rates. ``begin_task`` runs in the one that starts at 0,
+        ``end_task`` in the one that stops at 1.
+    """
+
+    tasks: tuple[int, ...]
+    name: str = "learn"
+    stage: bool = True
+    epochs: int | None = None
+    steps: int | None = None
+    separate: bool = False
+    reset: bool = False
+    portion: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.portion[0] < self.portion[1] <= 1:
+            raise PerdureError(f"portion must be (start, stop) in [0, 1]; found {self.portion}")
+
+
+@dataclass(frozen=True, eq=False)
+class TaskData:
+    """What ``begin_task`` and ``end_task`` see of a phase: its training data and its place in the stream.
+
+    Parameters
+    ----------
+    index:
+        Index of the (last) task of the phase, a Python integer.
+    x, y, task:
+        Training samples ``[n, ...]``, labels ``[n]`` and the task of each ``[n]``.
+    classes:
+        Outputs that the task uses, ``[outputs]`` bool.
+    rng:
+        Random numbers of this moment.
+    phase:
+        The phase.
+    measured:
+        At the end of a phase, the sums of what the strategy's ``measure`` returned.
+    """
+
+    index: int
+    x: Tensor
+    y: Tensor
+    task: Tensor
+    classes: Tensor
+    rng: Rng
+    phase: Phase
+    measured: State
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What ``after_step`` sees.
+
+    Parameters
+    ----------
+    batch:
+        What was learned from.
+    previous:
+        The parameters before the step.
+    grads:
+        The gradient taken.
+    came:
+        The batch as it was before any strategy's ``batch``.
+    """
+
+    batch: Batch
+    previous: Params
+    grads: Params
+    came: Batch | None = None
+
+    @property
+    def incoming(self) -> Batch:
+        """The samples as they came from the stream, whatever strategies made of them: what memories hold."""
+        return self.batch.head() if self.came is None else self.came
