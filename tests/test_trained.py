@@ -8,7 +8,7 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.scenarios import get
-from perdure.scenarios.contract.task import Regression
+from perdure.scenarios.contract.objective import Regression
 from perdure.testing.check_strategy import Embedded, tiny_stream, token_stream
 
 

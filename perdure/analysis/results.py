@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from perdure.analysis import statistics, tables, wellformed
 from perdure.analysis.diverged import diverged
-from perdure.analysis.metrics.matrix import Array, needs
+from perdure.analysis.metrics import needs
+from perdure.analysis.metrics.matrix import Array
 from perdure.analysis.notes import doubts
 from perdure.core.errors import PerdureError, unknown
 
@@ -216,6 +217,6 @@ class Results:
 
 def _plots() -> Any:
     # Loaded when a figure is asked for: matplotlib and seaborn take a second.
-    from perdure.analysis.plots.figures import figures as plots
+    from perdure.analysis.plots import figures as plots
 
     return plots

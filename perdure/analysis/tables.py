@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from perdure.analysis.diverged import diverged
-from perdure.analysis.metrics.matrix import Array, Undefined, mean, needs, ratio, registry
+from perdure.analysis.metrics import needs, registry
+from perdure.analysis.metrics.matrix import Array, Undefined, mean, ratio
 from perdure.analysis.statistics import (
     bootstrap_interval,
     bootstrap_ratio,

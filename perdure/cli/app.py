@@ -108,7 +108,7 @@ def complain(text: str, status: int) -> int:
 @app.command("list")
 def list_all() -> None:
     """List streams, sources, strategies, models, optimisers and metrics, with their parameters."""
-    from perdure.cli.app import catalogue
+    from perdure.cli import catalogue
 
     for kind, rows in catalogue.everything().items():
         print(f"{kind}:")

@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from perdure.core.errors import PerdureError
 from perdure.core.random import Rng
 
 Params = dict[str, Tensor]
+# Samples: tensors with one first axis, by name.
+Rows = dict[str, Tensor]
 State = dict[str, Any]
 
 
@@ -22,45 +25,80 @@ class Batch:
 
     Parameters
     ----------
-    x, y:
-        Inputs ``[n, ...]`` and labels ``[n]``.
-    task:
-        Index of the task that each sample belongs to, ``[n]`` int64.
-    weight:
-        Weight of each sample in the loss, ``[n]``: 0 marks padding.
+    rows:
+        The samples: tensors with one first axis, by name. ``x [n, ...]`` are the inputs, ``y [n]`` or
+        ``[n, targets]`` the labels, ``task [n]`` int64 the task that each sample belongs to, ``weight [n]``
+        or ``[n, targets]`` the weight of each label in the loss: 0 marks padding, or a label that is missing.
+        Worlds and memories may add others (actions, advantages, old outputs).
     current:
         Index of the task being learned, a 0-d int64 tensor (the last one when there are several).
     rng:
         The random numbers of this step.
     phase:
         Name of the phase.
-    slot:
-        Entry of the loss vector that each sample counts in, ``[n]``; ``None`` when there is one loss.
     entries:
-        Length of the loss vector.
+        Length of the loss vector. Where it is more than one, the row ``slot [n]`` says which entry each
+        sample counts in.
     joined:
         Who put how many samples behind the incoming ones: the scope of its random numbers, and the count.
     place:
         While measuring, how many samples of the phase came before these, a 0-d tensor.
+    losses:
+        Once gradients are taken, the loss vector that they are of, ``[entries]``.
     """
 
-    x: Tensor
-    y: Tensor
-    task: Tensor
-    weight: Tensor
+    rows: Rows
     current: Tensor
     rng: Rng
     phase: str = "learn"
-    slot: Tensor | None = None
     entries: int = 1
     joined: tuple[tuple[str, int], ...] = ()
     place: Tensor | None = None
+    losses: Tensor | None = None
     # What `join` made, and of what: tells whether the incoming samples are still as they came.
     _whole: tuple[Tensor, ...] = field(default=(), repr=False)
     _front: tuple[Tensor, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
-        return self.y.shape[0]
+        return len(self.rows["y"])
+
+    @property
+    def x(self) -> Tensor:
+        """Inputs, ``[n, ...]``."""
+        return self.rows["x"]
+
+    @property
+    def y(self) -> Tensor:
+        """Labels, ``[n]`` or ``[n, targets]``."""
+        return self.rows["y"]
+
+    @property
+    def task(self) -> Tensor:
+        """The task that each sample belongs to, ``[n]`` int64."""
+        return self.rows["task"]
+
+    @property
+    def weight(self) -> Tensor:
+        """Weight in the loss, ``[n]`` or ``[n, targets]``."""
+        return self.rows["weight"]
+
+    @property
+    def slot(self) -> Tensor | None:
+        """Entry of the loss vector that each sample counts in, ``[n]``; ``None`` when there is one loss."""
+        return self.rows.get("slot")
+
+    @property
+    def sample_weight(self) -> Tensor:
+        """Weight of each sample, ``[n]``: the largest of its labels'."""
+        return self.weight if self.weight.ndim == 1 else self.weight.amax(-1)
+
+    def with_rows(self, **rows: Tensor) -> Batch:
+        """Return the batch with other tensors in place of its own, or beside them."""
+        return replace(self, rows={**self.rows, **rows})
+
+    def like(self, rows: Rows) -> Batch:
+        """Return a batch of other samples at the same moment: one loss, and nothing joined."""
+        return replace(self, rows=rows, entries=1, joined=())
 
     @property
     def fresh(self) -> int:
@@ -88,23 +126,28 @@ class Batch:
 
     def head(self) -> Batch:
         """Return the batch without what strategies joined."""
-        n = self.fresh
+        if not self.joined:
+            return self
         x, task = self.front
-        slot = None if self.slot is None else self.slot[:n]
-        return replace(self, x=x, y=self.y[:n], task=task, weight=self.weight[:n], slot=slot, joined=())
+        rows = {k: v[: self.fresh] for k, v in self.rows.items() if k not in ("x", "task")}
+        return replace(self, rows={**rows, "x": x, "task": task}, joined=())
 
-    def join(self, x: Tensor, y: Tensor, task: Tensor, weight: Tensor) -> Batch:
-        """Return the batch with more samples behind its own."""
-        whole = (torch.cat([self.x, x]), torch.cat([self.task, task]))
+    def join(self, rows: Rows) -> Batch:
+        """Return the batch with more samples behind its own.
+
+        ``rows`` has all the names of the batch's own; ``slot`` may be left out, and is 0 then.
+        """
+        rows = {"slot": torch.zeros_like(rows["task"]), **rows} if self.slot is not None else rows
+        if missing := [name for name in self.rows if name not in rows]:
+            raise PerdureError(
+                f"rows that are joined to a batch must hold {', '.join(self.rows)}; {missing[0]} is missing"
+            )
+        whole = {k: torch.cat([v, rows[k]]) for k, v in self.rows.items()}
         return replace(
             self,
-            x=whole[0],
-            y=torch.cat([self.y, y]),
-            task=whole[1],
-            weight=torch.cat([self.weight, weight]),
-            slot=None if self.slot is None else torch.cat([self.slot, torch.zeros_like(task)]),
-            joined=(*self.joined, (self.rng.scope, y.shape[0])),
-            _whole=whole,
+            rows=whole,
+            joined=(*self.joined, (self.rng.scope, len(rows["y"]))),
+            _whole=(whole["x"], whole["task"]),
             _front=self.front,
         )
 
@@ -151,3 +194,11 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
 
 # Stands for minus infinity on outputs that may not compete; finite, so that differences of outputs are.
 CLOSED = -1e9
+
+
+def weigh(rows: Rows, weight: Tensor) -> Rows:
+    """Return samples with a weight each, ``[n]``, times that of their labels where these have some."""
+    own = rows.get("weight")
+    if own is None:
+        return {**rows, "weight": weight}
+    return {**rows, "weight": own * (weight if own.ndim == 1 else weight.unsqueeze(-1))}

@@ -24,7 +24,10 @@ class Losses(Protocol):
     """What says how well outputs fit a batch: an objective."""
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Loss of each sample, ``[n]``."""
+        """Loss of each sample, ``[n]``, or of each label, ``[n, targets]``."""
+
+    def surprise(self, output: Tensor, batch: Batch) -> Tensor:
+        """``-log p(y | x)`` of each sample or label."""
 
 
 @contextmanager
@@ -51,6 +54,11 @@ def normalises(module: nn.Module) -> bool:
 def couples_samples(module: nn.Module) -> bool:
     """Tell whether the samples of a batch influence each other (batch norm), so that padding would count."""
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+
+
+def _over_labels(each: Tensor, batch: Batch) -> Tensor:
+    """Add up over the labels of a sample, ``[n]``; those that are missing do not count."""
+    return each if each.ndim == 1 else (each * (batch.weight > 0)).sum(-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +106,47 @@ class Net:
     def raw(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
         """Outputs as the module gives them, none of them closed: what other tasks' heads say of ``x``."""
         return self._once("raw", self._forward, params, x, task)
+
+    def inside(
+        self, params: Params, x: Tensor, task: Tensor, layer: str,
+        put: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return what goes into a layer of the model, ``[n, ...]``, and the raw outputs.
+
+        Parameters
+        ----------
+        params, x, task:
+            As for the outputs.
+        layer:
+            Name of the layer, as ``named_modules`` gives it.
+        put:
+            What is to go into the layer instead, as a function of what would.
+
+        Raises
+        ------
+        PerdureError
+            When the model has no such layer, or does not call it.
+        """
+        caught: list[Tensor] = []
+        found = dict(self.module.named_modules()).get(layer)
+        if found is None:
+            raise PerdureError(
+                f"expected the name of a layer of {type(self.module).__name__}; found {layer!r}"
+            )
+
+        def catch(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            caught.append(args[0])
+            return None if put is None else (put(args[0]), *args[1:])
+
+        handle = found.register_forward_pre_hook(catch)
+        try:
+            # Another call of the same inputs must not answer for this one.
+            outputs = replace(self, _memo={}).raw(params, x, task)
+        finally:
+            handle.remove()
+        if not caught:
+            raise PerdureError(f"the model does not call its layer {layer!r} with what goes through it")
+        return caught[-1], outputs
 
     def _once(
         self, what: str, call: Callable[..., Tensor], params: Params, x: Tensor, task: Tensor
@@ -161,14 +210,21 @@ class Net:
         )
 
     def sample_losses(self, params: Params, batch: Batch) -> Tensor:
-        """Loss of each sample of the batch, ``[n]``."""
-        return self.objective.loss(self(params, batch.x, batch.task), batch)
+        """Loss of each sample of the batch, ``[n]``; of several labels, the sum over those that are there."""
+        return _over_labels(self.objective.loss(self(params, batch.x, batch.task), batch), batch)
+
+    def surprises(self, output: Tensor, batch: Batch) -> Tensor:
+        """``-log p(y | x)`` of each sample with these outputs, ``[n]``."""
+        return _over_labels(self.objective.surprise(output, batch), batch)
 
     def losses(self, params: Params, batch: Batch) -> Tensor:
-        """Weighted mean loss of each entry, ``[entries]``: one for all samples, or one per task."""
+        """Weighted mean loss of each entry, ``[entries]``: one for all samples, or one per task or target."""
         if self.tally is not None:
             self.tally.note(batch.y)
-        each = self.sample_losses(params, batch)
+        each = self.objective.loss(self(params, batch.x, batch.task), batch)
+        if each.ndim == 2:
+            total = batch.weight.sum(0).clamp_min(1e-12)
+            return (each * (batch.weight / total)).sum(0)
         if batch.slot is None:
             return weighted_mean(each, batch.weight).unsqueeze(0)
         entries = torch.arange(batch.entries, device=each.device)

@@ -10,10 +10,12 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from perdure.core.batch import Rows
 from perdure.core.random import draw_bits, purpose_key
+from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Part, in_bytes
 from perdure.scenarios.contract.transforms import Bytes
+from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.phase import Phase
 
 # Token ids are scored in rows of a multiple of this length.
@@ -25,28 +27,45 @@ Drawn = tuple[Tensor, Tensor, int]
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Training samples of a phase on the device, and where each of its tasks begins and ends."""
+    """Training samples of a phase on the device: the one door through which all of it is read.
 
-    x: Tensor
-    y: Tensor
-    task: Tensor
+    Parameters
+    ----------
+    rows:
+        The samples by the names that a batch gives them, ``[n, ...]``; where each replica has samples of its
+        own, ``[replicas, n, ...]``.
+    spans:
+        Where each of the phase's tasks begins and ends.
+    own:
+        Whether each replica has samples of its own.
+    """
+
+    rows: Rows
     spans: tuple[tuple[int, int], ...]
+    own: bool = False
 
     def __len__(self) -> int:
-        return len(self.y)
+        return self.spans[-1][1]
 
     @cached_property
-    def arrays(self) -> dict[str, Tensor]:
-        """The samples by the names that a batch gives them."""
-        return {"x": self.x, "y": self.y, "task": self.task}
+    def arrays(self) -> Rows:
+        """The samples of all replicas end to end: those of a replica lie behind those of the one before."""
+        return {k: v.flatten(0, 1) for k, v in self.rows.items()} if self.own else self.rows
+
+    def places(self, index: Tensor) -> Tensor:
+        """Return where the samples with these indices ``[replicas, n]`` lie in :attr:`arrays`."""
+        if not self.own:
+            return index
+        return index + len(self) * torch.arange(len(index), device=index.device).unsqueeze(1)
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Samples to score, padded to whole chunks; the padding counts for a task that does not exist."""
+    """What is scored: samples, padded to whole chunks, whose padding counts for no task; and worlds."""
 
-    chunks: tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]
+    chunks: tuple[tuple[Rows, Tensor], ...]
     counts: Tensor
+    worlds: tuple[tuple[int, World], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,29 +90,34 @@ class Place:
         """Make the model's numbers of inputs on the device: what bytes mean; all else is what it is."""
         return x if self.scale is None or x.dtype != torch.uint8 else self.put(self.scale(x))
 
-    def train(self, stream: Stream, tasks: Sequence[int]) -> Data:
-        """Lay the training parts of some tasks end to end."""
-        trains = [(i, stream[i].train) for i in tasks]
-        task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in trains])
+    def train(self, stream: Stream, tasks: Sequence[int], which: str = "train") -> Data:
+        """Lay the training parts, or others, of some tasks end to end."""
+        trains = [(i, getattr(stream[i], which)) for i in tasks]
         ends = list(accumulate(len(p) for _, p in trains))
-        xs = self.samples([p for _, p in trains])
-        ys = [self.put(p.y) for _, p in trains]
-        return Data(
-            xs[0] if len(xs) == 1 else torch.cat(xs),
-            ys[0] if len(ys) == 1 else torch.cat(ys),
-            task.to(self.device),
-            tuple(zip([0, *ends[:-1]], ends, strict=True)),
-        )
+        rows = self.end_to_end(stream, [p for _, p in trains])
+        task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in trains])
+        return Data({**rows, "task": task.to(self.device)}, tuple(zip([0, *ends[:-1]], ends, strict=True)))
 
-    def scored(self, some: Sequence[Part], most: int) -> Scored:
+    def end_to_end(self, stream: Stream, some: Sequence[Part]) -> Rows:
+        """Lay inputs and labels of parts end to end."""
+        labels = [stream.labels(p) for p in some]
+        columns = {"x": self.samples(some), **{k: [self.put(v[k]) for v in labels] for k in labels[0]}}
+        return {k: v[0] if len(v) == 1 else torch.cat(v) for k, v in columns.items()}
+
+    def scored(self, stream: Stream, some: Sequence[Part | World], most: int) -> Scored:
         """Lay the parts of all tasks end to end, in chunks of one size, at most ``most``."""
-        x = torch.cat(self.samples(some))
-        y = torch.cat([self.put(p.y) for p in some])
-        task = torch.cat([torch.full((len(p),), i, device=self.device) for i, p in enumerate(some)])
-        pieces = -(-len(y) // most)
-        size = -(-len(y) // pieces)
-        pad = size * pieces - len(y)
-        index = torch.cat([torch.arange(len(y)), torch.zeros(pad, dtype=torch.int64)]).to(self.device)
+        worlds = tuple((i, p) for i, p in enumerate(some) if isinstance(p, World))
+        tables = [(i, p) for i, p in enumerate(some) if isinstance(p, Part)]
+        counts = torch.tensor([len(p) if isinstance(p, Part) else 1 for p in some], device=self.device)
+        if not tables:
+            return Scored((), counts, worlds)
+        rows = self.end_to_end(stream, [p for _, p in tables])
+        x, n = rows["x"], len(rows["y"])
+        task = torch.cat([torch.full((len(p),), i, device=self.device) for i, p in tables])
+        pieces = -(-n // most)
+        size = -(-n // pieces)
+        pad = size * pieces - n
+        index = torch.cat([torch.arange(n), torch.zeros(pad, dtype=torch.int64)]).to(self.device)
         owner = torch.cat([task, torch.full((pad,), len(some), device=self.device)])
         task = torch.cat([task, torch.zeros(pad, dtype=torch.int64, device=self.device)])
         if x.dtype == torch.int64:
@@ -102,8 +126,16 @@ class Place:
             index, owner, task = index[by_length], owner[by_length], task[by_length]
         cuts = [slice(i * size, (i + 1) * size) for i in range(pieces)]
         return Scored(
-            tuple((trimmed(x[index[c]]), y[index[c]], task[c], owner[c]) for c in cuts),
-            torch.tensor([len(p) for p in some], device=self.device),
+            tuple(
+                (
+                    {k: v[index[c]] for k, v in rows.items() if k != "x"}
+                    | {"x": trimmed(x[index[c]]), "task": task[c]},
+                    owner[c],
+                )
+                for c in cuts
+            ),
+            counts,
+            worlds,
         )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from perdure.core.batch import Params
+from perdure.core.batch import Params, Rows
 from perdure.core.errors import PerdureError
 from perdure.core.foreign_draws import no_foreign_draws, seeded
 from perdure.core.net import couples_samples
@@ -25,9 +25,12 @@ from perdure.engine.flops import CountFlops
 from perdure.engine.recording.trace import Traced
 from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
+from perdure.engine.worlds import Worlds, episodes
 from perdure.optim.optimizer import Optimizer
+from perdure.scenarios.contract.objective import totals
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Part
+from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.accepts import Fits
 from perdure.strategies.contract.composition import Composition, acting, apart, overrides, parts
 from perdure.strategies.contract.phase import Phase, TaskData
@@ -41,6 +44,9 @@ EVAL_SAMPLES, EVAL_WORK = 10_240, 1.5e9
 LOSS_SAMPLES = 256
 # What each replica scores at least: a matcher encodes the names of all classes beside it.
 LEAST_SCORED = 128
+
+# Records whose operations are no training.
+SCORING = ("score", "episode")
 
 # Where the steps of phases that are a strategy's own business are counted from, for their draws.
 APART = 1 << 40
@@ -105,7 +111,7 @@ class Engine:
             self.composition,
             self.optimizer,
             None if bool(masks.all()) else masks.to(self.device),
-            self.stream.tasks[0].objective,
+            self.stream.objective,
             Fits.of(self.stream),
             decays=any(self.decay),
             precision=self.precision,
@@ -176,17 +182,13 @@ class Engine:
         params, buffers = self._untrained or stack(self._modules(), self.device, self.dtype)
         self._untrained = None
 
-        def init(params: Params, buffers: Params, seed: Tensor) -> tuple[Any, Any, Any]:
+        def init(params: Params, buffers: Params, seed: Tensor) -> tuple[Any, Any]:
             net = program.net(buffers, Rng(seed, torch.zeros_like(seed), "init/"))
-            return (
-                program.optimizer.init(params),
-                program.objective.init(seed),
-                program.strategy.init(net, params, self.stream),
-            )
+            return program.optimizer.init(params), program.strategy.init(net, params, self.stream)
 
         with torch.no_grad(), no_foreign_draws(self.program.module):
-            optim, carry, state = self.mapper(init, params, buffers, self.hyper["seed"], kind="init")
-        replica = {"params": params, "buffers": buffers, "optim": optim, "carry": carry, "state": state}
+            optim, state = self.mapper(init, params, buffers, self.hyper["seed"], kind="init")
+        replica = {"params": params, "buffers": buffers, "optim": optim, "state": state}
         check_batches(self, replica)
         return unshare(replica)  # type: ignore[no-any-return]
 
@@ -197,13 +199,16 @@ class Engine:
 
     # ---- data -----------------------------------------------------------------------------------------
 
-    def load(self, phase: Phase) -> Data:
-        """Put the training samples of a phase on the device."""
-        return self.place.train(self.stream, phase.tasks)
+    def load(self, phase: Phase) -> Data | Worlds:
+        """Put the training samples of a phase on the device, or its worlds where the policy makes them."""
+        parts = [getattr(self.stream[t], phase.part) for t in phase.tasks]
+        if any(isinstance(part, World) for part in parts):
+            return Worlds.of(self, phase, parts)
+        return self.place.train(self.stream, phase.tasks, phase.part)
 
-    def load_scored(self, some: Sequence[Part]) -> Scored:
+    def load_scored(self, some: Sequence[Part | World]) -> Scored:
         """Put the parts of all tasks on the device, to be scored."""
-        return self.place.scored(some, self._eval_samples())
+        return self.place.scored(self.stream, some, self._eval_samples())
 
     @cached_property
     def test(self) -> Scored:
@@ -231,19 +236,21 @@ class Engine:
             return phase.steps
         epochs = 1 if self.stream.online else self.epochs
         epochs = epochs if phase.epochs is None else phase.epochs
+        first = getattr(self.stream[phase.tasks[0]], phase.part)
+        epochs *= first.passes if isinstance(first, World) else 1
         if phase.separate:
             return epochs * (max(lengths) // min(self.batch_size, *lengths))
         return epochs * self.sampler.steps(sum(lengths))
 
     # ---- training -------------------------------------------------------------------------------------
 
-    def train(self, replica: Replica, phase: Phase, data: Data) -> Iterator[Replica]:
+    def train(self, replica: Replica, phase: Phase, data: Data | Worlds) -> Iterator[Replica]:
         """Run the steps of a phase, yielding the replicas after each."""
         first, last, total = self._span(phase, [b - a for a, b in data.spans])
         own = apart(self.strategy, phase.name)
         current = torch.tensor(phase.tasks[-1], device=self.device)
-        arrays = data.arrays
         done, epoch = 0, 0
+        worlds = data if isinstance(data, Worlds) else None
         # Draws go by the step in the stream: steps of a strategy's own phases are counted apart.
         start = self._draws_at(own) - first
         # Laid out at once: a tensor made from a number at every step would wait for a GPU each time.
@@ -252,6 +259,10 @@ class Engine:
         factors = torch.tensor(values, dtype=torch.float64, device=self.device)
         same = factors[:1].squeeze() if len(set(values)) == 1 else None
         while done < last:
+            if worlds is not None and epoch % worlds.passes == 0:
+                data = worlds.play(replica, self.step_count)
+            assert isinstance(data, Data)
+            arrays = data.arrays
             for index, weight, count in self.sampler.batches(phase, data, start + epoch):
                 if done == last:
                     break
@@ -260,7 +271,7 @@ class Engine:
                     continue
                 factor = factors[done] if same is None else same
                 at = {"step": steps[done], "factor": factor, "current": current}
-                replica = self._step(replica, phase, arrays, index, weight, at, start + done)
+                replica = self._step(replica, phase, arrays, data.places(index), weight, at, start + done)
                 done += 1
                 self.step_count += 1
                 self.costs.steps += 1
@@ -290,13 +301,15 @@ class Engine:
 
         # A record holds for the strides that it was made with, and tails are laid out otherwise.
         arguments = (replica, self.hyper, arrays, index.contiguous(), weight, at)
-        return self._run(key, mapped, arguments, step)  # type: ignore[no-any-return]
+        return self.run(key, mapped, arguments, step)  # type: ignore[no-any-return]
 
     def _gather(self, arrays: dict[str, Tensor], index: Tensor, weight: Tensor) -> dict[str, Tensor]:
         rows = index.reshape(-1)
         samples = {k: v.index_select(0, rows).view(*index.shape, *v.shape[1:]) for k, v in arrays.items()}
         samples["x"] = self.place.numbers(samples["x"])
-        return {**samples, "weight": weight.expand(index.shape)}
+        if "weight" not in samples:
+            return {**samples, "weight": weight.expand(index.shape)}
+        return {**samples, "weight": samples["weight"] * weight.unsqueeze(-1)}
 
     def _mapped(
         self, phase: Phase, replica: Replica, hyper: dict[str, Tensor], arrays: dict[str, Tensor],
@@ -327,6 +340,7 @@ class Engine:
         for i, (index, weight, _) in enumerate(self.sampler.cut(order)):
             place = count[i * min(self.batch_size, n)]
             at = {"step": count[i] + first, "current": current, "place": place}
+            index = data.places(index)
             total = self._add_measure(total, view, data.arrays, index, weight, at, phase, first + i)
         self._forget()
         return total
@@ -358,9 +372,21 @@ class Engine:
         key = ("measure", phase.name, tuple(index.shape))
         if total is None:
             return unshare(self._unrecorded((*key, "first"), mapped, arguments))
-        return self._run(key, mapped, arguments, step)
+        return self.run(key, mapped, arguments, step)
 
-    def _run(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0) -> Any:
+    def loop(
+        self, key: Any, body: Callable[..., Any], carry: Any, times: int, *shared: Any, first: int = 0
+    ) -> Any:
+        """Run ``carry = body(carry, *shared, at)`` so many times, recorded once: rollouts, and episodes.
+
+        ``at`` is a 0-d tensor that counts from ``first``: what draws go by.
+        """
+        steps = torch.arange(first, first + times, device=self.device)
+        for i in range(times):
+            carry = self.run(key, body, (carry, *shared, steps[i]), first + i)
+        return carry
+
+    def run(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0) -> Any:
         """Run a mapped function, recording it the first time; one that cannot be recorded runs as it is."""
         if self.mapper.enabled and key not in self._records:
             self._records[key] = self._record(key, mapped, arguments)
@@ -368,7 +394,7 @@ class Engine:
         if record is None:
             return self._unrecorded(key, mapped, arguments)
         with torch.no_grad():
-            if key[0] != "score":
+            if key[0] not in SCORING:
                 self.costs.flops += record.flops / self.replicas
             return record(*arguments, step=step)
 
@@ -393,26 +419,24 @@ class Engine:
                 with CountFlops() as counted, no_foreign_draws(self.program.module):
                     result = function(*arguments)
                 self._flops[key] = counted.total
-        if key[0] != "score":
+        if key[0] not in SCORING:
             self.costs.flops += self._flops[key] / self.replicas
         return result
 
-    def _moment(self, phase: Phase, data: Data, moment: str) -> Callable[[Tensor, Any], TaskData]:
+    def _moment(self, phase: Phase, moment: str) -> Callable[[Tensor, Any, Rows], TaskData]:
         index = phase.tasks[-1]
         classes = torch.zeros(self.stream.outputs, dtype=torch.bool, device=self.device)
         for t in phase.tasks:
             classes[list(self.stream[t].classes)] = True
         step = torch.tensor(self._draws_at(apart(self.strategy, phase.name)), device=self.device)
 
-        x = self.place.numbers(data.x)
-
-        def of(seed: Tensor, measured: Any) -> TaskData:
+        def of(seed: Tensor, measured: Any, rows: Rows) -> TaskData:
             rng = Rng(seed, step, f"{moment}/{phase.name}/{index}/")
-            return TaskData(index, x, data.y, data.task, classes, rng, phase, measured)
+            return TaskData(index, rows, classes, rng, phase, measured)
 
         return of
 
-    def boundary(self, replica: Replica, phase: Phase, data: Data, hook: str) -> Replica:
+    def boundary(self, replica: Replica, phase: Phase, data: Data | Worlds, hook: str) -> Replica:
         """Run ``begin_task`` or ``end_task`` on all replicas."""
         begins, own = hook == "begin_task", apart(self.strategy, phase.name)
         if phase.portion[0] > 0 if begins else phase.portion[1] < 1:
@@ -428,11 +452,14 @@ class Engine:
         active = acting(self.strategy, phase.name)
         if not any(overrides(p, hook) for p in active):
             return replica
-        moment = self._moment(phase, data, hook)
+        if isinstance(data, Worlds):
+            data = data.play(replica, self.step_count, f"{hook}/")
+        moment = self._moment(phase, hook)
+        rows = {**data.rows, "x": self.place.numbers(data.rows["x"])}
         buffers = set(replica["buffers"])
 
-        def call(params: Params, own: Params, state: Any, seed: Tensor, measured: Any) -> Any:
-            task = moment(seed, measured)
+        def call(params: Params, own: Params, state: Any, seed: Tensor, measured: Any, rows: Rows) -> Any:
+            task = moment(seed, measured, rows)
             net = self.program.net(own, task.rng)
             new, after = getattr(self.composition, hook)(net, params, state, task)
             changed = {k: v for k, v in new.items() if k in buffers}
@@ -452,6 +479,8 @@ class Engine:
                 replica["state"],
                 self.hyper["seed"],
                 measured,
+                rows,
+                shared=() if data.own else (5,),
                 kind=(hook, phase.name),
             )
         self.costs.flops += counted.total / self.replicas
@@ -465,45 +494,50 @@ class Engine:
         tasks = len(scored.counts)
         view = {k: replica[k] for k in ("params", "buffers", "state")}
 
-        def mapped(total: Tensor, view: Any, seed: Tensor, step: Tensor, *chunk: Tensor) -> Tensor:
-            def score(view: Any, seed: Tensor, step: Tensor, x: Tensor, y: Tensor, task: Tensor) -> Tensor:
-                return self.program.score(view, x, y, task, Rng(seed, step, "score/"))
+        def mapped(total: Tensor, view: Any, seed: Tensor, step: Tensor, rows: Rows, owner: Tensor) -> Tensor:
+            def score(view: Any, seed: Tensor, step: Tensor, rows: Rows) -> Tensor:
+                return self.program.score(view, rows, Rng(seed, step, "score/"))
 
-            x, y, task, owner = chunk
-            rows = (self.place.numbers(x), y, task)
-            scores = self.mapper(score, view, seed, step, *rows, shared=(2, 3, 4, 5), kind="score")
-            return add_by_task(total, owner, scores.to(total.dtype))
+            rows = {**rows, "x": self.place.numbers(rows["x"])}
+            found = self.mapper(score, view, seed, step, rows, shared=(2, 3), kind="score")
+            return add_by_task(total, owner, found.to(total.dtype))
 
-        total = torch.zeros(self.replicas, tasks + 1, dtype=self.dtype, device=self.device)
+        width = self.program.objective.width(self.stream.outputs)
+        shape = (self.replicas, tasks + 1) if width is None else (self.replicas, tasks + 1, width)
+        # Sums of squares and counts need more digits than a mean of scores.
+        total = torch.zeros(shape, dtype=self.dtype if width is None else torch.float64, device=self.device)
         # Draws of a model that draws in evaluation mode differ by evaluation and by chunk.
         first = self.step_count << 24
         steps = torch.arange(first, first + len(scored.chunks), device=self.device)
-        for i, chunk in enumerate(scored.chunks):
-            arguments = (total, view, self.hyper["seed"], steps[i], *chunk)
-            total = self._run(("score", chunk[0].shape), mapped, arguments, first + i)
+        for i, (rows, owner) in enumerate(scored.chunks):
+            arguments = (total, view, self.hyper["seed"], steps[i], rows, owner)
+            total = self.run(("score", rows["x"].shape), mapped, arguments, first + i)
         self._forget()
-        return total[:, :tasks] / scored.counts
+        sums = total[:, :tasks].unsqueeze(-1) if width is None else total[:, :tasks]
+        scores = totals(self.program.objective, sums, scored.counts)
+        for t, world in scored.worlds:
+            scores[:, t] = episodes(self, view, t, world)
+        return scores
 
     def training_loss(self, replica: Replica, tasks: Sequence[int]) -> Tensor:
         """Mean loss of some training samples of tasks, the model in evaluation mode, ``[replicas]``."""
+        if any(isinstance(self.stream[t].train, World) for t in tasks):
+            return torch.zeros(self.replicas, device=self.device)
         share = max(1, LOSS_SAMPLES // len(tasks))
         parts = [self.stream[t].train for t in tasks]
         some = [p.take(torch.arange(0, len(p), -(-len(p) // share))) for p in parts]
-        x = self.place.numbers(torch.cat(self.place.samples(some)))
-        y = torch.cat([self.place.put(p.y) for p in some])
-        task = torch.cat(
+        rows = self.place.end_to_end(self.stream, some)
+        rows["x"] = self.place.numbers(rows["x"])
+        rows["task"] = torch.cat(
             [torch.full((len(p),), t, device=self.device) for t, p in zip(tasks, some, strict=True)]
         )
         view = {k: replica[k] for k in ("params", "buffers", "state")}
 
-        def loss(view: Any, seed: Tensor, x: Tensor, y: Tensor, task: Tensor) -> Tensor:
-            rng = Rng(seed, torch.zeros_like(seed), "loss/")
-            return self.program.loss(view, x, y, task, rng)
+        def loss(view: Any, seed: Tensor, rows: Rows) -> Tensor:
+            return self.program.loss(view, rows, Rng(seed, torch.zeros_like(seed), "loss/"))
 
         with torch.no_grad():
-            return self.mapper(  # type: ignore[no-any-return]
-                loss, view, self.hyper["seed"], x, y, task, shared=(2, 3, 4), kind="loss"
-            )
+            return self.mapper(loss, view, self.hyper["seed"], rows, shared=(2,), kind="loss")  # type: ignore[no-any-return]
 
     # ---- costs ----------------------------------------------------------------------------------------
 
@@ -546,11 +580,12 @@ class Engine:
         return numbers, state // self.replicas
 
 
-def add_by_task(total: Tensor, owner: Tensor, scores: Tensor) -> Tensor:
-    """Add ``scores`` ``[replicas, n]`` to ``total`` ``[replicas, tasks]`` at each sample's ``owner`` ``[n]``.
+def add_by_task(total: Tensor, owner: Tensor, found: Tensor) -> Tensor:
+    """Add ``found [replicas, n, ...]`` to ``total [replicas, tasks, ...]`` at each sample's ``owner [n]``.
 
     The order of summation is the same every time: that of ``index_add`` is so on a CPU alone.
     """
     if total.device.type == "cpu":
-        return total.index_add(1, owner, scores)
-    return total.T.index_put((owner,), scores.T, accumulate=True).T.contiguous()
+        return total.index_add(1, owner, found)
+    added = total.transpose(0, 1).index_put((owner,), found.transpose(0, 1), accumulate=True)
+    return added.transpose(0, 1).contiguous()

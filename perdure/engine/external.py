@@ -9,17 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perdure.core.batch import CLOSED
+from perdure.core.batch import CLOSED, Batch, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.foreign_draws import seeded
+from perdure.core.random import Rng
 from perdure.engine.outcome import Outcome
 from perdure.engine.replicas import build
 from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
 from perdure.optim.optimizer import Optimizer
 from perdure.optim.sgd import SGD
+from perdure.scenarios.contract.objective import score_task
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Part, Task
+from perdure.scenarios.contract.task import Task
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External, Learner, Terms
 from perdure.strategies.contract.phase import Phase
@@ -104,11 +107,17 @@ def score_all(stream: Stream, learner: Learner, device: torch.device) -> Tensor:
     masks = stream.masks().to(device)
     scores = []
     for i, task in enumerate(stream):
+        if not isinstance(task.test, Part):
+            raise PerdureError(f"expected a test part of samples; that of task {task.name!r} is a world")
         with torch.no_grad():
             output = learner.predict(task.test.inputs().to(device), i)
         output = output.masked_fill(~masks[i], CLOSED)
-        scores.append(task.objective.score(output, task.test.y.to(device)).mean())
-    return torch.stack(scores).cpu()
+        rows = {k: v.to(device) for k, v in stream.labels(task.test).items()}
+        rows["task"] = torch.full((len(output),), i, device=device)
+        zero = torch.zeros((), dtype=torch.int64, device=device)
+        batch = Batch(weigh(rows, torch.ones_like(output[:, 0])), zero, Rng(zero, zero))
+        scores.append(score_task(stream.objective, i, output, batch))
+    return torch.stack(scores).cpu().float()
 
 
 def get_torch(settings: Settings) -> Callable[[Any], torch.optim.Optimizer]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from perdure.core.batch import Batch, Params
+from perdure.core.batch import Batch, Params, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.net import normalises
 from perdure.core.random import Rng
@@ -26,7 +26,7 @@ def check_output(engine: Engine, module: nn.Module, params: Params, buffers: Par
     """Run one sample through the model: its outputs must fit the stream. Returns its multiply-adds."""
     program = replace(engine.program, precision=None)
     one = {k: v[0] for k, v in params.items()}
-    x = engine.place.put(engine.stream[0].train.take(torch.arange(1)).inputs())
+    x = engine.place.put(engine.stream.example()["x"])
     try:
         counter = CountFlops()
         with torch.no_grad(), counter:
@@ -52,7 +52,7 @@ def least_batch(engine: Engine, module: nn.Module, untrained: tuple[Params, Para
     rng = Rng(engine.hyper["seed"][0], torch.zeros_like(engine.hyper["seed"][0]), "least/")
     net = replace(engine.program, precision=None).net(buffers, rng, training=True)
     task = torch.zeros((), dtype=torch.int64, device=engine.device)
-    x = engine.place.put(engine.stream[0].train.take(torch.arange(1)).inputs())
+    x = engine.place.put(engine.stream.example()["x"])
     for count in (1, 2):
         try:
             with torch.no_grad():
@@ -92,11 +92,12 @@ def _first_batch(engine: Engine, replica: Replica, phase: Phase, size: int) -> B
     """Return what the strategy of one replica makes of a batch of so many samples."""
     one = pytree.tree_map(lambda v: v[0], {k: replica[k] for k in ("params", "buffers", "state")})
     part = engine.stream[phase.tasks[0]].train.take(torch.arange(size))
-    x, y = engine.place.put(part.inputs()), engine.place.put(part.y)
+    rows = engine.place.end_to_end(engine.stream, [part])
     current = torch.tensor(phase.tasks[-1], device=engine.device)
     rng = Rng(engine.hyper["seed"][0], torch.zeros_like(current))
     weight = torch.ones(size, dtype=engine.dtype, device=engine.device)
-    batch = Batch(x, y, current.expand(size), weight, current, rng, phase.name)
+    rows = {**rows, "x": engine.place.numbers(rows["x"]), "task": current.expand(size)}
+    batch = Batch(weigh(rows, weight), current, rng, phase.name)
     with torch.no_grad():
         return engine.composition.batch(
             engine.program.net(one["buffers"]), one["params"], one["state"], batch

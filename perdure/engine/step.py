@@ -9,18 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, jacrev
 
-from perdure.core.batch import Batch, Params, Tally
+from perdure.core.batch import Batch, Params, Rows, Tally, weigh, weighted_mean
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.core.tree import like
 from perdure.optim.optimizer import Optimizer
-from perdure.scenarios.contract.task import Objective
+from perdure.scenarios.contract.objective import Objective
+from perdure.scenarios.contract.world import Act
 from perdure.strategies.contract.accepts import Fits
 from perdure.strategies.contract.composition import Composition
 from perdure.strategies.contract.phase import Phase, Step
 
-# All that one replica carries through a run: params, buffers, optim, carry (the objective's), state.
+# All that one replica carries through a run: params, buffers, optim (the optimiser's memory), state.
 Replica = dict[str, Any]
 
 
@@ -86,28 +87,28 @@ class Program:
         tally = Tally()
         net = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
         separate = phase.separate
-        batch = Batch(
-            samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name,
-            slot=samples["slot"] if separate else None, entries=len(phase.tasks) if separate else 1,
-        )  # fmt: skip
-        came, carry = self.objective.sample(net.eval(), params, replica["carry"], batch)
-        batch = strategy.batch(net.eval(), params, replica["state"], came)
+        entries = len(phase.tasks) if separate else self.objective.targets
+        batch = Batch(samples, at["current"], rng, phase.name, entries)
+        came, batch = batch, strategy.batch(net.eval(), params, replica["state"], batch)
         net = replace(net, _memo={})
 
         names = self.trained(net.eval(), params, phase.name)
         learned = {k: params[k] for k in names}
 
-        def losses(learned: Params) -> tuple[Tensor, Params]:
+        def losses(learned: Params) -> tuple[Tensor, tuple[Params, Tensor]]:
             # The memo belongs to this differentiation: its tensors must not outlive it.
             inner, params = replace(net, _memo={}), {**replica["params"], **learned}
             base = inner.losses(params, batch)
             total = strategy.losses(inner, params, replica["state"], batch, base)
             value = total if strategy.per_task else total.sum()
-            return value, inner.updated
+            return value, (inner.updated, total)
 
         gradient = jacrev(losses, has_aux=True) if strategy.per_task else grad(losses, has_aux=True)
-        taken, buffers = gradient(learned)
+        taken, (buffers, vector) = gradient(learned)
+        # Whoever does not read them does not pay for them: what nobody reads is dropped from the record.
+        batch = replace(batch, losses=vector.detach())
         grads = {k: taken[k] if k in taken else _no_gradient(p, taken, strategy) for k, p in params.items()}
+        each = grads if strategy.per_task else None
         quiet = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
         changed = strategy.gradient(quiet, params, replica["state"], grads, batch)
         grads = like(params, changed, f"gradient of {strategy}")
@@ -119,10 +120,11 @@ class Program:
         if len(names) < len(params):
             moved, memory = {**params, **moved}, _rejoin(replica["optim"], memory)
         after = replace(quiet, buffers=buffers, _memo={})
-        moved, state = strategy.after_step(after, moved, replica["state"], Step(batch, params, grads, came))
+        seen = Step(batch, params, grads, came, each)
+        moved, state = strategy.after_step(after, moved, replica["state"], seen)
         kept = bool(batch.joined) or batch.task is came.task
         self._learned[phase.name, len(came)] = (tally.total, kept)
-        new = {"params": moved, "buffers": buffers, "optim": memory, "carry": carry, "state": state}
+        new = {"params": moved, "buffers": buffers, "optim": memory, "state": state}
         return like(replica, new, f"a step of {strategy}")  # type: ignore[no-any-return]
 
     def measure(
@@ -131,25 +133,36 @@ class Program:
     ) -> Any:  # fmt: skip
         """Return what the strategy measures on a batch, with the model in evaluation mode."""
         rng = Rng(hyper["seed"], at["step"], "measure/")
-        batch = Batch(
-            samples["x"], samples["y"], samples["task"], samples["weight"], at["current"], rng, phase.name,
-            place=at["place"],
-        )  # fmt: skip
+        batch = Batch(samples, at["current"], rng, phase.name, place=at["place"])
         net = self.net(replica["buffers"], rng)
         return self.strategy.measure(net, replica["params"], replica["state"], batch)
 
-    def score(self, replica: Replica, x: Tensor, y: Tensor, task: Tensor, rng: Rng | None = None) -> Tensor:
-        """Score of each sample, ``[n]``; ``rng`` is for models that draw in evaluation mode."""
+    def outputs(self, replica: Replica, x: Tensor, task: Tensor, rng: Rng | None = None) -> Tensor:
+        """Outputs that are scored, ``[n, outputs]``; ``rng`` is for models that draw in evaluation mode."""
         net = self.net(replica["buffers"], rng)
-        output = self.strategy.forward(net, replica["params"], replica["state"], x, task)
-        return self.objective.score(output, y)
+        return self.strategy.forward(net, replica["params"], replica["state"], x, task)
 
-    def loss(self, replica: Replica, x: Tensor, y: Tensor, task: Tensor, rng: Rng) -> Tensor:
+    def score(self, replica: Replica, rows: Rows, rng: Rng | None) -> Tensor:
+        """What the score adds up, for each sample: ``[n]`` or ``[n, width]``."""
+        output = self.outputs(replica, rows["x"], rows["task"], rng)
+        return self.objective.score(output, answered(output, rows, rng))
+
+    def act(self, replica: Replica, task: Tensor, rng: Rng) -> Act:
+        """Return the policy of a world's task: the outputs that are scored."""
+        return lambda x: self.outputs(replica, x, task.expand(len(x)), rng.scoped("act"))
+
+    def loss(self, replica: Replica, rows: Rows, rng: Rng) -> Tensor:
         """Mean loss of samples, 0-d, by the outputs that are scored."""
-        net = self.net(replica["buffers"], rng)
-        output = self.strategy.forward(net, replica["params"], replica["state"], x, task)
-        batch = Batch(x, y, task, torch.ones_like(output[:, 0]), task[-1], rng)
-        return self.objective.loss(output, batch).mean()
+        output = self.outputs(replica, rows["x"], rows["task"], rng)
+        batch = answered(output, rows, rng)
+        each = self.objective.loss(output, batch)
+        return each.mean() if each.ndim == 1 else weighted_mean(each, batch.weight)
+
+
+def answered(output: Tensor, rows: Rows, rng: Rng | None) -> Batch:
+    """Return the batch that outputs answer."""
+    last = rows["task"][-1]
+    return Batch(weigh(rows, torch.ones_like(output[:, 0])), last, Rng(last, last) if rng is None else rng)
 
 
 def _no_gradient(param: Tensor, taken: Params, strategy: Composition) -> Tensor:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from perdure.core.batch import Params
+from perdure.core.batch import Params, Rows
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net, takes_task
 from perdure.engine.replicas import Mapper
 from perdure.engine.step import Program, Replica
+from perdure.scenarios.contract.objective import totals
 from perdure.scenarios.contract.stream import Stream
 from perdure.strategies.contract.accepts import Fits, check_index
 from perdure.strategies.contract.composition import overrides
@@ -101,11 +102,10 @@ class Trained:
         x = x.to(first.dtype) if x.is_floating_point() else x
         tasks = self.program.fits.tasks_of(task, len(x)).to(first.device)
 
-        def outputs(view: Replica, x: Tensor, task: Tensor) -> Tensor:
-            net = self.program.net(view["buffers"])
-            return self.program.strategy.forward(net, view["params"], view["state"], x, task)
+        def outputs(view: Replica, rows: Rows) -> Tensor:
+            return self.program.outputs(view, rows["x"], rows["task"])
 
-        return torch.cat(self._batched(outputs, batch, x, tasks), 1)
+        return torch.cat(self._batched(outputs, batch, {"x": x, "task": tasks}), 1)
 
     def evaluate(self, stream: Stream, part: str = "test", batch: int = 512) -> npt.NDArray[np.float64]:
         """Score every task of a stream with the same inputs and outputs, ``[replicas, tasks]``.
@@ -126,25 +126,34 @@ class Trained:
         self.program.fits.check(stream, part, at_most=needs_tasks)
         first = next(iter(self.replica["params"].values()))
         masks = stream.masks()
-        program = replace(self.program, masks=None if bool(masks.all()) else masks.to(first.device))
-        columns = []
+        open_masks = None if bool(masks.all()) else masks.to(first.device)
+        program = replace(self.program, masks=open_masks, objective=stream.objective)
+
+        def score(view: Replica, rows: Rows) -> Tensor:
+            return program.score(view, rows, None)
+
+        sums, counts = [], []
         for index, one in enumerate(stream):
             data = getattr(one, part)
             x = data.inputs().to(first.device)
-            x = x.to(first.dtype) if x.is_floating_point() else x
-            y, task = data.y.to(first.device), torch.full((len(data.y),), index, device=first.device)
-            columns.append(torch.cat(self._batched(program.score, batch, x, y, task), 1).double().mean(1))
-        return torch.stack(columns, 1).cpu().numpy()
+            labels = {k: v.to(first.device) for k, v in stream.labels(data).items()}
+            rows = {"x": x.to(first.dtype) if x.is_floating_point() else x, **labels}
+            rows["task"] = torch.full((len(x),), index, device=first.device)
+            found = torch.cat(self._batched(score, batch, rows), 1).double()
+            sums.append((found.unsqueeze(-1) if found.ndim == 2 else found).sum(1))
+            counts.append(len(x))
+        count = torch.tensor(counts, device=first.device)
+        return totals(stream.objective, torch.stack(sums, 1), count).cpu().numpy()
 
-    def _batched(self, function: Callable[..., Tensor], batch: int, *rows: Tensor) -> list[Tensor]:
+    def _batched(self, function: Callable[..., Tensor], batch: int, rows: Rows) -> list[Tensor]:
         check_whole("batch", batch)
         mapper = Mapper(self.replicas, self.replicas == 1)
         view = {k: self.replica[k] for k in ("params", "buffers", "state")}
-        shared = tuple(range(1, len(rows) + 1))
         with torch.no_grad():
-            pieces = zip(*(torch.split(r, batch) for r in rows), strict=True)
+            cut = zip(*(torch.split(v, batch) for v in rows.values()), strict=True)
+            pieces = [dict(zip(rows, piece, strict=True)) for piece in cut]
             try:
-                return [mapper(function, view, *piece, shared=shared) for piece in pieces]
+                return [mapper(function, view, piece, shared=(1,)) for piece in pieces]
             except (RuntimeError, IndexError, TypeError) as error:
                 # Token ids beyond the model's table, for one.
                 line = (str(error).strip().splitlines() or [type(error).__name__])[0]

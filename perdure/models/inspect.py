@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from torch import nn
 
 from perdure.core.errors import PerdureError
@@ -48,3 +50,29 @@ def need_head(model: nn.Module, outputs: int, asker: str) -> str:
             f"found none in {type(model).__name__}"
         )
     return head
+
+
+def shared(model: nn.Module, names: Iterable[str], outputs: int) -> tuple[str, ...]:
+    """Return which of a model's parameters all tasks share: all but its head's, or but what it says itself.
+
+    A model with parameters of its own for each task (gates, towers) names them: ``task_specific`` holds the
+    beginnings of their names.
+
+    Parameters
+    ----------
+    model:
+        Any model.
+    names:
+        Names of its parameters.
+    outputs:
+        How many outputs the stream has.
+
+    >>> model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> shared(model, dict(model.named_parameters()), 3)
+    ('0.weight', '0.bias')
+    """
+    own: Sequence[str] | None = getattr(model, "task_specific", None)
+    if own is None:
+        head = find_head(model, outputs)
+        own = () if head is None else (f"{head}." if head else "",)
+    return tuple(name for name in names if not name.startswith(tuple(own)))

@@ -2,8 +2,10 @@
 
 from perdure.scenarios import sources
 from perdure.scenarios.contract.check_stream import check_stream
+from perdure.scenarios.contract.objective import Classification, Objective, Regression
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task
+from perdure.scenarios.contract.task import Task
 from perdure.scenarios.generators import from_arrays, permuted, rotated, split
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
 from perdure.scenarios.registry import STREAMS, get, names

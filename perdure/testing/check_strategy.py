@@ -18,8 +18,9 @@ from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
 from perdure.core.layer_draws import GlobalDraw
 from perdure.core.net import Net
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Setting, Stream
-from perdure.scenarios.contract.task import Part, Task
+from perdure.scenarios.contract.task import Task
 from perdure.strategies.baselines.naive import Naive
 from perdure.strategies.contract.composition import Composition, lay_out, overrides, parts
 from perdure.strategies.contract.external import External

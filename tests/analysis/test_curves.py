@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perdure.analysis.metrics.matrix import curves
+from perdure.analysis.metrics import curves
 from perdure.core.errors import PerdureError
 
 STAGE = np.array([0, 0, 1, 1, 1])

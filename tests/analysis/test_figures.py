@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from perdure.analysis import Curve, Results, plot_front, plot_sensitivity
 from perdure.analysis.diverged import diverged, sentence, survivors
-from perdure.analysis.plots.figures import figures as plots
+from perdure.analysis.plots import figures as plots
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.style import looks
 from perdure.core.errors import PerdureError

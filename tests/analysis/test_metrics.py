@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from perdure import analysis
-from perdure.analysis.metrics.matrix import dialects, plasticity, registry
+from perdure.analysis.metrics import dialects, registry
+from perdure.analysis.metrics.matrix import plasticity
 from perdure.core.errors import PerdureError
 
 # Task 1 rises to .85 before it is lost; task 3 scores best before it is learned (.95) and, among the stages

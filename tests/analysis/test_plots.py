@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from perdure import analysis
 from perdure.analysis import Results
-from perdure.analysis.plots.figures import figures as plots
+from perdure.analysis.plots import figures as plots
 from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]

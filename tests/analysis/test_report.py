@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from perdure.analysis import METRICS, Results, bootstrap_interval, notes
-from perdure.analysis.report.page import pairs as report_pairs
+from perdure.analysis.report import pairs as report_pairs
 from perdure.analysis.report.page import render
 from perdure.analysis.report.tables import GROUPS, summaries
 from perdure.core.errors import PerdureError

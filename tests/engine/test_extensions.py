@@ -12,8 +12,10 @@ from perdure import PerdureError
 from perdure.core.batch import Batch
 from perdure.experiment import run
 from perdure.scenarios import from_arrays
+from perdure.scenarios.contract.objective import Objective
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Objective, Part, Task
+from perdure.scenarios.contract.task import Task
 from perdure.strategies import Naive, get
 from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.strategy import Strategy

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from perdure import PerdureError, compare, experiment, load
 from perdure.analysis.files import DRAFT, LOCK
-from perdure.analysis.report.page import page as report
+from perdure.analysis.report import page as report
 from perdure.analysis.store import WAITING
 from perdure.cli.app import app as cli
 from perdure.engine.checkpoint import Checkpoint

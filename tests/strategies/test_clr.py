@@ -241,7 +241,11 @@ def test_the_penalty_is_the_sum_of_the_norms_not_squared():
         dict(model.named_parameters()),
     )
     state = strategy.init(net, params, stream)
-    batch = Batch(torch.zeros(1), torch.zeros(1), torch.zeros(1), torch.ones(1), torch.tensor(0), None)
+    batch = Batch(
+        {"x": torch.zeros(1), "y": torch.zeros(1), "task": torch.zeros(1), "weight": torch.ones(1)},
+        torch.tensor(0),
+        None,
+    )
     base = torch.tensor([2.0])
     own = [params[k] for k in layout(model).deltas if k in params]
     by_hand = 2.0 + 0.5 * sum(float(v.detach().double().square().sum().sqrt()) for v in own)

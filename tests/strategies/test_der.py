@@ -10,7 +10,7 @@ from perdure.core.batch import CLOSED, Batch
 from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.scenarios import from_arrays
-from perdure.scenarios.contract.task import Classification
+from perdure.scenarios.contract.objective import Classification
 from perdure.strategies import DER, DERpp, Naive, Phase, Step, TaskData
 from perdure.testing import check_strategy
 from perdure.testing.check_strategy import tiny_stream
@@ -28,7 +28,9 @@ def small(strategy, masks=None):
     net = Net(module, {}, masks, Classification(), training=True)
     one = torch.ones(1, 1, dtype=torch.float64)
     zero = torch.zeros(1, dtype=torch.int64)
-    batch = Batch(one, zero, zero, one[0], zero[0], Rng(torch.tensor(0), torch.tensor(0)))
+    batch = Batch(
+        {"x": one, "y": zero, "task": zero, "weight": one[0]}, zero[0], Rng(torch.tensor(0), torch.tensor(0))
+    )
     state = {
         "x": torch.zeros(3, 1, dtype=torch.float64),
         "y": torch.zeros(3, dtype=torch.int64),
@@ -115,7 +117,9 @@ def test_filled_at_task_ends_a_sample_keeps_the_outputs_of_the_model_of_its_own_
         params = {"weight": torch.tensor([[1.0], [-1.0]], dtype=torch.float64) * (t + 1)}
         x, index = torch.arange(8).double().unsqueeze(1) + 10 * t, torch.arange(8)
         rng = Rng(torch.tensor(0), torch.tensor(t))
-        data = TaskData(t, x, index % 2, torch.full((8,), t), index < 2, rng, Phase((t,)), {})
+        data = TaskData(
+            t, {"x": x, "y": index % 2, "task": torch.full((8,), t)}, index < 2, rng, Phase((t,)), {}
+        )
         params, state = strategy.end_task(net, params, state, data)
     held = state["filled"]
     expected = state["x"][:, 0] * (state["task"] + 1)

@@ -20,7 +20,11 @@ def batch_of(x, y, weight=None, seed=0):
     zero = torch.tensor(0)
     n = len(x)
     weight = torch.ones(n, dtype=x.dtype) if weight is None else weight
-    return Batch(x, y, torch.zeros(n, dtype=torch.int64), weight, zero, Rng(torch.tensor(seed), zero))
+    return Batch(
+        {"x": x, "y": y, "task": torch.zeros(n, dtype=torch.int64), "weight": weight},
+        zero,
+        Rng(torch.tensor(seed), zero),
+    )
 
 
 def net_of(module):

@@ -22,8 +22,8 @@ from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strat
 from perdure.strategies import get as strategy
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.parts.sensitivity import all_weights, by_module, sensitivity
+from perdure.strategies.replay import fpf
 from perdure.strategies.replay.fpf import FINE_TUNE, interleave
-from perdure.strategies.replay.replay import fpf
 from perdure.testing import check_strategy
 from perdure.testing.check_strategy import normed, tiny_stream
 from perdure.training import make_settings

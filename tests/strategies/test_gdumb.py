@@ -12,7 +12,7 @@ from perdure.core.random import Rng
 from perdure.engine.engine import Engine
 from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
-from perdure.scenarios.contract.task import Classification
+from perdure.scenarios.contract.objective import Classification
 from perdure.strategies import GDumb, Naive, Step
 from perdure.strategies.replay.gdumb import greedy
 from perdure.testing import check_strategy
@@ -68,7 +68,7 @@ def test_passes_go_over_every_sample_once(held):
     seen = []
     for step in range(3 * held // 2):
         rng = Rng(torch.tensor(0), torch.tensor(step))
-        coming = Batch(x - 1, zeros, zeros, x[:, 0], zeros[0], rng)
+        coming = Batch({"x": x - 1, "y": zeros, "task": zeros, "weight": x[:, 0]}, zeros[0], rng)
         batch = strategy.batch(net, {}, state, coming)
         seen += batch.x.flatten().tolist()
         _, state = strategy.after_step(net, {}, state, Step(batch, {}, {}))

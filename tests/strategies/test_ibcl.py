@@ -161,7 +161,7 @@ def placed(strategy, stream, samples):
     x, y = stream[0].train.x[:4].double(), stream[0].train.y[:4]
     zero = torch.tensor(0)
     task, weight = torch.zeros(4, dtype=torch.int64), torch.ones(4).double()
-    batch = Batch(x, y, task, weight, zero, Rng(zero, zero))
+    batch = Batch({"x": x, "y": y, "task": task, "weight": weight}, zero, Rng(zero, zero))
     return net, params, state, batch
 
 

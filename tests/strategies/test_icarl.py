@@ -323,7 +323,11 @@ def test_exemplars_weigh_as_much_as_in_the_union(size):
         net, params, state = one(engine, replica)
         x, y = stream[task].train.x[:4].double(), stream[task].train.y[:4]
         zero, weight = torch.tensor(0), torch.tensor([1.0, 1.0, 1.0, 0.0]).double()
-        coming = Batch(x, y, torch.full((4,), task), weight, zero + task, Rng(zero, zero).scoped("icarl"))
+        coming = Batch(
+            {"x": x, "y": y, "task": torch.full((4,), task), "weight": weight},
+            zero + task,
+            Rng(zero, zero).scoped("icarl"),
+        )
         batch = strategy.batch(net, params, state, coming)
         assert len(batch) == 4 + (size or 4)
         # 8 exemplars beside 12 samples, of which 3 come in: 8 / 12 * 3 in all.
@@ -336,7 +340,11 @@ def test_it_takes_the_place_of_the_loss_and_leaves_what_others_appended():
     (*_, (engine, _, _, replica)) = learn(strategy, stream)
     net, params, state = one(engine, replica)
     zero, x, y = torch.tensor(0), stream[1].train.x[:4].double(), stream[1].train.y[:4]
-    batch = Batch(x, y, torch.ones(4).long(), torch.ones(4).double(), zero, Rng(zero, zero))
+    batch = Batch(
+        {"x": x, "y": y, "task": torch.ones(4).long(), "weight": torch.ones(4).double()},
+        zero,
+        Rng(zero, zero),
+    )
     found = strategy.losses(net, params, state, batch, torch.tensor([5.0, 7.0]).double())
     own = net.raw(params, x, batch.task)
     expected = surrogate(own, own, batch.y, state["old"], state["new"]).mean()

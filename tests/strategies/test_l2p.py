@@ -12,7 +12,7 @@ from perdure.core.random import Rng
 from perdure.models import encoder, matcher
 from perdure.models.adapters.prompted import Prompted, Voted, cosines, smallest
 from perdure.scenarios import Source, split
-from perdure.scenarios.contract.task import Classification
+from perdure.scenarios.contract.objective import Classification
 from perdure.strategies import L2P
 from perdure.testing import check_strategy
 
@@ -66,7 +66,10 @@ def as_net(model):
 def batch_of(y, weight=(1.0, 1.0, 1.0), task=(0, 0, 0), joined=()):
     nothing = torch.zeros((), dtype=torch.int64)
     return Batch(
-        IDS, torch.tensor(y), torch.tensor(task), torch.tensor(weight, dtype=torch.float64), nothing,
+        {
+            "x": IDS, "y": torch.tensor(y), "task": torch.tensor(task),
+            "weight": torch.tensor(weight, dtype=torch.float64),
+        }, nothing,
         Rng(nothing, nothing), joined=joined,
     )  # fmt: skip
 

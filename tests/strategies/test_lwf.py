@@ -59,7 +59,11 @@ def place(module, stream, weight=None):
     x, y = stream[1].train.x[:4].double(), stream[1].train.y[:4]
     zero = torch.tensor(0)
     weight = torch.ones(4).double() if weight is None else weight
-    return net, params, Batch(x, y, torch.ones(4).long(), weight, zero + 1, Rng(zero, zero))
+    return (
+        net,
+        params,
+        Batch({"x": x, "y": y, "task": torch.ones(4).long(), "weight": weight}, zero + 1, Rng(zero, zero)),
+    )
 
 
 def learned(strategy, net, params, stream, tasks):

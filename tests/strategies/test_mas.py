@@ -21,8 +21,10 @@ def batch_of(x, y, weight=None, task=None):
     zero = torch.tensor(0)
     n = len(x)
     return Batch(
-        x, y, torch.zeros(n, dtype=torch.int64) if task is None else task,
-        torch.ones(n, dtype=x.dtype) if weight is None else weight, zero, Rng(zero, zero),
+        {
+            "x": x, "y": y, "task": torch.zeros(n, dtype=torch.int64) if task is None else task,
+            "weight": torch.ones(n, dtype=x.dtype) if weight is None else weight,
+        }, zero, Rng(zero, zero),
     )  # fmt: skip
 
 

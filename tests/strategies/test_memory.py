@@ -9,7 +9,7 @@ from perdure.core.batch import Batch
 from perdure.core.checks import check_whole
 from perdure.core.net import Net
 from perdure.core.random import Rng
-from perdure.scenarios.contract.task import Regression
+from perdure.scenarios.contract.objective import Regression
 from perdure.strategies.parts.memory import balance, by_class, by_task, check_policy, draw, join, offer
 
 
@@ -144,7 +144,9 @@ def batch(n, scope=""):
     x = torch.arange(n, dtype=torch.float64).unsqueeze(1)
     zeros = torch.zeros(n, dtype=torch.int64)
     one = torch.ones(n, dtype=torch.float64)
-    return Batch(x, zeros.double(), zeros, one, torch.tensor(0), rng(0, 0).scoped(scope))
+    return Batch(
+        {"x": x, "y": zeros.double(), "task": zeros, "weight": one}, torch.tensor(0), rng(0, 0).scoped(scope)
+    )
 
 
 def net(module):

@@ -28,7 +28,9 @@ def penalty(strategy, down, up=None, current=1, phase=ADAPT):
         params[UP][:] = up
     zero = torch.tensor(0)
     x = torch.zeros(2, 5, dtype=torch.float64)
-    batch = Batch(x, zero, zero, x[:, 0], torch.tensor(current), Rng(zero, zero), phase)
+    batch = Batch(
+        {"x": x, "y": zero, "task": zero, "weight": x[:, 0]}, torch.tensor(current), Rng(zero, zero), phase
+    )
 
     def total(params):
         return strategy.losses(net, params, {}, batch, torch.zeros(1, dtype=torch.float64)).sum()

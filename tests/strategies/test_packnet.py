@@ -127,7 +127,7 @@ def test_two_tasks_by_hand():
     assert not params["1.weight"].any(), "the head starts as drawn"
     # A step moves everything by 1, of which the task's own and the head stay moved.
     zero = torch.zeros((), dtype=torch.int64)
-    batch = Batch(zero, zero, zero, zero, zero + 1, None)
+    batch = Batch({"x": zero, "y": zero, "task": zero, "weight": zero}, zero + 1, None)
     moved = {k: v + 1.0 for k, v in params.items()}
     moved, state = strategy.after_step(net, moved, state, Step(batch, params, {}))
     assert moved["0.weight"].tolist() == torch.tensor([[0.5, 1.0, 0.3, 1.0, -0.4]]).tolist()

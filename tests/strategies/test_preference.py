@@ -134,7 +134,7 @@ def test_tasks_are_drawn_in_proportion_to_their_weight():
     # The last sample is padding.
     weight = torch.tensor([1.0, 1.0, 1.0, 0.0]).double()
     x, y = torch.ones(4, 1).double(), torch.zeros(4).double()
-    batch = Batch(x, y, three, weight, three[0], Rng(zero, zero))
+    batch = Batch({"x": x, "y": y, "task": three, "weight": weight}, three[0], Rng(zero, zero))
     state = {"memory": held, "preference": preference, "edges": share_out(held, preference)}
     n = 8000
     found = WeightedReplay(batch_size=n).batch(engine.program.net({}), {}, state, batch)

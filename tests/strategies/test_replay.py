@@ -13,7 +13,7 @@ from perdure.engine.engine import Engine
 from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
-from perdure.scenarios.contract.task import Regression
+from perdure.scenarios.contract.objective import Regression
 from perdure.strategies import DERpp, Naive, Replay
 from perdure.testing import check_strategy
 from perdure.testing.check_strategy import perceptron, tiny_stream
@@ -34,7 +34,7 @@ def small(policy="reservoir", batch_size=2):
     stream = from_arrays([((x, x[:, 0]), (x, x[:, 0]))])
     zero, task = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
     batch = Batch(
-        torch.tensor([[1.0], [2.0]]).double(), zero, task, zero + 1, task[0],
+        {"x": torch.tensor([[1.0], [2.0]]).double(), "y": zero, "task": task, "weight": zero + 1}, task[0],
         Rng(torch.tensor(0), torch.tensor(0)),
     )  # fmt: skip
     return strategy, net, params, strategy.init(net, params, stream), batch

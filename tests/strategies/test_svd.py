@@ -42,7 +42,7 @@ class Run:
         zero = torch.tensor(0)
         n = len(x)
         self.batch = Batch(
-            x, torch.zeros(n), torch.zeros(n, dtype=torch.int64), torch.ones(n), zero, Rng(zero, zero),
+            {"x": x, "y": torch.zeros(n), "task": torch.zeros(n).long(), "weight": torch.ones(n)}, zero, Rng(zero, zero),
             strategy.phases(tiny_stream())[0].name,
         )  # fmt: skip
 

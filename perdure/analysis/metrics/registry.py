@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from perdure.analysis.metrics.matrix import Array, curves, dialects
-from perdure.analysis.metrics.matrix import matrix as metrics
+from perdure.analysis.metrics import curves, dialects
+from perdure.analysis.metrics import matrix as metrics
+from perdure.analysis.metrics.matrix import Array
 from perdure.core.errors import PerdureError, unknown
 
 Function = Callable[..., Array]

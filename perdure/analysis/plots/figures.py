@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perdure.analysis.plots.figures import heat, panels
+from perdure.analysis.plots import heat, panels
 from perdure.analysis.plots.heat import Matrix
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.panels import RESAMPLES

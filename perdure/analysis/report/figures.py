@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.analysis.diverged import sentence
-from perdure.analysis.plots.figures import figures as plots
-from perdure.analysis.plots.figures import heat, panels
+from perdure.analysis.plots import figures as plots
+from perdure.analysis.plots import heat, panels
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene
 from perdure.analysis.plots.style import (

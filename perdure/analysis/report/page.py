@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from perdure.analysis.files import write_beside
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.notes import notes
+from perdure.analysis.report import pairs as report_pairs
+from perdure.analysis.report import tables as report_tables
 from perdure.analysis.report.figures import pictures
-from perdure.analysis.report.page import pairs as report_pairs
-from perdure.analysis.report.page import tables as report_tables
 
 if TYPE_CHECKING:
     from perdure.analysis.results import Results
@@ -28,7 +28,7 @@ def render(results: Results) -> str:
     """Return the page as text; equal results give equal text."""
     import jinja2
 
-    source = resources.files("perdure.analysis").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    source = resources.files("perdure.analysis.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     table = results.table()
     drawn, compared = list(pictures(results)), report_pairs.compared(results)

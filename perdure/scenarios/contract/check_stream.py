@@ -11,18 +11,21 @@ from torch import Tensor
 
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.objective import Classification, Objective, Regression, Targets, same
+from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.stream import Stream, check_is_stream, check_setting
-from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task, in_bytes
+from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.world import World
 from perdure.scenarios.values import check_finite, check_range
 
 
 def check_stream(stream: Stream, *, duplicates: float = 0.1) -> None:
     """Refuse a stream that does not keep the contract of streams, at the first defect.
 
-    Checked are: names that differ; one objective for all tasks; parts that are not empty, of one input shape
-    and one floating dtype, finite; labels of one dtype that are the outputs of the task (of a classification)
-    or one finite number (of a regression); disjoint parts; masks that fit the setting; the tasks that mixed
-    samples come from; that reading twice gives the same.
+    Checked are: names that differ; parts that are not empty, of one input shape and one floating dtype,
+    finite; labels that are the outputs of the task (of a classification) or finite numbers (of a
+    regression), of one kind for all tasks of one objective; disjoint parts; masks that fit the setting; the
+    tasks that mixed samples come from; that reading twice gives the same.
 
     Samples have no identity but their content, and real tables hold rows that occur twice. Parts count as
     overlapping when the share of a part's samples that another part holds too, input and label, exceeds the
@@ -61,7 +64,9 @@ def check_stream(stream: Stream, *, duplicates: float = 0.1) -> None:
 
 
 def _parts(task: Task) -> list[tuple[str, Part]]:
-    return [("training", task.train), ("validation", task.val), ("test", task.test)]
+    """Return the parts that are tables of samples, and what errors call them."""
+    named = [("training", task.train), ("validation", task.val), ("test", task.test)]
+    return [(which, part) for which, part in named if not isinstance(part, World)]
 
 
 def _check_kinds(stream: Stream, task: Task) -> None:
@@ -73,30 +78,31 @@ def _check_kinds(stream: Stream, task: Task) -> None:
             raise PerdureError(f"{where}: the {which} part must be a Part of tensors; found something else")
     if not isinstance(task.objective, Objective):
         raise PerdureError(f"{where}: expected an Objective; found {type(task.objective).__name__}")
-    if not _same(task.objective, first):
+    if task.objective.targets != first.targets:
         raise PerdureError(
-            f"{where}: all tasks must have the objective of the first, {_title(first)}; found "
-            f"{_title(task.objective)}"
+            f"{where}: all tasks must have as many labels for each sample as the first, {first.targets}; "
+            f"found {task.objective.targets}"
         )
     if not isinstance(task.classes, (tuple, list)) or not all(type(c) is int for c in task.classes):
         raise PerdureError(f"{where}: `classes` must be whole numbers; found {task.classes!r}")
 
 
 def _check_outputs(stream: Stream) -> None:
-    """Refuse more outputs than the objective reads, or fewer than it tells apart."""
-    objective, found = stream[0].objective, stream.outputs
-    if isinstance(objective, Regression) and found != 1:
-        raise PerdureError(f"stream {stream.name!r}: a regression has one output; found {found}")
-    if isinstance(objective, Classification) and found < 2:
-        raise PerdureError(f"stream {stream.name!r}: a classification needs two classes; found {found}")
-
-
-def _same(a: Objective, b: Objective) -> bool:
-    """Return whether two objectives do the same, which one that holds arrays cannot say of another."""
-    try:
-        return a is b or (type(a) is type(b) and bool(vars(a) == vars(b)))
-    except (RuntimeError, ValueError):
-        return False
+    """Refuse tasks with another number of outputs than their objective reads or tells apart."""
+    for task in stream:
+        objective, reads = task.objective, task.objective.reads
+        if isinstance(objective, Classification) and stream.outputs < 2:
+            raise PerdureError(
+                f"stream {stream.name!r}: a classification needs two classes; found {stream.outputs}"
+            )
+        if reads is None:
+            continue
+        own = sorted(task.classes)
+        if own != list(range(own[0] if own else 0, (own[0] if own else 0) + reads)):
+            raise PerdureError(
+                f"task {task.name!r}: {_title(objective)} reads {reads} outputs, one behind the other; "
+                f"found {task.classes}"
+            )
 
 
 def _title(objective: Objective) -> str:
@@ -106,14 +112,14 @@ def _title(objective: Objective) -> str:
 def _check_shapes(stream: Stream, where: str, part: Part) -> None:
     if part.scale is not None and part.x.dtype != torch.uint8:
         raise PerdureError(f"{where}: what has a `scale` must be bytes (uint8); found {part.x.dtype}")
-    if part.y.ndim != 1 or part.x.ndim < 2 or len(part.x) != len(part.y):
+    if part.y.ndim not in (1, 2) or part.x.ndim < 2 or len(part.x) != len(part.y):
         raise PerdureError(
-            f"{where}: expected inputs [n, ...] and labels [n]; found {list(part.x.shape)} and "
-            f"{list(part.y.shape)}"
+            f"{where}: expected inputs [n, ...] and labels [n] or [n, targets]; found {list(part.x.shape)} "
+            f"and {list(part.y.shape)}"
         )
     if not len(part):
         raise PerdureError(f"{where}: expected at least one sample; found none")
-    x, first = _first_input(where, part), _first_input(where, stream[0].train)
+    x, first = _first_input(where, part), stream.example()["x"]
     if not x.is_floating_point() and x.dtype != torch.int64:
         raise PerdureError(f"{where}: inputs must be floating point, or token ids (int64); found {x.dtype}")
     if x.shape != first.shape or x.dtype != first.dtype:
@@ -146,12 +152,13 @@ def _check_task(stream: Stream, index: int, task: Task, duplicates: float) -> No
         place, x = f"{where}, {which} part", part.inputs() if kept is None else kept[i]
         check_finite(place, "inputs", x)
         if part.task is not None:
-            if part.task.shape != part.y.shape or part.task.dtype != torch.int64:
+            if part.task.shape != part.y.shape[:1] or part.task.dtype != torch.int64:
                 raise PerdureError(f"{place}: `task` must be [{len(part)}] int64; found {_kind(part.task)}")
             check_range(place, "`task`", part.task, len(stream))
         _check_labels(stream, index, place, part)
         contents[which] = _contents(x, part.y)
-    _check_disjoint(where, contents, duplicates)
+    if len(contents) == 3:
+        _check_disjoint(where, contents, duplicates)
 
 
 def _kind(values: Tensor) -> str:
@@ -160,7 +167,10 @@ def _kind(values: Tensor) -> str:
 
 def _check_labels(stream: Stream, index: int, place: str, part: Part) -> None:
     """Refuse labels that the objective of the task which each sample comes from cannot use."""
-    objective, expected = stream[index].objective, stream[0].train.y.dtype
+    objective = stream[index].objective
+    shape = (len(part),) if objective.targets == 1 else (len(part), objective.targets)
+    if tuple(part.y.shape) != shape:
+        raise PerdureError(f"{place}: labels must be {list(shape)}; found {list(part.y.shape)}")
     if isinstance(objective, Regression):
         if not part.y.is_floating_point():
             raise PerdureError(f"{place}: targets must be floating point; found {part.y.dtype}")
@@ -179,8 +189,27 @@ def _check_labels(stream: Stream, index: int, place: str, part: Part) -> None:
                 f"{place}: labels must be among the task's `classes`; {len(bad)} of {len(part)} are not, "
                 f"such as {int(bad[0])}"
             )
+    elif isinstance(objective, Targets):
+        _check_targets(place, objective, part.y)
+    expected = next(
+        (t.train.y.dtype for t in stream if isinstance(t.train, Part) and same(t.objective, objective)),
+        part.y.dtype,
+    )
     if part.y.dtype != expected:
         raise PerdureError(f"{place}: labels must be {expected} like the first task's; found {part.y.dtype}")
+
+
+def _check_targets(place: str, objective: Targets, y: Tensor) -> None:
+    """Refuse labels that the objective of their column cannot use; NaN is a label that is missing."""
+    for j, (one, outputs) in enumerate(zip(objective.each, objective.outputs, strict=True)):
+        column = y[:, j][~y[:, j].isnan()] if y.is_floating_point() else y[:, j]
+        if not len(column):
+            raise PerdureError(f"{place}: target {j} must have a label; all are missing")
+        check_finite(place, f"target {j}", column)
+        if not one.real:
+            if bool((column != column.round()).any()):
+                raise PerdureError(f"{place}: target {j} must be whole numbers; found others")
+            check_range(place, f"target {j}", column.long(), outputs)
 
 
 def _contents(x: Tensor, y: Tensor) -> list[bytes]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 import torch
 
+from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Classification, Task
+from perdure.scenarios.contract.task import Task
 
 SHOWN = 5
 

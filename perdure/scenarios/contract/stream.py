@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from perdure.core.batch import Rows
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
-from perdure.scenarios.contract.task import Part, Task
+from perdure.scenarios.contract.objective import Objective, together
+from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.world import World
 
 Setting = Literal["task", "domain", "class", "joint"]
 HASHED = 1024  # samples that are read and hashed at a time
@@ -76,8 +81,45 @@ class Stream:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, as the model sees it."""
-        part = self.tasks[0].train
-        return tuple(part.take(torch.arange(1)).inputs().shape[1:])
+        return tuple(self.tasks[0].train.example()["x"].shape[1:])
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What the tasks ask for: the objective that all share, or theirs side by side."""
+        return together([t.objective for t in self], [t.classes for t in self], self.outputs)
+
+    @cached_property
+    def tables(self) -> list[Part]:
+        """All parts that are tables of samples."""
+        parts = [part for t in self for part in (t.train, t.val, t.test)]
+        return [part for part in parts if isinstance(part, Part)]
+
+    @cached_property
+    def real(self) -> bool:
+        """Whether labels are kept as real numbers: those of some task are."""
+        return any(part.y.is_floating_point() for part in self.tables)
+
+    @cached_property
+    def missing(self) -> bool:
+        """Whether some labels are not there (NaN); they weigh nothing."""
+        return any(bool(part.y.isnan().any()) for part in self.tables)
+
+    def labels(self, part: Part) -> Rows:
+        """Return the labels of a part as rows: ``y``, and the ``weight`` of each where some are missing."""
+        y = part.y.to(torch.float32) if self.real and not part.y.is_floating_point() else part.y
+        if not self.missing:
+            return {"y": y}
+        there = ~y.isnan() if y.is_floating_point() else torch.ones_like(y, dtype=torch.bool)
+        weight = there.to(torch.float32)
+        return {"y": y.nan_to_num() if y.is_floating_point() else y, "weight": weight}
+
+    def example(self) -> Rows:
+        """Return one sample as rows ``[1, ...]``: what memories are laid out for."""
+        first = self.tasks[0].train
+        if isinstance(first, World):
+            return {**first.example(), "task": torch.zeros(1, dtype=torch.int64)}
+        labels = self.labels(first.take(torch.arange(1)))
+        return {"x": first.example()["x"], **labels, "task": torch.zeros(1, dtype=torch.int64)}
 
     @property
     def names(self) -> list[str]:
@@ -114,6 +156,9 @@ class Stream:
         for task in self.tasks:
             digest.update(repr((task.name, task.classes, task.objective)).encode())
             for part in (task.train, task.val, task.test):
+                if isinstance(part, World):
+                    digest.update(part.digest())
+                    continue
                 _hash(digest, part.read(HASHED), len(part))
                 _hash(digest, [part.y], len(part))
                 if part.task is not None:

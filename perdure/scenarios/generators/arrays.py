@@ -12,8 +12,10 @@ from torch import Tensor
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.objective import Classification, Objective, Regression
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import MOST_OUTPUTS, Setting, Stream, check_setting
-from perdure.scenarios.contract.task import Classification, Objective, Part, Regression, Task
+from perdure.scenarios.contract.task import Task
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.source import TEST_SHARE
 from perdure.scenarios.strata import holdout

@@ -11,8 +11,8 @@ from torch import Tensor
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import MOST_TASKS, Setting, Stream, check_setting
-from perdure.scenarios.contract.task import Part
 from perdure.scenarios.contract.transforms import Permute, Rotate
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.generators.folds import fold, make_task, shared_labels, shared_outputs

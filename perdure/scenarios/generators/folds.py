@@ -9,8 +9,9 @@ from torch import Tensor
 
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Setting
-from perdure.scenarios.contract.task import Part, Task
+from perdure.scenarios.contract.task import Task
 from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.source import Source

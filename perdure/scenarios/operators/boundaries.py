@@ -9,8 +9,8 @@ from torch import Tensor
 
 from perdure.core.checks import checked
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.stream import Stream, check_is_stream
-from perdure.scenarios.contract.task import Part, in_bytes
 from perdure.scenarios.draws import Draws
 
 

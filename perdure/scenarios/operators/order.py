@@ -10,8 +10,10 @@ import torch
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.objective import Regression
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import MOST_TASKS, Stream, check_is_stream
-from perdure.scenarios.contract.task import Part, Regression, Task
+from perdure.scenarios.contract.task import Task
 
 
 @checked

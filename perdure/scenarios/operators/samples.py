@@ -9,8 +9,8 @@ import torch
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream, check_is_stream
-from perdure.scenarios.contract.task import Part
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.operators.boundaries import origin
 from perdure.scenarios.strata import ranks, thin

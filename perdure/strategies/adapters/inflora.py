@@ -80,7 +80,7 @@ class InfLoRA(LoRA):
         return model
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
-        x, like = stream[0].train.take(torch.arange(1)).inputs(), next(iter(params.values()))
+        x, like = stream.example()["x"], next(iter(params.values()))
         x = x.to(like.device, like.dtype if x.is_floating_point() else x.dtype)
         seen = covariances(net, params, x, torch.zeros((), dtype=torch.int64, device=like.device))
         return {"old": {path: torch.zeros_like(c) for path, c in seen.items()}}

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from perdure.core.batch import Batch, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.scenarios.contract.objective import score_task
 from perdure.strategies.bayesian import credal
 from perdure.strategies.bayesian.front import Front
 from perdure.strategies.bayesian.ibcl import Posterior
@@ -142,6 +144,10 @@ class Knowledge:
             data = getattr(task, part)
             x = data.inputs().to(weights.device)
             x = x.to(weights.dtype) if x.is_floating_point() else x
-            output = net(params, x, torch.tensor(index, device=x.device))
-            found.append(net.objective.score(output, data.y.to(x.device)).double().mean().cpu())
+            own = torch.full((len(x),), index, device=x.device)
+            output = net(params, x, own)
+            rows = {k: v.to(x.device) for k, v in stream.labels(data).items()}
+            rows = weigh({**rows, "task": own}, torch.ones_like(output[:, 0]))
+            batch = Batch(rows, own[0], Rng(own[0], own[0]))
+            found.append(score_task(stream.objective, index, output, batch).cpu())
         return torch.stack(found)

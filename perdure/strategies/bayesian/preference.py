@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from perdure.core.batch import Batch, Params, State
+from perdure.core.batch import Batch, Params, Rows, State, weigh
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
@@ -17,7 +17,7 @@ from perdure.strategies.bayesian.credal import check_preference
 from perdure.strategies.contract.phase import Phase, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
 from perdure.strategies.contract.strategy import Strategy
-from perdure.strategies.parts.memory import Rows, balance, by_task, empty, join
+from perdure.strategies.parts.memory import NOT_ROWS, balance, by_task, empty, join
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
@@ -99,14 +99,14 @@ class WeightedReplay(Strategy):
         preference, edges, n = state["preference"], state["edges"], self.batch_size or batch.fresh
         drawn = batch.rng.uniform("replay", n, dtype=torch.float64) * edges[-1]
         place = (edges.unsqueeze(0) <= drawn.unsqueeze(1)).sum(1).clamp_max(len(edges) - 1)
-        rows = {k: state["memory"][k][place] for k in ("x", "y", "task")}
+        rows = {k: v[place] for k, v in state["memory"].items() if k not in (*NOT_ROWS, "key")}
         # In units of the incoming batch, so that what others join weighs as it would without preferences.
-        past = (edges[-1] / n).to(preference.dtype) * batch.weight.sum()
-        fresh = replace(batch, weight=batch.weight * preference[batch.task])
+        past = (edges[-1] / n).to(preference.dtype) * batch.sample_weight.sum()
+        fresh = batch.with_rows(**weigh(batch.rows, preference[batch.task]))
         return join(net, fresh, rows, past.expand(n))
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        rows = {"x": task.x, "y": task.y, "task": task.task}
+        rows = task.rows
         memory = balance(state["memory"], task.rng, rows, by_task)[0]
         return params, {**state, "memory": memory, "edges": share_out(memory, state["preference"])}
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from perdure.core.errors import PerdureError
 from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.world import World
 
 PARTS = ("train", "val", "test")
 
@@ -40,7 +41,7 @@ class Fits:
     @classmethod
     def of(cls, stream: Stream) -> Fits:
         """Describe a stream."""
-        whole = not stream[0].train.take(torch.arange(1)).inputs().is_floating_point()
+        whole = not stream.example()["x"].is_floating_point()
         objective = type(stream[0].objective).__name__
         return cls(stream.input_shape, whole, len(stream), stream.outputs, objective)
 
@@ -103,9 +104,12 @@ class Fits:
             found, data = type(task.objective).__name__, getattr(task, part)
             if found != self.objective:
                 raise PerdureError(f"expected tasks of the objective {self.objective}; found {found}")
+            if isinstance(data, World):
+                where = f"the {part} part of {task.name!r}"
+                raise PerdureError(f"expected a stream of samples; {where} is a world")
             if not len(data):
                 raise PerdureError(f"the {part} part of task {task.name!r} is empty")
-            self.inputs(data.take(torch.arange(1)).inputs())
+            self.inputs(data.example()["x"])
             low, high = data.y.min(), data.y.max()
             if not data.y.is_floating_point() and not 0 <= low <= high < self.outputs:
                 raise PerdureError(f"expected labels in [0, {self.outputs}); found {int(low)} to {int(high)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from perdure.core.batch import Batch, Params, State
+from perdure.core.batch import Batch, Params, State, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.tree import like
@@ -173,7 +173,7 @@ class Composition(Strategy):
         if wanted is None or wanted == self.measured_samples or batch.place is None:
             return batch
         place = batch.place + torch.arange(len(batch), device=batch.weight.device)
-        return dataclasses.replace(batch, weight=batch.weight * (place < wanted))
+        return batch.with_rows(**weigh(batch.rows, (place < wanted).to(batch.weight.dtype)))
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         def own_task(name: str) -> TaskData:

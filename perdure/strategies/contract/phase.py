@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from perdure.core.batch import Batch, Params, State
+from perdure.core.batch import Batch, Params, Rows, State
 from perdure.core.errors import PerdureError
 from perdure.core.random import Rng
 
@@ -29,6 +29,9 @@ class Phase:
         Number of steps instead of epochs.
     separate:
         Draw one batch per task at each step, each with a loss of its own (multi-task learning).
+    part:
+        Which part of the tasks is drawn from: ``"train"``, or ``"val"``, which a strategy may learn its own
+        choices on.
     reset:
         Start with fresh optimiser memory (momentum, moments), as a new run would.
     portion:
@@ -43,10 +46,13 @@ class Phase:
     epochs: int | None = None
     steps: int | None = None
     separate: bool = False
+    part: str = "train"
     reset: bool = False
     portion: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
+        if self.part not in ("train", "val"):
+            raise PerdureError(f"part must be 'train' or 'val'; found {self.part!r}")
         if not 0 <= self.portion[0] < self.portion[1] <= 1:
             raise PerdureError(f"portion must be (start, stop) in [0, 1]; found {self.portion}")
 
@@ -59,8 +65,9 @@ class TaskData:
     ----------
     index:
         Index of the (last) task of the phase, a Python integer.
-    x, y, task:
-        Training samples ``[n, ...]``, labels ``[n]`` and the task of each ``[n]``.
+    rows:
+        The training samples by name, as in a :class:`perdure.core.batch.Batch`: inputs ``x [n, ...]``, labels
+        ``y [n]`` and the ``task [n]`` of each, and what a world or a memory adds.
     classes:
         Outputs that the task uses, ``[outputs]`` bool.
     rng:
@@ -72,13 +79,29 @@ class TaskData:
     """
 
     index: int
-    x: Tensor
-    y: Tensor
-    task: Tensor
+    rows: Rows
     classes: Tensor
     rng: Rng
     phase: Phase
     measured: State
+
+    def __len__(self) -> int:
+        return len(self.rows["y"])
+
+    @property
+    def x(self) -> Tensor:
+        """Inputs, ``[n, ...]``."""
+        return self.rows["x"]
+
+    @property
+    def y(self) -> Tensor:
+        """Labels, ``[n]`` or ``[n, targets]``."""
+        return self.rows["y"]
+
+    @property
+    def task(self) -> Tensor:
+        """The task of each sample, ``[n]`` int64."""
+        return self.rows["task"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +118,16 @@ class Step:
         The gradient taken.
     came:
         The batch as it was before any strategy's ``batch``.
+    of_each:
+        The gradient of each entry of the loss vector, ``[entries, ...]``, where a strategy asked for it
+        (``per_loss_gradients``). The losses themselves are ``batch.losses``.
     """
 
     batch: Batch
     previous: Params
     grads: Params
     came: Batch | None = None
+    of_each: Params | None = None
 
     @property
     def incoming(self) -> Batch:

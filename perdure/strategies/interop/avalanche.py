@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from perdure.core.errors import PerdureError, unknown
 from perdure.core.net import takes_task
+from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Classification, Task
+from perdure.scenarios.contract.task import Task
 from perdure.strategies.contract.external import External, Terms
 from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.registry import STRATEGIES

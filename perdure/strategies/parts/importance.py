@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ def gradient_powers(net: Net, params: Params, batch: Batch, values: Values, powe
     Parameters
     ----------
     net, params, batch:
-        The model and the samples; ``batch.weight`` are the weights.
+        The model and the samples, which count with their weights.
     values:
         What is differentiated.
     power:
@@ -90,7 +89,7 @@ def _by_layer(
     slopes, inputs = grad(total, has_aux=True)(probes)
     sums: Params = {}
     for weight, (bias, _) in layers.items():
-        slope = slopes[weight].abs() ** power * batch.weight.unsqueeze(-1)
+        slope = slopes[weight].abs() ** power * batch.sample_weight.unsqueeze(-1)
         sums[weight] = slope.mT @ inputs[weight].detach().abs() ** power
         if bias is not None:
             sums[bias] = slope.sum(0)
@@ -98,8 +97,10 @@ def _by_layer(
 
 
 def _by_sample(net: Net, params: Params, batch: Batch, values: Values, power: int) -> Params:
-    def one(x: Tensor, y: Tensor, task: Tensor, weight: Tensor) -> Params:
-        single = replace(batch, x=x[None], y=y[None], task=task[None], weight=weight[None])
+    names = list(batch.rows)
+
+    def one(weight: Tensor, *row: Tensor) -> Params:
+        single = batch.like({k: v[None] for k, v in zip(names, row, strict=True)})
 
         def value(params: Params) -> Tensor:
             return values(net.eval()(params, single.x, single.task), single).sum()
@@ -107,5 +108,5 @@ def _by_sample(net: Net, params: Params, batch: Batch, values: Values, power: in
         slopes = grad(value)(params)
         return {k: g.abs() ** power * weight for k, g in slopes.items()}
 
-    each = net.each(one, batch.x, batch.y, batch.task, batch.weight)
+    each = net.each(one, batch.sample_weight, *batch.rows.values())
     return {k: v.sum(0) for k, v in each.items()}

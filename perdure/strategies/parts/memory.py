@@ -1,8 +1,9 @@
 """Memories of past samples: pure functions over a dictionary of tensors, for ONE replica.
 
-A memory holds one row per slot: ``x [M, ...]``, ``y [M]``, ``task [M]``, the random ``key [M]`` by which a
-balanced memory decides, and whatever a strategy adds (logits). ``filled [M]`` says which slots hold a sample
-(always the first ones), and ``seen []`` how many samples were offered one by one.
+A memory holds one row per slot: what the samples of the stream hold (``x [M, ...]``, ``y [M]``,
+``task [M]``), the random ``key [M]`` by which a balanced memory decides, and whatever a strategy adds
+(logits). ``filled [M]`` says which slots hold a sample (always the first ones), and ``seen []`` how many
+samples were offered one by one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
-from perdure.core.batch import Batch, Params
+from perdure.core.batch import Batch, Params, Rows, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net, couples_samples
 from perdure.core.random import Rng
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
     from perdure.strategies.contract.phase import Step
 
-# A memory, or samples on their way into one: the same names, a first axis each.
-Rows = dict[str, Tensor]
 # Which group each of the rows belongs to: [n] int64 in [0, 2^30).
 Groups = Callable[[Rows], Tensor]
 Policy = Literal["reservoir", "class", "task"]
@@ -40,13 +39,13 @@ def check_policy(policy: str) -> None:
 def empty(capacity: int, params: Params, stream: Stream) -> Rows:
     """Return a memory of ``capacity`` empty slots for the samples of ``stream``."""
     like = next(iter(params.values()))
-    first = stream[0].train.take(torch.arange(1))
-    x, y = first.inputs().dtype, first.y.dtype
-    inputs, labels = (like.dtype if kind.is_floating_point else kind for kind in (x, y))
+
+    def slots(one: Tensor) -> Tensor:
+        kind = like.dtype if one.is_floating_point() else one.dtype
+        return like.new_zeros(capacity, *one.shape[1:], dtype=kind)
+
     return {
-        "x": like.new_zeros(capacity, *stream.input_shape, dtype=inputs),
-        "y": like.new_zeros(capacity, dtype=labels),
-        "task": like.new_zeros(capacity, dtype=torch.int64),
+        **{name: slots(one) for name, one in stream.example().items()},
         "key": like.new_zeros(capacity, dtype=torch.int64),
         "filled": like.new_zeros(capacity, dtype=torch.bool),
         "seen": like.new_zeros((), dtype=torch.int64),
@@ -170,8 +169,10 @@ def pick(memory: Rows, rows: Rows, chosen: Tensor, filled: Tensor) -> tuple[Rows
 
 def came_in(step: Step) -> Rows:
     """Return the samples of a step as they came from the stream: what a memory is offered."""
-    incoming = step.incoming
-    return {"x": incoming.x, "y": incoming.y, "task": incoming.task}
+    rows = step.incoming.rows
+    # The weight of whole samples is the step's own business; that of labels says which of them are there.
+    kept = {k: v for k, v in rows.items() if k not in ("slot", "weight")}
+    return {**kept, "weight": rows["weight"]} if rows["weight"].ndim > 1 else kept
 
 
 def outputs_of(net: Net, params: Params, step: Step) -> Tensor:
@@ -209,4 +210,5 @@ def join(net: Net, batch: Batch, rows: Rows, weight: Tensor, counted: bool = Tru
     if couples_samples(net.module):
         stand_in = batch.x[torch.arange(len(x), device=x.device) % batch.fresh]
         x = torch.where(weight.view(-1, *(1,) * (x.ndim - 1)) > 0, x, stand_in)
-    return batch.join(x, rows["y"], rows["task"], weight if counted else torch.zeros_like(weight))
+    named = {k: v for k, v in {**rows, "x": x}.items() if k in batch.rows}
+    return batch.join(weigh(named, weight if counted else torch.zeros_like(weight)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from perdure.core.batch import Batch, Params, State
+from perdure.core.batch import Batch, Params, State, weigh
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import TaskData
@@ -53,14 +53,12 @@ class AGEM(Strategy):
 
     def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
         rows, weight = draw(state, batch.rng, "reference", self.sample)
-        past = replace(
-            batch, x=rows["x"], y=rows["y"], task=rows["task"], weight=weight, slot=None, entries=1, joined=()
-        )
+        past = batch.like(weigh(rows, weight))
         reference = grad(lambda p: replace(net, _memo={}).losses(p, past).sum())(params)
         return project(grads, reference)
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        rows = {"x": task.x, "y": task.y, "task": task.task}
+        rows = task.rows
         return params, balance(state, task.rng, rows, by_task, share=self.samples_per_task)[0]
 
 

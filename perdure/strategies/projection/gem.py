@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from perdure.core.batch import Batch, Params, State
+from perdure.core.batch import Batch, Params, State, weigh
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
@@ -60,18 +60,21 @@ class GEM(Strategy):
         memory = empty(self.samples_per_task * len(stream), params, stream)
         return {
             k: memory[k].view(len(stream), self.samples_per_task, *memory[k].shape[1:])
-            for k in ("x", "y", "task", "filled")
+            for k in (*stream.example(), "filled")
         }
 
     def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
-        def one(x: Tensor, y: Tensor, task: Tensor, filled: Tensor, *buffers: Tensor) -> Params:
+        names = [k for k in state if k != "filled"]
+
+        def one(filled: Tensor, *tensors: Tensor) -> Params:
+            rows, buffers = tensors[: len(names)], tensors[len(names) :]
             own = replace(net, buffers=dict(zip(net.buffers, buffers, strict=True)))
             weight = filled.to(next(iter(params.values())).dtype)
-            past = replace(batch, x=x, y=y, task=task, weight=weight, slot=None, entries=1, joined=())
+            past = batch.like(weigh(dict(zip(names, rows, strict=True)), weight))
             slopes: Params = grad(lambda p: replace(own, _memo={}).losses(p, past).sum())(params)
             return slopes
 
-        memory = [state[k] for k in ("x", "y", "task", "filled")]
+        memory = [state[k] for k in ("filled", *names)]
         # Norm layers write on their statistics: each task has its own.
         buffers = [v.expand(len(state["filled"]), *v.shape) for v in net.buffers.values()]
         memories: Params = net.each(one, *memory, *buffers)
@@ -80,7 +83,7 @@ class GEM(Strategy):
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         kept = task.rng.permutation("kept", len(task.y))[: self.samples_per_task]
         place = torch.arange(len(kept), device=kept.device)
-        rows = {"x": task.x, "y": task.y, "task": task.task}
+        rows = task.rows
         new = {k: place_rows(state[k], task.index, place, v[kept]) for k, v in rows.items()}
         filled = (torch.arange(self.samples_per_task, device=kept.device) < len(kept)).unsqueeze(0)
         mine = torch.arange(len(state["filled"]), device=kept.device).unsqueeze(1) == task.index

@@ -225,13 +225,13 @@ class AdaptiveSVD(Strategy):
 
     def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         sums = {path: torch.zeros_like(c) for path, c in state["cosine"].items()}
-        handles = [_watch(net.module, path, sums, batch.weight) for path in sums]
+        handles = [_watch(net.module, path, sums, batch.sample_weight) for path in sums]
         try:
             net.raw(params, batch.x, batch.task)
         finally:
             for handle in handles:
                 handle.remove()
-        return {"cosine": sums, "count": batch.weight.sum()}
+        return {"cosine": sums, "count": batch.sample_weight.sum()}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         cosine = {p: c + task.measured["cosine"][p] for p, c in state["cosine"].items()}

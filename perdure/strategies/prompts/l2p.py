@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -110,18 +110,18 @@ class L2P(Strategy):
         if not self.batchwise:
             return batch
         # Samples that do not count must not vote either: they become padding throughout.
-        return replace(batch, x=batch.x * (batch.weight > 0).unsqueeze(1))
+        return batch.with_rows(x=batch.x * (batch.sample_weight > 0).unsqueeze(1))
 
     def losses(self, net: Net, params: Params, state: State, batch: Batch, losses: Tensor) -> Tensor:
         near, chosen = _choice(net, params, batch)
-        more = self.strength * weighted_mean(((1 - near) * chosen).sum(-1), batch.weight)
+        more = self.strength * weighted_mean(((1 - near) * chosen).sum(-1), batch.sample_weight)
         if self.mask and not batch.y.is_floating_point():
             # Not those of a memory, nor of other tasks' classes (streams with soft boundaries).
             fresh = torch.arange(len(batch), device=losses.device) < batch.fresh
             own = (fresh & state["classes"].index_select(0, batch.y)).unsqueeze(1)
             masked = net(params, batch.x, batch.task).masked_fill(own & ~state["classes"], CLOSED)
             change = net.objective.loss(masked, batch) - net.sample_losses(params, batch)
-            more = more + weighted_mean(change, batch.weight)
+            more = more + weighted_mean(change, batch.sample_weight)
         share = (torch.arange(len(losses), device=losses.device) < batch.entries) / batch.entries
         return losses + share.to(losses.dtype) * more
 
@@ -133,7 +133,7 @@ class L2P(Strategy):
         if not self.diversify:
             return new, state
         _, chosen = _choice(net, step.previous, step.batch)
-        counted = (chosen & (step.batch.weight > 0).unsqueeze(1)).sum(0)
+        counted = (chosen & (step.batch.sample_weight > 0).unsqueeze(1)).sum(0)
         return new, {**state, "counts": state["counts"] + counted}
 
 

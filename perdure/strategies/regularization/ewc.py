@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -70,7 +70,7 @@ class EWC(Strategy):
         }
 
     def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
-        return {"fisher": fisher_sum(net, params, batch, self.fisher), "count": batch.weight.sum()}
+        return {"fisher": fisher_sum(net, params, batch, self.fisher), "count": batch.sample_weight.sum()}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         fisher = {k: v / task.measured["count"] for k, v in task.measured["fisher"].items()}
@@ -114,12 +114,12 @@ def fisher_sum(net: Net, params: Params, batch: Batch, kind: Fisher) -> Params:
     """Return the sum over a batch's samples of the diagonal Fisher information of each weight."""
     if kind == "batch":
         slopes = grad(lambda p: net.losses(p, batch).sum())(params)
-        return {k: g.square() * batch.weight.sum() for k, g in slopes.items()}
+        return {k: g.square() * batch.sample_weight.sum() for k, g in slopes.items()}
     if kind == "sampled":
         # Inverse of the cumulative distribution at a uniform number: one draw per sample.
         shares = net(params, batch.x, batch.task).softmax(-1).cumsum(-1)
         u = batch.rng.uniform("label", len(batch), 1, dtype=shares.dtype)
         drawn = (shares < u * shares[:, -1:]).sum(-1)
 
-        batch = replace(batch, y=drawn)
-    return gradient_powers(net, params, batch, net.objective.loss, 2)
+        batch = batch.with_rows(y=drawn)
+    return gradient_powers(net, params, batch, net.surprises, 2)

@@ -71,7 +71,7 @@ class LwF(Strategy):
         before, now = _outputs(kept, state["params"], batch), _outputs(net, params, batch)
         heads = state["heads"].unsqueeze(1)
         apart = divergence(before, now, heads, self.temperature)
-        penalty = self.strength * weighted_mean(apart.sum(0), batch.weight)
+        penalty = self.strength * weighted_mean(apart.sum(0), batch.sample_weight)
         # Shared by the losses of the batch's own samples, not by what other strategies appended.
         share = (torch.arange(len(losses), device=losses.device) < batch.entries) / batch.entries
         return losses + share.to(losses.dtype) * penalty

@@ -76,7 +76,7 @@ class MAS(Strategy):
 
     def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         sums = gradient_powers(net, params, batch, squared_norm, 1)
-        return {"importance": sums, "count": batch.weight.sum()}
+        return {"importance": sums, "count": batch.sample_weight.sum()}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         new = {k: v / task.measured["count"] for k, v in task.measured["importance"].items()}

@@ -18,7 +18,6 @@ from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import (
     BALANCED_OVER,
     Policy,
-    Rows,
     balance,
     came_in,
     check_labels,
@@ -87,7 +86,7 @@ class DER(Strategy):
         """How many independent batches of remembered samples a step takes."""
         return 1
 
-    def drawn(self, state: State, batch: Batch) -> tuple[Rows, Tensor]:
+    def drawn(self, state: State, batch: Batch) -> tuple[Tensor]:
         """Return the remembered samples of this step; asked twice, the same ones."""
         return draw(state, batch.rng, "dark", self.draws * (self.batch_size or batch.fresh))
 
@@ -105,12 +104,12 @@ class DER(Strategy):
         if self.policy != "reservoir":
             return params, state
         rows = {**came_in(step), "logits": outputs_of(net, step.previous, step)}
-        return params, offer(state, step.batch.rng, rows, step.incoming.weight)
+        return params, offer(state, step.batch.rng, rows, step.incoming.sample_weight)
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         if self.policy == "reservoir":
             return params, state
-        rows = {"x": task.x, "y": task.y, "task": task.task}
+        rows = task.rows
         memory, new = balance(state, task.rng, rows, BALANCED_OVER[self.policy])
         outputs = net(params, memory["x"], memory["task"])
         return params, {**memory, "logits": torch.where(new.unsqueeze(-1), outputs, memory["logits"])}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from perdure.core.batch import Batch, Params, State, weighted_mean
+from perdure.core.batch import Batch, Params, Rows, State, weigh, weighted_mean
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
@@ -19,7 +19,7 @@ from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts import moves
-from perdure.strategies.parts.memory import Rows, came_in, draw, empty, offer, outputs_of
+from perdure.strategies.parts.memory import came_in, draw, empty, offer, outputs_of
 from perdure.strategies.parts.sensitivity import all_weights, by_module, named_modules, random_weights
 
 if TYPE_CHECKING:
@@ -159,9 +159,7 @@ class FPF(Strategy):
         if batch.phase != FINE_TUNE:
             return batch
         rows, weight = self.drawn(state, batch)
-        return replace(
-            batch, x=rows["x"], y=rows["y"], task=rows["task"], weight=weight, slot=None, entries=1, joined=()
-        )
+        return batch.like(weigh(rows, weight))
 
     def losses(self, net: Net, params: Params, state: State, batch: Batch, losses: Tensor) -> Tensor:
         if batch.phase != FINE_TUNE or not self.kd:
@@ -175,7 +173,7 @@ class FPF(Strategy):
             if self.masked:
                 params = {k: torch.where(m, params[k], step.previous[k]) for k, m in state["chosen"].items()}
             return params, state
-        rows, weight = came_in(step), step.incoming.weight
+        rows, weight = came_in(step), step.incoming.sample_weight
         if self.kd:
             rows["logits"] = outputs_of(net, step.previous, step)
         state = {**state, "memory": offer(state["memory"], step.batch.rng, rows, weight)}

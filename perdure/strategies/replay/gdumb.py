@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from perdure.core.batch import Batch, Params, State
+from perdure.core.batch import Batch, Params, State, weigh
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import STRATEGIES
 from perdure.strategies.contract.strategy import Strategy
-from perdure.strategies.parts.memory import empty, pick
+from perdure.strategies.parts.memory import NOT_ROWS, empty, pick
 
 if TYPE_CHECKING:
     from perdure.core.random import Rng
@@ -83,9 +83,8 @@ class GDumb(Strategy):
         # The last batch of a pass that does not divide the memory starts over in the same order.
         memory, index = state["memory"], torch.arange(self.batch_size, device=state["order"].device)
         place = state["order"][(state["done"] + index) % memory["filled"].sum().clamp_min(1)]
-        x, y, task = (memory[k][place] for k in ("x", "y", "task"))
-        weight = memory["filled"][place].to(batch.weight.dtype)
-        return replace(batch, x=x, y=y, task=task, weight=weight, slot=None, entries=1, joined=())
+        rows = {k: v[place] for k, v in memory.items() if k not in (*NOT_ROWS, "key")}
+        return batch.like(weigh(rows, memory["filled"][place].to(batch.weight.dtype)))
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
         filled, done = state["memory"]["filled"], state["done"] + self.batch_size
@@ -97,7 +96,7 @@ class GDumb(Strategy):
         if task.phase.name != "collect":
             return params, state
         n, memory, rng = len(task.y), state["memory"], task.rng
-        rows = {"x": task.x, "y": task.y, "task": task.task}
+        rows = task.rows
         chosen = greedy(
             torch.where(memory["filled"], kinds(memory["task"], memory["y"]), -1),
             kinds(task.task, task.y).expand(n), rng.permutation("offered", n), rng.bits("victims", n),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from perdure.core.batch import CLOSED, Batch, Params, State, weighted_mean
+from perdure.core.batch import CLOSED, Batch, Params, Rows, State, weighted_mean
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
@@ -16,7 +16,7 @@ from perdure.models.inspect import need_head
 from perdure.strategies.contract.phase import TaskData
 from perdure.strategies.contract.registry import STRATEGIES
 from perdure.strategies.contract.strategy import Strategy
-from perdure.strategies.parts.memory import Rows, draw, empty, join, pick
+from perdure.strategies.parts.memory import draw, empty, join, pick
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
@@ -102,19 +102,19 @@ class ICaRL(Strategy):
         rows, weight = draw(memory, batch.rng, "exemplars", n)
         # As if every exemplar were a sample of the task among the others.
         share = memory["filled"].sum().to(weight.dtype) / state["size"]
-        return join(net, batch, rows, weight * share * batch.weight[: batch.fresh].sum() / n)
+        return join(net, batch, rows, weight * share * batch.sample_weight[: batch.fresh].sum() / n)
 
     def losses(self, net: Net, params: Params, state: State, batch: Batch, losses: Tensor) -> Tensor:
         before = net.eval(state["buffers"]).raw(state["params"], batch.x, batch.task)
         now = net.raw(params, batch.x, batch.task)
         each = surrogate(now, before, batch.y, state["old"], state["new"])
         own = torch.arange(len(losses), device=losses.device) < batch.entries
-        return torch.where(own, weighted_mean(each, batch.weight) / batch.entries, losses)
+        return torch.where(own, weighted_mean(each, batch.sample_weight) / batch.entries, losses)
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         memory, outputs = state["memory"], len(state["old"])
         classes = torch.arange(outputs, device=task.y.device)
-        rows = {"x": task.x, "y": task.y, "task": task.task}
+        rows = task.rows
         unit = torch.cat(
             [
                 features(net, params, x, t, outputs)[0]
@@ -160,21 +160,8 @@ def features(net: Net, params: Params, x: Tensor, task: Tensor, outputs: int) ->
 
     ``net`` must be in evaluation mode.
     """
-    path, caught = need_head(net.module, outputs, "icarl"), []
-
-    def catch(layer: nn.Module, args: tuple[Any, ...]) -> None:
-        caught.append(args[0])
-
-    handle = net.module.get_submodule(path).register_forward_pre_hook(catch)
-    try:
-        answers = net.raw(params, x, task)
-    finally:
-        handle.remove()
-    if not caught:
-        raise PerdureError(
-            f"icarl needs the features that go into the head; the model does not call its layer {path!r}"
-        )
-    return nn.functional.normalize(caught[-1].to(answers.dtype).flatten(1), dim=-1), answers
+    inputs, answers = net.inside(params, x, task, need_head(net.module, outputs, "icarl"))
+    return nn.functional.normalize(inputs.to(answers.dtype).flatten(1), dim=-1), answers
 
 
 def surrogate(now: Tensor, before: Tensor, y: Tensor, old: Tensor, new: Tensor) -> Tensor:

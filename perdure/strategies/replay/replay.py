@@ -75,10 +75,10 @@ class Replay(Strategy):
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
         if self.policy != "reservoir":
             return params, state
-        return params, offer(state, step.batch.rng, came_in(step), step.incoming.weight)
+        return params, offer(state, step.batch.rng, came_in(step), step.incoming.sample_weight)
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         if self.policy == "reservoir":
             return params, state
-        rows = {"x": task.x, "y": task.y, "task": task.task}
+        rows = task.rows
         return params, balance(state, task.rng, rows, BALANCED_OVER[self.policy])[0]

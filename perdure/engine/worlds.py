@@ -1,0 +1,148 @@
+"""Worlds on the replica axis: rollouts that a phase learns from, and episodes that are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from perdure.core.batch import Rows
+from perdure.core.errors import PerdureError
+from perdure.core.random import Rng
+from perdure.engine.data import Data
+from perdure.engine.replicas import unshare
+from perdure.scenarios.contract.world import World
+from perdure.strategies.contract.phase import Phase
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+
+VIEW = ("params", "buffers", "state")
+
+
+@dataclass(eq=False)
+class Worlds:
+    """The worlds of a phase's tasks, one after the other in each rollout; they go on from one to the next.
+
+    Parameters
+    ----------
+    engine:
+        Whose replicas act.
+    tasks, worlds:
+        The tasks of the phase, and their worlds.
+    states:
+        Where the worlds are, ``[replicas, ...]``; ``None`` before they begin.
+    """
+
+    engine: Engine
+    tasks: tuple[int, ...]
+    worlds: tuple[World, ...]
+    states: list[Any]
+
+    @classmethod
+    def of(cls, engine: Engine, phase: Phase, parts: Sequence[Any]) -> Worlds:
+        """Take up the worlds of a phase; refuse phases that worlds cannot be learned in."""
+        worlds = tuple(part for part in parts if isinstance(part, World))
+        who = f"the phase {phase.name!r} of {engine.strategy}"
+        if len(worlds) < len(parts):
+            raise PerdureError(f"{who} must take samples or worlds; found both among its tasks")
+        if len({world.passes for world in worlds}) > 1:
+            raise PerdureError(f"{who} needs worlds of one number of passes; found different ones")
+        if phase.portion != (0.0, 1.0):
+            raise PerdureError(f"{who} is cut in portions, which a world cannot be")
+        if phase.separate:
+            raise PerdureError(f"{who} takes a batch of each task at each step, which worlds do not give yet")
+        return cls(engine, phase.tasks, worlds, [None] * len(worlds))
+
+    @property
+    def passes(self) -> int:
+        """How often a rollout is passed over."""
+        return self.worlds[0].passes
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Where the samples of each task begin and end in a rollout."""
+        return tuple(pairwise(accumulate((len(world) for world in self.worlds), initial=0)))
+
+    def play(self, replica: Any, step: int, moment: str = "") -> Data:
+        """Let the present policy act for a rollout of each task; return what it lived through.
+
+        At a boundary (``moment``) the worlds stay where they are: they are entered anew.
+        """
+        view, found = {k: replica[k] for k in VIEW}, []
+        for i, (task, world) in enumerate(zip(self.tasks, self.worlds, strict=True)):
+            state = None if moment else self.states[i]
+            rows, state = rollout(self.engine, view, task, world, state, step, moment)
+            self.states[i] = self.states[i] if moment else state
+            found.append(rows)
+        rows = {k: torch.cat([one[k] for one in found], 1) for k in found[0]}
+        return Data(rows, self.spans, own=True)
+
+
+def rollout(
+    engine: Engine, view: Any, task: int, world: World, state: Any, step: int, moment: str
+) -> tuple[Rows, Any]:
+    """Return the samples of each replica's rollout, ``[replicas, samples, ...]``, and the world after it."""
+    seed, current = engine.hyper["seed"], torch.tensor(task, device=engine.device)
+    # Draws go by the step of training; a rollout has fewer steps than the gap between two.
+    first, kind = step << 24, ("play", task)
+
+    def begin(seed: Tensor, at: Tensor) -> Any:
+        return world.begin(Rng(seed, at, f"{moment}world/"))
+
+    def play(view: Any, state: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
+        rng = Rng(seed, at, f"{moment}play/")
+        return world.play(engine.program.act(view, task, rng), state, rng)
+
+    def close(view: Any, state: Any, trail: Rows, seed: Tensor, task: Tensor, at: Tensor) -> Rows:
+        rng = Rng(seed, at, f"{moment}rows/")
+        rows = world.rows(engine.program.act(view, task, rng), state, trail)
+        return {**rows, "task": task.expand(len(rows["y"]))}
+
+    def body(carry: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
+        state, row = engine.mapper(play, view, carry["state"], seed, task, at, shared=(3, 4), kind=kind)
+        place = carry["at"][:1]
+        trail = {k: v.index_copy(1, place, row[k].unsqueeze(1)) for k, v in carry["trail"].items()}
+        return {"state": state, "trail": trail, "at": carry["at"] + 1}
+
+    at = torch.tensor(first, device=engine.device)
+    with torch.no_grad():
+        if state is None:
+            state = unshare(engine.mapper(begin, seed, at, shared=(1,), kind=("begin", task)))
+        # Once for the shapes: what is remembered of a step is the world's own affair.
+        _, row = engine.mapper(play, view, state, seed, current, at, shared=(3, 4), kind=kind)
+        trail = {k: v.new_zeros(len(v), world.horizon, *v.shape[1:]) for k, v in row.items()}
+        carry = {"state": state, "trail": trail, "at": torch.zeros_like(seed)}
+        key = ("play", task, moment)
+        carry = engine.loop(key, body, carry, world.horizon, view, seed, current, first=first)
+        rows = engine.mapper(
+            close, view, carry["state"], carry["trail"], seed, current, at, shared=(4, 5), kind=("rows", task)
+        )
+    return rows, carry["state"]
+
+
+def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
+    """Mean score of a world's episodes, ``[replicas]``; the same ones at each evaluation."""
+    current, seed = torch.tensor(task, device=engine.device), engine.hyper["seed"]
+
+    def start(seed: Tensor, at: Tensor) -> Any:
+        return world.start(Rng(seed, at, "episodes/"))
+
+    def step(state: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
+        rng = Rng(seed, at, "episode/")
+        return world.step(engine.program.act(view, task, rng), state, rng)
+
+    def body(state: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
+        return engine.mapper(step, state, view, seed, task, at, shared=(3, 4), kind=("episode", index))
+
+    index = task
+    with torch.no_grad():
+        zero = torch.zeros((), dtype=torch.int64, device=engine.device)
+        state = unshare(engine.mapper(start, seed, zero, shared=(1,), kind=("start", task)))
+        state = engine.loop(("episode", task), body, state, world.limit, view, seed, current)
+        scores = engine.mapper(world.score, state, kind=("result", task))
+    return scores.mean(1)
