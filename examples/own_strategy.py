@@ -24,7 +24,7 @@ class Slow(Strategy):
     Written for one model; the state is the slow weights, one tensor per parameter.
     """
 
-    kind: ClassVar[str] = "slow"
+    name: ClassVar[str] = "slow"
     rate: float = 0.01
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:

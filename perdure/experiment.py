@@ -279,7 +279,7 @@ def get_kinds(strategies: Sequence[Strategy]) -> dict[str, str]:
     for strategy in strategies:
         if str(strategy) in kinds:
             raise PerdureError(f"expected different strategies; found {str(strategy)!r} twice")
-        kinds[str(strategy)] = "+".join(p.kind for p in parts(strategy))
+        kinds[str(strategy)] = "+".join(p.name for p in parts(strategy))
     return kinds
 
 

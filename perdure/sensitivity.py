@@ -75,7 +75,7 @@ def measure_sensitivity(
     rows = []
     for phase in get_phases(engine.strategy, stream):
         data = engine.load(phase)
-        each = engine.sampler.steps(len(data))
+        each = engine.sampler.steps(data.spans[-1][1])
         before = _copy(replica["params"])
         for step, replica in enumerate(engine.train(replica, phase, data), 1):  # noqa: B020 (each is the next)
             if step % each:

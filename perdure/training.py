@@ -138,7 +138,7 @@ def get_epochs(stream: Stream, batch_size: int) -> int:
     if stream.online:
         return 1
     samples = sum(len(t.train) for t in stream) / len(stream)
-    classes = sum(len(t.classes) for t in stream) / len(stream)
+    classes = sum(len(t.outputs) for t in stream) / len(stream)
     steps = max(ENOUGH_STEPS, ENOUGH_PER_CLASS * classes)
     return max(1, math.ceil(steps * batch_size / samples))
 

@@ -130,7 +130,7 @@ def few(
     """One task, learned from few samples of each class."""
     rows = [{"method": name} for name in ("from scratch", "linear head on the anchor", "clr")]
     for n in drawings:
-        less = limit(stream, n * len(stream[0].classes))
+        less = limit(stream, n * len(stream[0].outputs))
         how = {"epochs": None, "batch_size": SMALL_BATCH}
         found = (
             learn(less, Naive(), seeds, rates, **how),

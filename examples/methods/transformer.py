@@ -104,7 +104,7 @@ LENGTH, SENTENCES = 20, 750
 class Untouched(Strategy):
     """Learns nothing: what the pretrained model knows already."""
 
-    kind: ClassVar[str] = "untouched"
+    name: ClassVar[str] = "untouched"
 
     def phases(self, stream: Stream) -> list[Phase]:
         return [replace(phase, epochs=0) for phase in super().phases(stream)]
@@ -125,7 +125,7 @@ def model(protocol: str, method: str):
     names = [name.replace("_", " ") for name in SOURCES.get("clinc150(words=1)").class_names]
     if protocol == "borrowed names":
         names = [names[i] for i in np.random.default_rng(0).permutation(len(names))]
-    groups = None if method == "joint" else [task.classes for task in stream()]
+    groups = None if method == "joint" else [task.outputs for task in stream()]
     return matcher(tokenize(names, 8), SOURCE, groups=groups, frozen=frozen)
 
 

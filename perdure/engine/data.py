@@ -170,7 +170,7 @@ class Sampler:
 
     def batches(self, phase: Phase, data: Data, epoch: int) -> Iterator[Drawn]:
         """Yield the batches of an epoch: each replica goes through all samples in its own order."""
-        if phase.separate:
+        if phase.batch_per_task:
             yield from self._separate(data, epoch)
             return
         yield from self.cut(self.order(len(data), epoch, "order"))

@@ -30,6 +30,7 @@ from perdure.optim.optimizer import Optimizer
 from perdure.scenarios.contract.objective import totals
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import samples
 from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.accepts import Fits
 from perdure.strategies.contract.composition import Composition, acting, apart, overrides, parts
@@ -100,7 +101,7 @@ class Engine:
         self._flops: dict[Any, float] = {}  # of what runs unrecorded
         self.held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
         self._clock = Clock(self.device)
-        scales = {part.scale for task in self.stream for part in (task.train, task.val, task.test)} - {None}
+        scales = {part.scale for part in self.stream.tables} - {None}
         self.place = Place(self.device, self.dtype, next(iter(scales)) if len(scales) == 1 else None)
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
@@ -238,7 +239,7 @@ class Engine:
         epochs = epochs if phase.epochs is None else phase.epochs
         first = getattr(self.stream[phase.tasks[0]], phase.part)
         epochs *= first.passes if isinstance(first, World) else 1
-        if phase.separate:
+        if phase.batch_per_task:
             return epochs * (max(lengths) // min(self.batch_size, *lengths))
         return epochs * self.sampler.steps(sum(lengths))
 
@@ -294,7 +295,7 @@ class Engine:
         self, replica: Replica, phase: Phase, arrays: dict[str, Tensor], index: Tensor, weight: Tensor,
         at: dict[str, Tensor], step: int,
     ) -> Replica:  # fmt: skip
-        key = ("step", phase.name, tuple(index.shape), len(phase.tasks) if phase.separate else 0)
+        key = ("step", phase.name, tuple(index.shape), len(phase.tasks) if phase.batch_per_task else 0)
 
         def mapped(*args: Any) -> Any:
             return self._mapped(phase, *args)
@@ -316,7 +317,7 @@ class Engine:
         index: Tensor, weight: Tensor, at: dict[str, Tensor],
     ) -> Replica:  # fmt: skip
         samples = self._gather(arrays, index, weight)
-        if phase.separate:
+        if phase.batch_per_task:
             entries = len(phase.tasks)
             slots = torch.arange(entries, device=index.device).repeat_interleave(index.shape[1] // entries)
             samples["slot"] = slots.expand(index.shape)
@@ -328,7 +329,7 @@ class Engine:
 
     def _measure(self, replica: Replica, phase: Phase, data: Data) -> Any:
         """Add up what the strategy measures over the phase's data, in chunks of the batch size."""
-        wanted = self.composition.measured_samples
+        wanted = self.composition.accumulated_samples
         n = len(data) if wanted is None else min(wanted, len(data))
         order = self.sampler.order(len(data), self.step_count, "measure")[:, :n]
         total: Any = None
@@ -360,10 +361,10 @@ class Engine:
             samples = self._gather(arrays, index, weight)
 
             def measure(total: Any, view: Any, hyper: Any, samples: Any, at: Any) -> Any:
-                new = self.program.measure(view, hyper, samples, at, phase)
+                new = self.program.accumulate(view, hyper, samples, at, phase)
                 if total is None:
                     return new
-                return pytree.tree_map(torch.add, total, like(total, new, f"measure of {self.strategy}"))
+                return pytree.tree_map(torch.add, total, like(total, new, f"accumulate of {self.strategy}"))
 
             shared, kind = (4,) if total else (0, 4), ("measure", phase.name)
             return self.mapper(measure, total, view, hyper, samples, at, shared=shared, kind=kind)
@@ -427,12 +428,12 @@ class Engine:
         index = phase.tasks[-1]
         classes = torch.zeros(self.stream.outputs, dtype=torch.bool, device=self.device)
         for t in phase.tasks:
-            classes[list(self.stream[t].classes)] = True
+            classes[list(self.stream[t].outputs)] = True
         step = torch.tensor(self._draws_at(apart(self.strategy, phase.name)), device=self.device)
 
-        def of(seed: Tensor, measured: Any, rows: Rows) -> TaskData:
+        def of(seed: Tensor, accumulated: Any, rows: Rows) -> TaskData:
             rng = Rng(seed, step, f"{moment}/{phase.name}/{index}/")
-            return TaskData(index, rows, classes, rng, phase, measured)
+            return TaskData(index, rows, classes, rng, phase, accumulated)
 
         return of
 
@@ -458,8 +459,8 @@ class Engine:
         rows = {**data.rows, "x": self.place.numbers(data.rows["x"])}
         buffers = set(replica["buffers"])
 
-        def call(params: Params, own: Params, state: Any, seed: Tensor, measured: Any, rows: Rows) -> Any:
-            task = moment(seed, measured, rows)
+        def call(params: Params, own: Params, state: Any, seed: Tensor, accumulated: Any, rows: Rows) -> Any:
+            task = moment(seed, accumulated, rows)
             net = self.program.net(own, task.rng)
             new, after = getattr(self.composition, hook)(net, params, state, task)
             changed = {k: v for k, v in new.items() if k in buffers}
@@ -468,9 +469,9 @@ class Engine:
             buffers_after = like(own, {**own, **changed}, who)
             return like(params, rest, who), buffers_after, like(state, after, who)
 
-        measured: Any = {}
-        if not begins and any(overrides(p, "measure") for p in active):
-            measured = self._measure(replica, phase, data)
+        accumulated: Any = {}
+        if not begins and any(overrides(p, "accumulate") for p in active):
+            accumulated = self._measure(replica, phase, data)
         with torch.no_grad(), no_foreign_draws(self.program.module), CountFlops() as counted:
             params, own, state = self.mapper(
                 call,
@@ -478,7 +479,7 @@ class Engine:
                 replica["buffers"],
                 replica["state"],
                 self.hyper["seed"],
-                measured,
+                accumulated,
                 rows,
                 shared=() if data.own else (5,),
                 kind=(hook, phase.name),
@@ -524,7 +525,7 @@ class Engine:
         if any(isinstance(self.stream[t].train, World) for t in tasks):
             return torch.zeros(self.replicas, device=self.device)
         share = max(1, LOSS_SAMPLES // len(tasks))
-        parts = [self.stream[t].train for t in tasks]
+        parts = [samples(self.stream[t].train) for t in tasks]
         some = [p.take(torch.arange(0, len(p), -(-len(p) // share))) for p in parts]
         rows = self.place.end_to_end(self.stream, some)
         rows["x"] = self.place.numbers(rows["x"])

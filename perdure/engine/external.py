@@ -98,7 +98,7 @@ def together(stream: Stream, phase: Phase) -> Task:
         )
 
     name = " + ".join(task.name for _, task in chosen)
-    classes = tuple(sorted({c for _, task in chosen for c in task.classes}))
+    classes = tuple(sorted({c for _, task in chosen for c in task.outputs}))
     return Task(name, join("train"), join("val"), join("test"), classes, chosen[-1][1].objective)
 
 

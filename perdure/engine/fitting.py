@@ -15,6 +15,7 @@ from perdure.core.net import normalises
 from perdure.core.random import Rng
 from perdure.engine.flops import CountFlops
 from perdure.engine.step import Replica
+from perdure.scenarios.contract.task import samples
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.phase import Phase
 
@@ -74,7 +75,7 @@ def check_batches(engine: Engine, replica: Replica) -> None:
     for phase in lay_out(engine.strategy, engine.stream):
         lengths = [len(engine.stream[t].train) for t in phase.tasks]
         size = engine.sampler.smallest(sum(lengths))
-        if phase.separate:
+        if phase.batch_per_task:
             size = len(lengths) * min(engine.batch_size, *lengths)
         if size >= engine.sampler.least or not engine.whole(phase, lengths):
             continue
@@ -91,7 +92,7 @@ def check_batches(engine: Engine, replica: Replica) -> None:
 def _first_batch(engine: Engine, replica: Replica, phase: Phase, size: int) -> Batch:
     """Return what the strategy of one replica makes of a batch of so many samples."""
     one = pytree.tree_map(lambda v: v[0], {k: replica[k] for k in ("params", "buffers", "state")})
-    part = engine.stream[phase.tasks[0]].train.take(torch.arange(size))
+    part = samples(engine.stream[phase.tasks[0]].train).take(torch.arange(size))
     rows = engine.place.end_to_end(engine.stream, [part])
     current = torch.tensor(phase.tasks[-1], device=engine.device)
     rng = Rng(engine.hyper["seed"][0], torch.zeros_like(current))

@@ -50,10 +50,10 @@ class Program:
             self.module, buffers, self.masks, self.objective, training, rng, self.mappable, self.precision
         )
 
-    def trained(self, net: Net, params: Params, phase: str) -> tuple[str, ...]:
+    def trainable(self, net: Net, params: Params, phase: str) -> tuple[str, ...]:
         """Name the parameters that phases of this name train."""
         if phase not in self._trained:
-            names = tuple(self.strategy.trained(net, params, phase))
+            names = tuple(self.strategy.trainable(net, params, phase))
             if not names:
                 found = f"{self.strategy} trains nothing in the phase {phase!r}"
                 raise PerdureError(f"{found}; expected a parameter")
@@ -86,13 +86,13 @@ class Program:
         rng = Rng(hyper["seed"], at["step"])
         tally = Tally()
         net = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
-        separate = phase.separate
+        separate = phase.batch_per_task
         entries = len(phase.tasks) if separate else self.objective.targets
         batch = Batch(samples, at["current"], rng, phase.name, entries)
         came, batch = batch, strategy.batch(net.eval(), params, replica["state"], batch)
         net = replace(net, _memo={})
 
-        names = self.trained(net.eval(), params, phase.name)
+        names = self.trainable(net.eval(), params, phase.name)
         learned = {k: params[k] for k in names}
 
         def losses(learned: Params) -> tuple[Tensor, tuple[Params, Tensor]]:
@@ -100,15 +100,15 @@ class Program:
             inner, params = replace(net, _memo={}), {**replica["params"], **learned}
             base = inner.losses(params, batch)
             total = strategy.losses(inner, params, replica["state"], batch, base)
-            value = total if strategy.per_task else total.sum()
+            value = total if strategy.per_loss_gradients else total.sum()
             return value, (inner.updated, total)
 
-        gradient = jacrev(losses, has_aux=True) if strategy.per_task else grad(losses, has_aux=True)
+        gradient = jacrev(losses, has_aux=True) if strategy.per_loss_gradients else grad(losses, has_aux=True)
         taken, (buffers, vector) = gradient(learned)
         # Whoever does not read them does not pay for them: what nobody reads is dropped from the record.
         batch = replace(batch, losses=vector.detach())
         grads = {k: taken[k] if k in taken else _no_gradient(p, taken, strategy) for k, p in params.items()}
-        each = grads if strategy.per_task else None
+        each = grads if strategy.per_loss_gradients else None
         quiet = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
         changed = strategy.gradient(quiet, params, replica["state"], grads, batch)
         grads = like(params, changed, f"gradient of {strategy}")
@@ -127,7 +127,7 @@ class Program:
         new = {"params": moved, "buffers": buffers, "optim": memory, "state": state}
         return like(replica, new, f"a step of {strategy}")  # type: ignore[no-any-return]
 
-    def measure(
+    def accumulate(
         self, replica: Replica, hyper: dict[str, Tensor], samples: dict[str, Tensor], at: dict[str, Tensor],
         phase: Phase,
     ) -> Any:  # fmt: skip
@@ -135,7 +135,7 @@ class Program:
         rng = Rng(hyper["seed"], at["step"], "measure/")
         batch = Batch(samples, at["current"], rng, phase.name, place=at["place"])
         net = self.net(replica["buffers"], rng)
-        return self.strategy.measure(net, replica["params"], replica["state"], batch)
+        return self.strategy.accumulate(net, replica["params"], replica["state"], batch)
 
     def outputs(self, replica: Replica, x: Tensor, task: Tensor, rng: Rng | None = None) -> Tensor:
         """Outputs that are scored, ``[n, outputs]``; ``rng`` is for models that draw in evaluation mode."""
@@ -167,7 +167,7 @@ def answered(output: Tensor, rows: Rows, rng: Rng | None) -> Batch:
 
 def _no_gradient(param: Tensor, taken: Params, strategy: Composition) -> Tensor:
     """Return zeros for a parameter that is not trained, with the axis of losses where there is one."""
-    if not strategy.per_task:
+    if not strategy.per_loss_gradients:
         return torch.zeros_like(param)
     entries = next(iter(taken.values())).shape[0]
     return param.new_zeros(entries, *param.shape)

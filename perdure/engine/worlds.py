@@ -54,7 +54,7 @@ class Worlds:
             raise PerdureError(f"{who} needs worlds of one number of passes; found different ones")
         if phase.portion != (0.0, 1.0):
             raise PerdureError(f"{who} is cut in portions, which a world cannot be")
-        if phase.separate:
+        if phase.batch_per_task:
             raise PerdureError(f"{who} takes a batch of each task at each step, which worlds do not give yet")
         return cls(engine, phase.tasks, worlds, [None] * len(worlds))
 
@@ -144,5 +144,5 @@ def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
         zero = torch.zeros((), dtype=torch.int64, device=engine.device)
         state = unshare(engine.mapper(start, seed, zero, shared=(1,), kind=("start", task)))
         state = engine.loop(("episode", task), body, state, world.limit, view, seed, current)
-        scores = engine.mapper(world.score, state, kind=("result", task))
+        scores: Tensor = engine.mapper(world.score, state, kind=("result", task))
     return scores.mean(1)

@@ -20,7 +20,7 @@ from perdure.core.layer_draws import GlobalDraw
 from perdure.core.net import Net
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Setting, Stream
-from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.task import Task, samples
 from perdure.strategies.baselines.naive import Naive
 from perdure.strategies.contract.composition import Composition, lay_out, overrides, parts
 from perdure.strategies.contract.external import External
@@ -101,9 +101,9 @@ def check_form(strategy: Strategy) -> None:
             raise Broken(
                 f"{type(part).__name__} must name {shadowed[0]!r} otherwise: the contract has that name"
             )
-        if part.kind == Strategy.kind:
+        if part.name == Strategy.name:
             raise Broken(f"{type(part).__name__} must have a name of its own: set `kind`")
-    if all(part.kind in STRATEGIES for part in parts(strategy)):
+    if all(part.name in STRATEGIES for part in parts(strategy)):
         again = get(str(strategy))
         if again != strategy:
             raise Broken(f"{strategy} must be what its name builds; that is {again!r}")
@@ -288,7 +288,7 @@ def _train(engine: Engine, where: str) -> _Ran:
     params = {k: v.clone() for k, v in replica["params"].items()}
     _finite(where, "the trained parameters", params)
     view = {k: replica[k] for k in ("params", "buffers", "state")}
-    x = torch.cat([engine.place.put(task.test.inputs()) for task in stream])
+    x = torch.cat([engine.place.put(samples(task.test).inputs()) for task in stream])
     task = torch.cat([torch.full((len(t.test),), i) for i, t in enumerate(stream)])
 
     def outputs(view: Any, x: Tensor, task: Tensor) -> Tensor:
@@ -331,7 +331,7 @@ def _check_external(strategy: External, stream: Stream, model: Builder | nn.Modu
 class Bystander(Strategy):
     """Has every hook that may stand beside another's, and lets everything pass; counts in its own state."""
 
-    kind: ClassVar[str] = "bystander"
+    name: ClassVar[str] = "bystander"
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
         return model
@@ -345,7 +345,7 @@ class Bystander(Strategy):
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         return dict(params), {"hooks": state["hooks"] + 1}
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         return tuple(params)
 
     def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
@@ -360,11 +360,11 @@ class Bystander(Strategy):
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
         return dict(params), {"hooks": state["hooks"] + 1}
 
-    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
+    def accumulate(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         return {"samples": batch.weight.sum()}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        return dict(params), {"hooks": state["hooks"] + task.measured["samples"]}
+        return dict(params), {"hooks": state["hooks"] + task.accumulated["samples"]}
 
 
 @dataclass(frozen=True)
@@ -410,7 +410,7 @@ class _Watched(Composition):
         extra = set(found) - set(given) if isinstance(found, dict) else set()
         if what == "parameters" and extra:
             raise Broken(f"{self.where}: {hook} must return the parameters; found {min(extra)!r} among them")
-        if not (hook == "gradient" and part.per_task):
+        if not (hook == "gradient" and part.per_loss_gradients):
             said = f"what {hook} returns" if what == hook else f"the {what} that {hook} returns"
             _alike(self.where, said, given, found)
         return super().returned(hook, part, what, given, found)
@@ -444,7 +444,7 @@ class _Watched(Composition):
         if not self.alter_padding:
             return batch
         padding = (batch.weight == 0).view(-1, *(1,) * (batch.x.ndim - 1))
-        return dataclasses.replace(batch, x=torch.where(padding, batch.x + 1, batch.x))
+        return batch.with_rows(x=torch.where(padding, batch.x + 1, batch.x))
 
     def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
         batch = self._padded(batch)
@@ -467,9 +467,9 @@ class _Watched(Composition):
         _finite(self.where, "what gradient returns", new)
         return new
 
-    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
-        new: State = self._call("measure", net, params, state, self._padded(batch))
-        _finite(self.where, "what measure returns", new)
+    def accumulate(self, net: Net, params: Params, state: State, batch: Batch) -> State:
+        new: State = self._call("accumulate", net, params, state, self._padded(batch))
+        _finite(self.where, "what accumulate returns", new)
         return new
 
     def forward(self, net: Net, params: Params, state: State, x: Tensor, task: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ def test_all_chunks_of_a_measure_count():
 class Looks(Strategy):
     """Goes through a task once more at its end."""
 
-    kind: ClassVar[str] = "looks"
+    name: ClassVar[str] = "looks"
 
     def init(self, net, params, stream):
         return {"sum": next(iter(params.values())).sum()}

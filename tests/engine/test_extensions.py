@@ -92,12 +92,12 @@ def test_an_objective_may_draw_its_batches_from_the_current_policy():
 class Weighted(Strategy):
     """Learns all tasks at once; the update is a weighted sum of the tasks' gradients."""
 
-    kind: ClassVar[str] = "weighted"
-    per_task: ClassVar[bool] = True
+    name: ClassVar[str] = "weighted"
+    per_loss_gradients: ClassVar[bool] = True
     weights: tuple[float, ...] = (1.0, 0.0)
 
     def phases(self, stream):
-        return [Phase(tuple(range(len(stream))), separate=True)]
+        return [Phase(tuple(range(len(stream))), batch_per_task=True)]
 
     def gradient(self, net, params, state, grads, batch):
         w = torch.tensor(self.weights, dtype=torch.float64)
@@ -119,7 +119,7 @@ def test_a_rule_may_combine_the_gradients_of_tasks_that_share_a_step():
 class Average(Strategy):
     """Trains every task from the common start and keeps the mean of the end points: merging."""
 
-    kind: ClassVar[str] = "average"
+    name: ClassVar[str] = "average"
 
     def init(self, net, params, stream):
         return {
@@ -183,7 +183,7 @@ class PerTask(nn.Module):
 class Scales(Strategy):
     """Trains the shared weights on the first task and only the task's own scale on later ones."""
 
-    kind: ClassVar[str] = "scales"
+    name: ClassVar[str] = "scales"
 
     def extend(self, model, stream):
         return PerTask(model, len(stream), stream.input_shape[0])
@@ -206,7 +206,7 @@ def test_parameters_may_exist_once_per_task():
 class Rest(Strategy):
     """After every task, halves the weights in three steps of a phase of its own."""
 
-    kind: ClassVar[str] = "rest"
+    name: ClassVar[str] = "rest"
 
     def phases(self, stream):
         rows = []
@@ -250,12 +250,12 @@ def test_a_strategy_may_add_a_phase_between_tasks():
 class Some(Strategy):
     """Trains the head alone from the second task on."""
 
-    kind: ClassVar[str] = "some"
+    name: ClassVar[str] = "some"
 
     def phases(self, stream):
         return [replace(p, name="learn" if i == 0 else "head") for i, p in enumerate(super().phases(stream))]
 
-    def trained(self, net, params, phase):
+    def trainable(self, net, params, phase):
         return tuple(params) if phase == "learn" else tuple(params)[-2:]
 
 
@@ -287,9 +287,9 @@ def test_what_a_phase_trains_is_asked_once():
 
     @dataclass(frozen=True)
     class Asked(Some):
-        def trained(self, net, params, phase):
+        def trainable(self, net, params, phase):
             asked.append(phase)
-            return super().trained(net, params, phase)
+            return super().trainable(net, params, phase)
 
     train(points(3), Asked(), epochs=2)
     assert asked == ["learn", "head"]
@@ -298,9 +298,9 @@ def test_what_a_phase_trains_is_asked_once():
 def test_training_nothing_is_refused():
     @dataclass(frozen=True)
     class Nothing(Strategy):
-        kind: ClassVar[str] = "nothing"
+        name: ClassVar[str] = "nothing"
 
-        def trained(self, net, params, phase):
+        def trainable(self, net, params, phase):
             return ()
 
     with pytest.raises(PerdureError, match="trains nothing in the phase 'learn'"):

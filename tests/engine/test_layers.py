@@ -334,7 +334,7 @@ def test_a_number_that_a_model_counts_in_python_is_a_warning():
 
 @dataclass(frozen=True)
 class GlobalDraws(Strategy):
-    kind: ClassVar[str] = "global-draws"
+    name: ClassVar[str] = "global-draws"
 
     def gradient(self, net, params, state, grads, batch):
         return {k: g + 0.0 * torch.randn_like(g) for k, g in grads.items()}
@@ -347,7 +347,7 @@ def test_a_strategy_that_draws_from_the_global_generator_is_refused():
 
 @dataclass(frozen=True)
 class Writes(Strategy):
-    kind: ClassVar[str] = "writes"
+    name: ClassVar[str] = "writes"
 
     def init(self, net, params, stream):
         return {"seen": torch.zeros(())}

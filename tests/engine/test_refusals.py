@@ -24,7 +24,7 @@ from perdure.testing.check_strategy import tiny_stream
 class Weighs(Strategy):
     """Weigh the losses in a way that cannot be mapped."""
 
-    kind: ClassVar[str] = "weighs"
+    name: ClassVar[str] = "weighs"
 
     def init(self, net, params, stream):
         return {"table": torch.ones(len(stream), 2)}

@@ -161,7 +161,7 @@ def test_in_training_only_the_names_of_the_task_are_encoded():
 
 def test_a_matcher_learns_and_answers_for_classes_never_seen():
     tasks = stream()
-    groups = [task.classes for task in tasks]
+    groups = [task.outputs for task in tasks]
     options = {"seeds": 1, "epochs": 1, "optimizer": "adamw", "lr": 2e-3, "dtype": "float64", "quiet": True}
     scores = [
         compare(tasks, ["naive"], model=matcher(NAMES, CONFIGS["bert"](), groups=g), **options).scores[

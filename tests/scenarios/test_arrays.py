@@ -30,7 +30,7 @@ def test_a_test_part_is_made_when_there_is_none():
 @pytest.mark.parametrize("setting", ["class", "task", "joint"])
 def test_labels_are_global_classes(setting):
     stream = from_arrays([(X, Y), (X + 1, Y + 2)], setting)
-    assert [task.classes for task in stream] == [(0, 1), (2, 3)]
+    assert [task.outputs for task in stream] == [(0, 1), (2, 3)]
     assert stream.outputs == 4
     check_stream(stream)
 

@@ -131,7 +131,7 @@ def test_an_objective_of_ones_own_may_label_as_it_likes(source):
 
     stream = split(source, 2)
     tasks = [
-        Task(t.name, *(spoil(p, y=p.y.double()) for p in (t.train, t.val, t.test)), t.classes, Objective())
+        Task(t.name, *(spoil(p, y=p.y.double()) for p in (t.train, t.val, t.test)), t.outputs, Objective())
         for t in stream
     ]
     check_stream(stream.with_tasks(tasks))

@@ -18,8 +18,8 @@ def test_the_same_labels_in_every_task_get_outputs_of_their_own(labels):
     stream = from_arrays(tasks(*labels), "task")
     check_stream(stream)
     first, second = stream
-    assert not set(first.classes) & set(second.classes)
-    assert stream.outputs == len(first.classes) + len(second.classes)
+    assert not set(first.outputs) & set(second.outputs)
+    assert stream.outputs == len(first.outputs) + len(second.outputs)
     assert (stream.masks().sum(0) == 1).all()
     assert len(doubts(stream)) == 1
     assert "each task has outputs of its own" in doubts(stream)[0]
@@ -33,7 +33,7 @@ def test_results_repeat_the_note():
 
 def test_labels_of_the_whole_stream_stay_what_they_are():
     stream = from_arrays(tasks(Y, Y + 2), "task")
-    assert [task.classes for task in stream] == [(0, 1), (2, 3)]
+    assert [task.outputs for task in stream] == [(0, 1), (2, 3)]
     assert doubts(stream) == []
     assert from_arrays(tasks(Y), "task").outputs == 2
     assert doubts(from_arrays(tasks(Y, Y))) == []

@@ -8,7 +8,7 @@ from perdure.scenarios.contract.transforms import Permute, Rotate
 
 def test_split_covers_every_class_and_every_sample_once(source, sample_ids):
     stream = split(source, classes_per_task=2)
-    assert sorted(c for task in stream for c in task.classes) == [0, 1, 2, 3]
+    assert sorted(c for task in stream for c in task.outputs) == [0, 1, 2, 3]
     train = sorted(i for task in stream for part in (task.train, task.val) for i in sample_ids(part))
     assert train == list(range(40))
     assert sorted(i for task in stream for i in sample_ids(task.test)) == list(range(40, 56))
@@ -34,9 +34,9 @@ def test_split_by_setting(source, setting, outputs, classes):
     stream = split(source, 2, setting)
     assert stream.setting == setting
     assert stream.outputs == outputs
-    assert [task.classes for task in stream] == classes
+    assert [task.outputs for task in stream] == classes
     for task in stream:
-        assert sorted(set(task.train.y.tolist())) == list(task.classes)
+        assert sorted(set(task.train.y.tolist())) == list(task.outputs)
     check_stream(stream)
 
 
@@ -57,7 +57,7 @@ def test_validation_is_a_stratified_share(make_source):
 def test_shuffled_classes_depend_on_the_seed(make_source):
     source = make_source(classes=10)
     orders = {
-        tuple(c for t in split(source, shuffle_classes=True, seed=s) for c in t.classes) for s in range(5)
+        tuple(c for t in split(source, shuffle_classes=True, seed=s) for c in t.outputs) for s in range(5)
     }
     assert len(orders) > 1
     assert all(sorted(order) == list(range(10)) for order in orders)
@@ -91,7 +91,7 @@ def test_split_by_domain(make_source, setting, outputs, second):
     stream = split(source, setting=setting)
     assert stream.names == ["even", "odd"]
     assert stream.outputs == outputs
-    assert stream[1].classes == tuple(second)
+    assert stream[1].outputs == tuple(second)
     for number, task in enumerate(stream):
         assert {int(v) // 4 % 2 for v in task.train.x[:, 0]} == {number}
     check_stream(stream)
@@ -125,7 +125,7 @@ def test_permute_hand_checked():
 def test_permuted_labels(source, setting, outputs, last):
     stream = permuted(source, 3, setting)
     assert stream.outputs == outputs
-    assert stream[2].classes[-1] == last
+    assert stream[2].outputs[-1] == last
     assert int(stream[2].test.y.max()) == last
     check_stream(stream)
 

@@ -43,7 +43,7 @@ def test_a_folder_and_a_zip_are_the_same(tmp_path):
     first, second = split(images(folder, 8)), split(images(packed, 8))
     assert first.fingerprint() == second.fingerprint()
     assert first.names == ["Greek", "Latin"]
-    assert [task.classes for task in first] == [(0, 1), (2, 3)]
+    assert [task.outputs for task in first] == [(0, 1), (2, 3)]
     assert first.input_shape == (1, 8, 8)
     check_stream(first)
 

@@ -96,9 +96,9 @@ def test_noise_stays_within_the_task_and_the_rate(setting, make_source):
         n = len(changed)
         assert float(changed.double().mean()) == pytest.approx(0.3, abs=5 * (0.3 * 0.7 / n) ** 0.5)
         # Symmetric: both wrong labels of each class are equally likely.
-        for c in before.classes:
+        for c in before.outputs:
             wrong = after.train.y[changed & (before.train.y == c)]
-            counts = [int((wrong == other).sum()) for other in before.classes if other != c]
+            counts = [int((wrong == other).sum()) for other in before.outputs if other != c]
             assert abs(counts[0] - counts[1]) < 5 * sum(counts) ** 0.5
         assert torch.equal(before.test.y, after.test.y)
         assert torch.equal(before.val.y, after.val.y)

@@ -123,8 +123,8 @@ def test_in_the_task_setting_it_sees_heads():
     for i, task in enumerate(stream):
         learner.learn(task, i)
         output = learner.predict(task.test.x, i)
-        assert (output[:, [c for c in range(4) if c not in task.classes]] == -1000).all()
-        assert (output[:, list(task.classes)] > -1000).all()
+        assert (output[:, [c for c in range(4) if c not in task.outputs]] == -1000).all()
+        assert (output[:, list(task.outputs)] > -1000).all()
     regular = learner.strategy.plugins[0].lwf
     assert {k: set(v) for k, v in regular.prev_classes_by_task.items()} == {0: {0, 1}, 1: {2, 3}}
 

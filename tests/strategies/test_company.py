@@ -51,7 +51,7 @@ def learned(strategy, stream=None, **changes):
 class One(Strategy):
     """Each subclass has one hook."""
 
-    kind: ClassVar[str] = "one"
+    name: ClassVar[str] = "one"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Begins(One):
 
 @dataclass(frozen=True)
 class Trains(One):
-    def trained(self, net, params, phase):
+    def trainable(self, net, params, phase):
         return list(params)[:2]
 
 
@@ -110,10 +110,10 @@ class Slopes(One):
 
 @dataclass(frozen=True)
 class PerLoss(One):
-    per_task: ClassVar[bool] = True
+    per_loss_gradients: ClassVar[bool] = True
 
     def phases(self, stream):
-        return [Phase(tuple(range(len(stream))), separate=True)]
+        return [Phase(tuple(range(len(stream))), batch_per_task=True)]
 
     def gradient(self, net, params, state, grads, batch):
         return {k: g.sum(0) * 0.5 for k, g in grads.items()}
@@ -121,7 +121,7 @@ class PerLoss(One):
 
 @dataclass(frozen=True)
 class PerLossOnly(One):
-    per_task: ClassVar[bool] = True
+    per_loss_gradients: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -135,17 +135,17 @@ class Measures(One):
     count: int | None = None
 
     @property
-    def measured_samples(self):
+    def accumulated_samples(self):
         return self.count
 
     def init(self, net, params, stream):
         return {"sum": torch.zeros(())}
 
-    def measure(self, net, params, state, batch):
+    def accumulate(self, net, params, state, batch):
         return {"sum": (batch.x.sum(1) * batch.weight).sum(), "count": batch.weight.sum()}
 
     def end_task(self, net, params, state, task):
-        mean = task.measured["sum"] / task.measured["count"]
+        mean = task.accumulated["sum"] / task.accumulated["count"]
         return {k: v + 0.01 * mean for k, v in params.items()}, {"sum": mean.float()}
 
 
@@ -171,9 +171,9 @@ HOOKS = [
 class Watches(Strategy):
     """Measures all samples, and does nothing with them."""
 
-    kind: ClassVar[str] = "watches"
+    name: ClassVar[str] = "watches"
 
-    def measure(self, net, params, state, batch):
+    def accumulate(self, net, params, state, batch):
         return {"count": batch.weight.sum()}
 
 
@@ -223,7 +223,7 @@ def test_fine_tuning_is_arranged_alone_too():
 
 @dataclass(frozen=True)
 class Learns(External):
-    kind: ClassVar[str] = "learns"
+    name: ClassVar[str] = "learns"
 
 
 def test_a_learner_of_its_own_has_no_company():
@@ -239,7 +239,7 @@ def test_a_learner_of_its_own_has_no_company():
 class Named(Strategy):
     """Holds two equal shapes under two names; each subclass returns them the other way round somewhere."""
 
-    kind: ClassVar[str] = "named"
+    name: ClassVar[str] = "named"
 
     def init(self, net, params, stream):
         return {"deep": {"zero": torch.zeros(3), "one": torch.ones(3)}, "sum": torch.zeros(3)}
@@ -349,7 +349,7 @@ def test_the_check_returns_names_in_reverse(monkeypatch):
 class Marks(Strategy):
     """Add a large random number to each sample's second value."""
 
-    kind: ClassVar[str] = "marks"
+    name: ClassVar[str] = "marks"
 
     def batch(self, net, params, state, batch):
         mark = batch.rng.integers("mark", 1000, len(batch)).to(batch.x.dtype) + 1

@@ -60,7 +60,7 @@ def test_a_stream_and_a_model_of_ones_own():
 class Scratch(Strategy):
     """A weight's momentum in the state; each subclass breaks one promise."""
 
-    kind: ClassVar[str] = "scratch"
+    name: ClassVar[str] = "scratch"
 
     def init(self, net, params, stream):
         return {"sum": {k: torch.zeros_like(p) for k, p in params.items()}}
@@ -219,7 +219,7 @@ class Shadows(Scratch):
 
 @dataclass(frozen=True)
 class Disguised(EWC):
-    kind: ClassVar[str] = "ewc"
+    name: ClassVar[str] = "ewc"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_the_model_of_the_broken_ones_keeps_it():
 class WantsHeads(Strategy):
     """Refuses what it is not made for."""
 
-    kind: ClassVar[str] = "wants-heads"
+    name: ClassVar[str] = "wants-heads"
 
     def init(self, net, params, stream):
         if stream.setting != "task":
@@ -276,7 +276,7 @@ class WantsHeads(Strategy):
 
 @dataclass(frozen=True)
 class WantsNothing(Strategy):
-    kind: ClassVar[str] = "wants-nothing"
+    name: ClassVar[str] = "wants-nothing"
 
     def init(self, net, params, stream):
         raise PerdureError("wants-nothing takes no stream")
@@ -292,7 +292,7 @@ def test_a_strategy_may_refuse_some_streams_but_not_all():
 class Constant(External):
     """Answers with what it was given, plus noise from the global generator if asked."""
 
-    kind: ClassVar[str] = "constant"
+    name: ClassVar[str] = "constant"
     noise: float = 0.0
     calls: ClassVar[list] = []
 

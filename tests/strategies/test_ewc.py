@@ -40,7 +40,7 @@ def test_fisher_of_logistic_regression_by_hand():
     net, _ = net_of(nn.Linear(1, 2, bias=False))
     params = {"weight": torch.tensor([[0.0], [3.0]]).double().log().clamp_min(0)}
     x, y = torch.tensor([[1.0], [-1.0], [2.0]]).double(), torch.tensor([0, 0, 1])
-    sums = EWC().measure(net, params, {}, batch_of(x, y))
+    sums = EWC().accumulate(net, params, {}, batch_of(x, y))
     mean = (9 / 16 + 1 / 16 + 1 / 25) / 3
     assert (sums["fisher"]["weight"] / sums["count"]).flatten().tolist() == pytest.approx([mean, mean])
 

@@ -64,7 +64,7 @@ def tuned(engine, replica):
     """What a replica fine-tunes, a mask like each parameter: of its own, or by name."""
     plugin, params = engine.strategy, replica["params"]
     if plugin.masked:
-        return replica["state"][plugin.kind]["chosen"]
+        return replica["state"][plugin.name]["chosen"]
     # Not by asking what it trains: that is what is tested.
     return all_weights(params, torch.tensor(plugin.named(engine.program.net({}), params)))
 
@@ -117,12 +117,12 @@ def test_what_is_outside_the_modules_stays_to_the_bit_and_the_optimizers_memory_
 
 def test_names_are_what_is_trained_and_masks_train_all():
     net, params = build(Naive()).program.net({}), build(Naive()).start()["params"]
-    names = KFPF(modules="head").trained(net, params, FINE_TUNE)
+    names = KFPF(modules="head").trainable(net, params, FINE_TUNE)
     assert list(names) == ["5.weight", "5.bias"]
-    assert list(KFPF(modules="all").trained(net, params, FINE_TUNE)) == list(params)
+    assert list(KFPF(modules="all").trainable(net, params, FINE_TUNE)) == list(params)
     for own in (KFPF(modules="auto"), KFPF(modules="head", control=True)):
-        assert list(own.trained(net, params, FINE_TUNE)) == list(params)
-    assert list(KFPF(modules="head").trained(net, params, "learn")) == list(params)
+        assert list(own.trainable(net, params, FINE_TUNE)) == list(params)
+    assert list(KFPF(modules="head").trainable(net, params, "learn")) == list(params)
     # Named modules need no masks, and only `auto` follows how far modules move.
     kept = [
         set(build(FPF(**c)).start()["state"]["fpf"]) for c in ({}, {"control": True}, {"modules": "auto"})
@@ -148,7 +148,7 @@ def test_other_strategies_do_not_notice_it(other):
 
     def watch(phase, before, begun, after):
         if phase.name == FINE_TUNE:
-            tuned.append(same(after["state"][other.kind], before["state"][other.kind]))
+            tuned.append(same(after["state"][other.name], before["state"][other.name]))
         assert not after["params"]["1.weight"].isnan().any()
 
     trained(build(other + KFPF(steps=2, k=4, modules="head")), watch)
@@ -218,7 +218,7 @@ def test_none_is_plain_learning_to_the_bit():
 class Cut(Strategy):
     """Count hooks, and cut every phase."""
 
-    kind: ClassVar[str] = "cut"
+    name: ClassVar[str] = "cut"
     times: int = 5
 
     def phases(self, stream):
@@ -249,7 +249,7 @@ def test_portions_are_the_whole_to_the_bit(model):
 class Recorder(Strategy):
     """Notes the batches of the stream, and the strategy's random numbers."""
 
-    kind: ClassVar[str] = "recorder"
+    name: ClassVar[str] = "recorder"
     seen: ClassVar[list] = []
 
     def after_step(self, net, params, state, step):
@@ -455,7 +455,7 @@ def test_refusals():
         with pytest.raises(PerdureError) as refused:
             maker(capacity=0)
         said = "fine-tunes on remembered samples: set capacity to at least 1, or use 'naive'"
-        assert str(refused.value) == f"{maker.kind} {said}, which remembers none; found capacity=0"
+        assert str(refused.value) == f"{maker.name} {said}, which remembers none; found capacity=0"
     with pytest.raises(PerdureError, match=r"^kfpf: capacity must be a whole number; found 2.5$"):
         KFPF(2.5)
     with pytest.raises(PerdureError, match="k must be a whole number of at least 0; found -1"):

@@ -243,7 +243,7 @@ def test_exemplars_are_herded_in_the_features_of_the_tasks_end():
             continue
         _, params, state = one(engine, replica)
         train = stream[task].train
-        for c in stream[task].classes:
+        for c in stream[task].outputs:
             x = train.x[train.y == c].double()
             hidden = torch.relu(x @ params["1.weight"].T + params["1.bias"])
             units = hidden / hidden.norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -346,7 +346,7 @@ def test_the_trajectory_is_that_of_peft(mine, theirs):
     kind = getattr(torch.optim, theirs)
     more = {"momentum": 0.9} if theirs == "SGD" else {"weight_decay": 0.1}
     optimizer = kind([p for p in other.parameters() if p.requires_grad], lr=0.05, **more)
-    names = strategy.trained(net, params, ADAPT)
+    names = strategy.trainable(net, params, ADAPT)
     memory, lr = mine.init(params), torch.tensor(0.05, dtype=torch.float64)
     decay = torch.tensor(0.1, dtype=torch.float64) if theirs == "AdamW" else None
     start = net.raw(params, x, torch.tensor(0))

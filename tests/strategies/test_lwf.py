@@ -71,7 +71,7 @@ def learned(strategy, net, params, stream, tasks):
     state = strategy.init(net, params, stream)
     for t in tasks:
         classes = torch.zeros(stream.outputs, dtype=torch.bool)
-        classes[list(stream[t].classes)] = True
+        classes[list(stream[t].outputs)] = True
         done = type("Done", (), {"classes": classes, "phase": Phase((t,))})()
         _, state = strategy.end_task(net, params, state, done)
     return state
@@ -88,7 +88,7 @@ def test_every_earlier_head_is_distilled_on_its_own_outputs(module):
     found = strategy.losses(net, now, state, batch, torch.tensor([7.0]).double())
     expected = 0.0
     for t in tasks:
-        own, label = list(stream[t].classes), torch.full((3,), t)
+        own, label = list(stream[t].outputs), torch.full((3,), t)
         more = (label,) if isinstance(module, Heads) else ()
         before = torch.func.functional_call(module, params, (batch.x[:3], *more))[:, own] / 2
         after = torch.func.functional_call(module, now, (batch.x[:3], *more))[:, own] / 2

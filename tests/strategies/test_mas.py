@@ -40,7 +40,9 @@ def test_importance_by_hand():
     params = {"weight": torch.tensor([[3.0], [7.0]]).double()}
     strategy = MAS()
     x = torch.tensor([[1.0], [-2.0]]).double()
-    sums = strategy.measure(net, params, strategy.init(net, params, None), batch_of(x, torch.zeros(2).long()))
+    sums = strategy.accumulate(
+        net, params, strategy.init(net, params, None), batch_of(x, torch.zeros(2).long())
+    )
     importance = sums["importance"]["weight"] / sums["count"]
     assert importance.flatten().tolist() == [15.0, 0.0]
 
@@ -55,8 +57,8 @@ def test_padding_and_labels_do_not_count():
     net, params = net_of(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)))
     x, y = torch.randn(5, 3).double(), torch.tensor([0, 1, 0, 1, 1])
     weight = torch.tensor([1.0, 1, 1, 0, 0]).double()
-    one = MAS().measure(net, params, {}, batch_of(x, y, weight))
-    other = MAS().measure(net, params, {}, batch_of(x[:3], 1 - y[:3]))
+    one = MAS().accumulate(net, params, {}, batch_of(x, y, weight))
+    other = MAS().accumulate(net, params, {}, batch_of(x[:3], 1 - y[:3]))
     for a, b in zip(one["importance"].values(), other["importance"].values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 

@@ -86,7 +86,7 @@ def test_beside_each_other_memories_take_what_came_in_and_nothing_of_each_other(
             held = sorted(own["x"][r][mine].sum(-1).tolist())
             once = sorted(task.train.x.double().sum(-1).tolist() * epochs)
             assert held == pytest.approx(once, abs=1e-12)
-            assert set(own["y"][r][mine].tolist()) <= set(task.classes)
+            assert set(own["y"][r][mine].tolist()) <= set(task.outputs)
 
 
 def test_filled_at_task_ends_memory_is_of_past_tasks_in_equal_shares():

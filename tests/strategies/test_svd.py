@@ -42,7 +42,8 @@ class Run:
         zero = torch.tensor(0)
         n = len(x)
         self.batch = Batch(
-            {"x": x, "y": torch.zeros(n), "task": torch.zeros(n).long(), "weight": torch.ones(n)}, zero, Rng(zero, zero),
+            {"x": x, "y": torch.zeros(n), "task": torch.zeros(n).long(), "weight": torch.ones(n)},
+            zero, Rng(zero, zero),
             strategy.phases(tiny_stream())[0].name,
         )  # fmt: skip
 
@@ -76,12 +77,12 @@ class Run:
         def loss(params):
             return (self.net.raw(params, self.x, self.batch.task) - self.y).square().mean()
 
-        taken = set(self.strategy.trained(self.net, self.params, self.batch.phase))
+        taken = set(self.strategy.trainable(self.net, self.params, self.batch.phase))
         return {k: g if k in taken else 0 * g for k, g in grad(loss)(self.params).items()}
 
     def step(self, optimizer, memory, lr, after=True, decay=None):
         slopes = self.strategy.gradient(self.net, self.params, self.state, self.slopes(), self.batch)
-        names = self.strategy.trained(self.net, self.params, self.batch.phase)
+        names = self.strategy.trainable(self.net, self.params, self.batch.phase)
         moved, new = optimizer.update({k: self.params[k] for k in names}, slopes, memory, lr, decay)
         moved = {**self.params, **moved}
         memory = {k: {**memory[k], **v} if isinstance(v, dict) else v for k, v in new.items()}

@@ -83,8 +83,8 @@ def _check_kinds(stream: Stream, task: Task) -> None:
             f"{where}: all tasks must have as many labels for each sample as the first, {first.targets}; "
             f"found {task.objective.targets}"
         )
-    if not isinstance(task.classes, (tuple, list)) or not all(type(c) is int for c in task.classes):
-        raise PerdureError(f"{where}: `classes` must be whole numbers; found {task.classes!r}")
+    if not isinstance(task.outputs, (tuple, list)) or not all(type(c) is int for c in task.outputs):
+        raise PerdureError(f"{where}: `classes` must be whole numbers; found {task.outputs!r}")
 
 
 def _check_outputs(stream: Stream) -> None:
@@ -97,11 +97,11 @@ def _check_outputs(stream: Stream) -> None:
             )
         if reads is None:
             continue
-        own = sorted(task.classes)
+        own = sorted(task.outputs)
         if own != list(range(own[0] if own else 0, (own[0] if own else 0) + reads)):
             raise PerdureError(
                 f"task {task.name!r}: {_title(objective)} reads {reads} outputs, one behind the other; "
-                f"found {task.classes}"
+                f"found {task.outputs}"
             )
 
 
@@ -141,9 +141,9 @@ def _first_input(where: str, part: Part) -> Tensor:
 
 def _check_task(stream: Stream, index: int, task: Task, duplicates: float) -> None:
     where = f"task {task.name!r}"
-    if not task.classes or len(set(task.classes)) < len(task.classes):
-        raise PerdureError(f"{where}: `classes` must be different outputs; found {task.classes}")
-    check_range(where, "`classes`", torch.tensor(task.classes), stream.outputs)
+    if not task.outputs or len(set(task.outputs)) < len(task.outputs):
+        raise PerdureError(f"{where}: `classes` must be different outputs; found {task.outputs}")
+    check_range(where, "`classes`", torch.tensor(task.outputs), stream.outputs)
     contents: dict[str, list[bytes]] = {}
     parts = _parts(task)
     # Bytes tell samples apart as well as the numbers that they mean do, and are finite.
@@ -181,7 +181,7 @@ def _check_labels(stream: Stream, index: int, place: str, part: Part) -> None:
         check_range(place, "labels", part.y, stream.outputs)
         allowed = torch.zeros(len(stream), stream.outputs, dtype=torch.bool)
         for row, task in zip(allowed, stream, strict=True):
-            row[list(task.classes)] = True
+            row[list(task.outputs)] = True
         origin = part.task if part.task is not None else torch.full_like(part.y, index)
         bad = part.y[~allowed[origin, part.y]]
         if len(bad):
@@ -245,7 +245,7 @@ def _check_masks(stream: Stream) -> None:
         )
     for mask, task in zip(masks, stream, strict=True):
         allowed = torch.nonzero(mask).flatten().tolist()
-        expected = sorted(task.classes) if stream.setting == "task" else list(range(stream.outputs))
+        expected = sorted(task.outputs) if stream.setting == "task" else list(range(stream.outputs))
         if allowed != expected:
             raise PerdureError(
                 f"task {task.name!r}: in the {stream.setting} setting the mask must allow the outputs "

@@ -9,7 +9,7 @@ import torch
 
 from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.task import Task, samples
 
 SHOWN = 5
 
@@ -35,7 +35,7 @@ def doubts(stream: Stream) -> list[str]:
 
 def _labels(task: Task) -> set[int]:
     # Not of the training part: operators mix samples of other tasks into it.
-    return set(torch.cat([task.val.y, task.test.y]).tolist())
+    return set(torch.cat([samples(task.val).y, samples(task.test).y]).tolist())
 
 
 def _shared(stream: Stream) -> list[str]:
@@ -66,7 +66,7 @@ def _strangers(stream: Stream) -> list[str]:
 
 
 def _alone(stream: Stream) -> list[str]:
-    names = [task.name for task in stream if len(task.classes) == 1]
+    names = [task.name for task in stream if len(task.outputs) == 1]
     return [f"tasks {_list(names)} have one class each: they score 1 whatever is learned"] if names else []
 
 

@@ -216,7 +216,7 @@ class Targets(Objective):
 
     def by_target(self, sums: Tensor) -> Tensor:
         """Score of each target, ``[..., targets]``, from the sums over a task's samples."""
-        blocks = sums.unflatten(-1, (self.targets, -1))
+        blocks = sums.reshape(*sums.shape[:-1], self.targets, -1)
         scores = []
         for j, (one, n) in enumerate(zip(self.each, self.outputs, strict=True)):
             own, there = blocks[..., j, : one.width(n) or 1], blocks[..., j, -1]
@@ -230,7 +230,9 @@ class Targets(Objective):
         self, output: Tensor, batch: Batch, function: Callable[[Objective, Tensor, Batch], Tensor]
     ) -> Tensor:
         found = []
-        for j, (one, out) in enumerate(zip(self.each, output.split(list(self.outputs), -1), strict=True)):
+        for j, (one, out) in enumerate(
+            zip(self.each, torch.split(output, list(self.outputs), -1), strict=True)
+        ):
             y = batch.y[:, j]
             own = batch.with_rows(y=y if one.real else y.long(), weight=batch.weight[:, j])
             found.append(function(one, out, own))

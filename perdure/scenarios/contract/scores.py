@@ -71,9 +71,10 @@ def balanced_accuracy() -> Score:
     """Return the mean over classes of the share of their samples that are recognised."""
 
     def total(sums: Tensor, count: Tensor) -> Tensor:
-        hits, _, true = sums.unflatten(-1, (3, -1)).unbind(-2)
+        hits, _, true = sums.reshape(*sums.shape[:-1], 3, -1).unbind(-2)
         there = true > 0
-        return (hits / true.clamp_min(1)).where(there, 0.0).sum(-1) / there.sum(-1)
+        recalls: Tensor = torch.where(there, hits / true.clamp_min(1), 0.0)
+        return recalls.sum(-1) / there.sum(-1)
 
     return Score("balanced accuracy", _by_class, total)
 
@@ -83,9 +84,10 @@ def f1() -> Score:
     """Return the mean over classes of ``2 hits / (predictions + labels)``, without classes that have none."""
 
     def total(sums: Tensor, count: Tensor) -> Tensor:
-        hits, said, true = sums.unflatten(-1, (3, -1)).unbind(-2)
+        hits, said, true = sums.reshape(*sums.shape[:-1], 3, -1).unbind(-2)
         there = said + true > 0
-        return (2 * hits / (said + true).clamp_min(1)).where(there, 0.0).sum(-1) / there.sum(-1)
+        each: Tensor = torch.where(there, 2 * hits / (said + true).clamp_min(1), 0.0)
+        return each.sum(-1) / there.sum(-1)
 
     return Score("F1", _by_class, total)
 
@@ -105,9 +107,10 @@ def auroc() -> Score:
         return (place.unsqueeze(-1) == cells).to(torch.get_default_dtype())
 
     def total(sums: Tensor, count: Tensor) -> Tensor:
-        first, second = sums.double().unflatten(-1, (2, -1)).unbind(-2)
+        first, second = sums.double().reshape(*sums.shape[:-1], 2, -1).unbind(-2)
         below = first.cumsum(-1) - first / 2
-        return (second * below).sum(-1) / (first.sum(-1) * second.sum(-1))
+        wins: Tensor = (second * below).sum(-1)
+        return wins / (first.sum(-1) * second.sum(-1))
 
     return Score("AUROC", of, total)
 

@@ -16,7 +16,7 @@ from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.contract.objective import Objective, together
 from perdure.scenarios.contract.part import Part
-from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.task import Task, samples
 from perdure.scenarios.contract.world import World
 
 Setting = Literal["task", "domain", "class", "joint"]
@@ -86,7 +86,7 @@ class Stream:
     @cached_property
     def objective(self) -> Objective:
         """What the tasks ask for: the objective that all share, or theirs side by side."""
-        return together([t.objective for t in self], [t.classes for t in self], self.outputs)
+        return together([t.objective for t in self], [t.outputs for t in self], self.outputs)
 
     @cached_property
     def tables(self) -> list[Part]:
@@ -132,7 +132,7 @@ class Stream:
             return torch.ones(len(self), self.outputs, dtype=torch.bool)
         table = torch.zeros(len(self), self.outputs, dtype=torch.bool)
         for row, task in zip(table, self.tasks, strict=True):
-            row[list(task.classes)] = True
+            row[list(task.outputs)] = True
         return table
 
     def with_tasks(self, tasks: Sequence[Task], name: str | None = None, **changes: Any) -> Stream:
@@ -142,7 +142,7 @@ class Stream:
     def map_train(self, change: Callable[[int, Part], Part], name: str) -> Stream:
         """Return the stream with ``change(index, part)`` in place of every training part."""
         return self.with_tasks(
-            [replace(task, train=change(i, task.train)) for i, task in enumerate(self.tasks)], name
+            [replace(task, train=change(i, samples(task.train))) for i, task in enumerate(self.tasks)], name
         )
 
     def fingerprint(self) -> str:
@@ -154,7 +154,7 @@ class Stream:
         digest = hashlib.blake2b(digest_size=8)
         digest.update(repr((self.setting, self.outputs, self.online)).encode())
         for task in self.tasks:
-            digest.update(repr((task.name, task.classes, task.objective)).encode())
+            digest.update(repr((task.name, task.outputs, task.objective)).encode())
             for part in (task.train, task.val, task.test):
                 if isinstance(part, World):
                     digest.update(part.digest())

@@ -22,7 +22,7 @@ class Task:
         What figures and tables call it.
     train, val, test:
         Disjoint parts. Learning sees ``train``, choices are made on ``val``, scores are on ``test``.
-    classes:
+    outputs:
         Indices of the model's outputs that hold this task's classes.
     objective:
         What to minimise and how to score.
@@ -32,13 +32,18 @@ class Task:
     train: Part | World
     val: Part | World
     test: Part | World
-    classes: tuple[int, ...]
+    outputs: tuple[int, ...]
     objective: Objective = field(default_factory=Classification)
     info: dict[str, Any] = field(default_factory=dict)
 
     def map_parts(self, change: Callable[[Part], Part]) -> Task:
         """Return the task with ``change(part)`` in place of each of its three parts."""
-        tables = {"train": self.train, "val": self.val, "test": self.test}
-        if worlds := [which for which, part in tables.items() if isinstance(part, World)]:
-            raise PerdureError(f"expected tasks of samples; the {worlds[0]} part of {self.name!r} is a world")
-        return replace(self, **{which: change(part) for which, part in tables.items()})
+        train, val, test = (change(samples(part)) for part in (self.train, self.val, self.test))
+        return replace(self, train=train, val=val, test=test)
+
+
+def samples(part: Part | World) -> Part:
+    """Return a part that is a table of samples; refuse a world, for what needs samples that are there."""
+    if isinstance(part, World):
+        raise PerdureError(f"expected a part of samples; found the world {type(part).__name__}")
+    return part

@@ -141,7 +141,7 @@ def _changed(
     for index, (title, change) in enumerate(zip(names, changes, strict=True)):
         first = int(shared_labels(setting, index, data.classes)[0])
         task = plain.map_parts(partial(_with, first=first, change=change))
-        tasks.append(replace(task, name=title, classes=tuple(range(first, first + data.classes))))
+        tasks.append(replace(task, name=title, outputs=tuple(range(first, first + data.classes))))
     outputs = shared_outputs(setting, len(tasks), data.classes)
     return Stream(name, tuple(tasks), setting, outputs, arguments.flag("online", online), data.notes)
 

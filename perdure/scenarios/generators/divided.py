@@ -79,8 +79,8 @@ def split(
         if way == "groups":
             groups, names = _natural_groups(data, shuffle_classes, seed)
         else:
-            per_task = 2 if classes_per_task is None else classes_per_task
-            groups, names = _equal_groups(data, per_task, shuffle_classes, seed)
+            per_loss_gradients = 2 if classes_per_task is None else classes_per_task
+            groups, names = _equal_groups(data, per_loss_gradients, shuffle_classes, seed)
         made, outputs = _by_classes(data, folds, setting, groups, names)
     if tasks is not None and arguments.count("tasks", tasks) > len(made):
         raise PerdureError(

@@ -11,6 +11,7 @@ from perdure.core.checks import checked
 from perdure.scenarios import arguments
 from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.stream import Stream, check_is_stream
+from perdure.scenarios.contract.task import samples
 from perdure.scenarios.draws import Draws
 
 
@@ -44,12 +45,12 @@ def blur(stream: Stream, width: float = 0.2, *, seed: int = 0) -> Stream:
     check_is_stream(stream)
     share = arguments.share("width", width, high=0.5, ends="(]")
     # Tasks may be changed by transforms of their own, so that what is mixed has to be what is seen.
-    trains = [task.train for task in stream]
+    trains = [samples(task.train) for task in stream]
     kept = in_bytes(trains)
     xs = [x.clone() for x in ([part.inputs() for part in trains] if kept is None else kept)]
     scale = None if kept is None else trains[0].scale
-    ys = [task.train.y.clone() for task in stream]
-    ids = [origin(task.train, index).clone() for index, task in enumerate(stream)]
+    ys = [part.y.clone() for part in trains]
+    ids = [origin(part, index).clone() for index, part in enumerate(trains)]
     for boundary in range(len(stream) - 1):
         sizes = len(ys[boundary]), len(ys[boundary + 1])
         w = int(share * min(sizes))

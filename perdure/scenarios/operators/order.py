@@ -13,7 +13,7 @@ from perdure.scenarios import arguments
 from perdure.scenarios.contract.objective import Regression
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import MOST_TASKS, Stream, check_is_stream
-from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.task import Task, samples
 
 
 @checked
@@ -43,7 +43,7 @@ def repeat(stream: Stream, times: int = 2) -> Stream:
     for again in range(times):
         ending = "" if again == 0 else " (again)" if again == 1 else f" (again {again})"
         for task in stream:
-            train = _renumber(task.train, again * len(stream))
+            train = _renumber(samples(task.train), again * len(stream))
             tasks.append(replace(task, name=task.name + ending, train=train))
     return stream.with_tasks(tasks, f"{stream.name}-x{times}" if times > 1 else stream.name)
 
@@ -85,7 +85,7 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     place[chosen] = torch.arange(len(chosen))
     kept = []
     for index in chosen:
-        train = stream[index].train
+        train = samples(stream[index].train)
         if train.task is not None:
             train = train.take(place[train.task] >= 0)
             train = replace(train, task=None if train.task is None else place[train.task])
@@ -123,7 +123,7 @@ def concat(first: Stream, second: Stream) -> Stream:
                 f"`concat` needs streams of the same {what}; found {a} in {first.name!r} and {b} in "
                 f"{second.name!r}"
             )
-    shared = first.setting == "domain" or _kind(first) == Regression.metric
+    shared = first.setting == "domain" or all(isinstance(task.objective, Regression) for task in first)
     offset = 0 if shared else first.outputs
     used = set(first.names)
     tasks = list(first)
@@ -152,5 +152,5 @@ def _free(name: str, used: set[str]) -> str:
 def _shifted(task: Task, name: str, labels: int, tasks: int) -> Task:
     """Return the task with other numbers for its labels, and for the tasks its samples come from."""
     moved = task.map_parts(lambda part: replace(part, y=part.y + labels if labels else part.y))
-    classes = tuple(c + labels for c in task.classes)
-    return replace(moved, name=name, train=_renumber(moved.train, tasks), classes=classes)
+    outputs = tuple(c + labels for c in task.outputs)
+    return replace(moved, name=name, train=_renumber(samples(moved.train), tasks), outputs=outputs)

@@ -11,6 +11,7 @@ from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream, check_is_stream
+from perdure.scenarios.contract.task import samples
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.operators.boundaries import origin
 from perdure.scenarios.strata import ranks, thin
@@ -42,7 +43,7 @@ def imbalance(stream: Stream, factor: float = 0.1, *, seed: int = 0) -> Stream:
     _check_classes(stream, "imbalance")
 
     def change(index: int, part: Part) -> Part:
-        classes = stream[index].classes
+        classes = stream[index].outputs
         kept_share = torch.ones(stream.outputs, dtype=torch.float64)
         for place, c in enumerate(classes):
             kept_share[c] = share ** (place / max(len(classes) - 1, 1))
@@ -77,7 +78,7 @@ def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
     share = arguments.share("rate", rate, ends="[]")
     _check_classes(stream, "noise_labels")
     for task in stream:
-        if len(task.classes) < 2:
+        if len(task.outputs) < 2:
             raise PerdureError(f"`noise_labels` needs two classes in each task; {task.name!r} has one")
 
     def change(index: int, part: Part) -> Part:
@@ -85,7 +86,7 @@ def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
         wrong, which = draws.uniform(len(part)) < share, draws.uniform(len(part))
         y, source = part.y.clone(), origin(part, index)
         for number in sorted(set(source.tolist())):
-            classes = torch.tensor(stream[number].classes)
+            classes = torch.tensor(stream[number].outputs)
             rows = torch.nonzero(wrong & (source == number)).flatten()
             place = (classes == part.y[rows, None]).int().argmax(1)
             step = 1 + (which[rows] * (len(classes) - 1)).long()
@@ -125,5 +126,5 @@ def limit(stream: Stream, samples: int, *, seed: int = 0) -> Stream:
 
 def _check_classes(stream: Stream, operator: str) -> None:
     for task in stream:
-        if task.train.y.is_floating_point():
+        if samples(task.train).y.is_floating_point():
             raise PerdureError(f"`{operator}` needs classes; task {task.name!r} has real numbers as labels")

@@ -84,7 +84,7 @@ class CLR(Strategy):
     '16980 numbers per task beside the head, 1.55% of 1093140'
     """
 
-    kind: ClassVar[str] = "clr"
+    name: ClassVar[str] = "clr"
     variant: Variant = "default"
     pretrain: int | None = None
     pretrain_epochs: int | None = None
@@ -151,7 +151,7 @@ class CLR(Strategy):
         live = torch.arange(len(state["live"]), device=state["live"].device) == task.index
         return {**params, **state["start"]}, {**state, "live": live}
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         names = layout(net.module)
         if phase == ANCHOR:
             return [k for k in params if k not in names.kernels]
@@ -201,7 +201,7 @@ def get_deltas(trained: Kept, task: int, k: int = 0) -> Params:
     k:
         Index of the replica.
     """
-    bank = trained.state(CLR.kind, k)["bank"]
+    bank = trained.state(CLR.name, k)["bank"]
     tasks = len(next(iter(bank.values())))
     if not 0 <= task < tasks:
         raise PerdureError(f"expected a task in [0, {tasks}); found {task}")
@@ -222,7 +222,7 @@ def save_anchor(trained: Kept, path: Place, k: int = 0) -> None:
 
     The norms are those that every task starts from; the head is left out.
     """
-    held = {**trained.buffers(k), **trained.params(k), **trained.state(CLR.kind, k)["start"]}
+    held = {**trained.buffers(k), **trained.params(k), **trained.state(CLR.name, k)["start"]}
     module = trained.module
     head = head_of(module)[0]
     names = plain_names(module)

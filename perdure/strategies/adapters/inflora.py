@@ -59,7 +59,7 @@ class InfLoRA(LoRA):
     divided by sqrt(3), which is ``alpha = rank / sqrt(3)`` here; the loss sees the current classes only.
     """
 
-    kind: ClassVar[str] = "inflora"
+    name: ClassVar[str] = "inflora"
     fresh: ClassVar[bool] = False  # type: ignore[misc]
     energy: float = 0.95
     final: float = 1.0

@@ -55,7 +55,7 @@ class LoRA(Strategy):
     Source: Hu et al., arXiv 2106.09685 (A and B, their start, ``alpha / r``); ``warm`` is an addition.
     """
 
-    kind: ClassVar[str] = "lora"
+    name: ClassVar[str] = "lora"
     rank: int = 4
     alpha: float | None = None
     targets: str | Sequence[str] | None = None
@@ -84,7 +84,7 @@ class LoRA(Strategy):
         phases = [replace(p, name=ADAPT, reset=i > 0) for i, p in enumerate(super().phases(stream))]
         return [replace(phases[0], name=WARM), *phases[1:]] if self.warm else phases
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         own = lowrank.names(net.module)
         moving = set(params) - own if phase == WARM else own | lowrank.head_names(net.module)
         return tuple(k for k in params if k in moving)

@@ -49,7 +49,7 @@ class SDLoRA(LoRA):
     again, at 0.8), and are divided by the norm of the product (in the code by ``||B|| ||A||``).
     """
 
-    kind: ClassVar[str] = "sd-lora"
+    name: ClassVar[str] = "sd-lora"
     alpha: ClassVar[float | None] = None  # type: ignore[misc]
     fresh: ClassVar[bool] = False  # type: ignore[misc]
     magnitude: float = 0.8

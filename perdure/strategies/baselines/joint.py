@@ -21,7 +21,7 @@ class Joint(Strategy):
     It sees as many samples as a sequential learner with the same number of epochs.
     """
 
-    kind: ClassVar[str] = "joint"
+    name: ClassVar[str] = "joint"
     bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:
@@ -33,7 +33,7 @@ class Joint(Strategy):
 class Cumulative(Strategy):
     """At each task, go on training on the training samples of all tasks so far."""
 
-    kind: ClassVar[str] = "cumulative"
+    name: ClassVar[str] = "cumulative"
     bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:

@@ -14,4 +14,4 @@ from perdure.strategies.contract.strategy import Strategy
 class Naive(Strategy):
     """Learn one task after another and do nothing against forgetting: the lower baseline."""
 
-    kind: ClassVar[str] = "naive"
+    name: ClassVar[str] = "naive"

@@ -33,17 +33,17 @@ class Probe(Strategy):
         What is trained: ``"head"`` (the last linear or convolution), or other modules, as for :class:`FPF`.
     """
 
-    kind: ClassVar[str] = "probe"
+    name: ClassVar[str] = "probe"
     modules: str | Sequence[str] = "head"
 
     def phases(self, stream: Stream) -> list[Phase]:
         return [replace(phase, reset=i > 0) for i, phase in enumerate(super().phases(stream))]
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
-        self.trained(net, params, "")  # a module that does not exist is found before any work
+        self.trainable(net, params, "")  # a module that does not exist is found before any work
         return {"buffers": {k: v.clone() for k, v in net.buffers.items()}}
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         chosen = named_modules(self.modules, net.module, params)
         groups = by_module(params).values()
         return tuple(k for own, names in zip(chosen, groups, strict=True) if own for k in names)

@@ -27,7 +27,7 @@ class Single(Strategy):
     other task. Scoring needs to know the task, and costs a forward pass per task of the stream.
     """
 
-    kind: ClassVar[str] = "single"
+    name: ClassVar[str] = "single"
     bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:

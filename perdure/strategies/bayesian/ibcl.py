@@ -95,7 +95,7 @@ class IBCL(Strategy):
     posterior: the run's serve all, and follow the first chain's mean. Parts that add to the loss come after.
     """
 
-    kind: ClassVar[str] = "ibcl"
+    name: ClassVar[str] = "ibcl"
     priors: Sequence[float] = (0.2, 0.25, 0.3)
     distance: Extended | None = 0.005
     start: float = 0.05

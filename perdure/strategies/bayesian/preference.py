@@ -39,14 +39,14 @@ class Weighted(Strategy):
     Source: linear scalarisation with static weights, as in Caruana, Machine Learning 1997.
     """
 
-    kind: ClassVar[str] = "weighted"
+    name: ClassVar[str] = "weighted"
     preference: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preference", as_preference(self.preference))
 
     def phases(self, stream: Stream) -> list[Phase]:
-        return [Phase(tuple(range(len(stream))), separate=True)]
+        return [Phase(tuple(range(len(stream))), batch_per_task=True)]
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         return {"preference": task_weights(self.preference, params, stream)}
@@ -79,7 +79,7 @@ class WeightedReplay(Strategy):
     each preference.
     """
 
-    kind: ClassVar[str] = "weighted-replay"
+    name: ClassVar[str] = "weighted-replay"
     preference: Sequence[float] | None = None
     capacity: int = 200
     batch_size: int | None = None

@@ -28,13 +28,13 @@ def parts(strategy: Strategy) -> tuple[Strategy, ...]:
 
 def acting(strategy: Strategy, phase: str) -> tuple[Strategy, ...]:
     """Return the parts of a strategy whose hooks run in the phases of this name."""
-    owners = tuple(p for p in parts(strategy) if phase in p.alone)
+    owners = tuple(p for p in parts(strategy) if phase in p.private_phases)
     return owners or parts(strategy)
 
 
 def apart(strategy: Strategy, phase: str) -> bool:
     """Tell whether the phases of this name are the own business of a part."""
-    return any(phase in p.alone for p in parts(strategy))
+    return any(phase in p.private_phases for p in parts(strategy))
 
 
 def overrides(strategy: Strategy, hook: str) -> bool:
@@ -57,7 +57,7 @@ class Composition(Strategy):
     """
 
     parts: tuple[Strategy, ...]
-    kind: ClassVar[str] = "composition"
+    name: ClassVar[str] = "composition"
 
     def __post_init__(self) -> None:
         for part in self.parts:
@@ -66,20 +66,20 @@ class Composition(Strategy):
         wanted = {
             f"its own {hook}": [p for p in self.parts if overrides(p, hook)] for hook in ("phases", "forward")
         }
-        wanted["one gradient per loss"] = [p for p in self.parts if p.per_task]
+        wanted["one gradient per loss"] = [p for p in self.parts if p.per_loss_gradients]
         for what, owners in wanted.items():
             if len(owners) > 1:
                 names = " and ".join(str(p) for p in owners)
                 raise PerdureError(f"expected at most one strategy with {what}; found {names}")
 
     @property
-    def per_task(self) -> bool:  # type: ignore[override]
+    def per_loss_gradients(self) -> bool:  # type: ignore[override]
         """Whether a part asks for one gradient per loss."""
-        return any(p.per_task for p in self.parts)
+        return any(p.per_loss_gradients for p in self.parts)
 
     def names(self) -> list[str]:
         """Return a key per part, the same whatever stands beside it unless it is there twice."""
-        kinds = [p.kind for p in self.parts]
+        kinds = [p.name for p in self.parts]
         return [k if kinds.count(k) == 1 else f"{k}{kinds[:i].count(k)}" for i, k in enumerate(kinds)]
 
     def each(self, state: State, phase: str = "") -> list[tuple[str, Strategy, State]]:
@@ -124,8 +124,8 @@ class Composition(Strategy):
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         return self._fold("begin_task", net, params, state, lambda n: scoped(task, n), task.phase.name)
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
-        named = [set(p.trained(net, params, phase)) for p in acting(self, phase)]
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        named = [set(p.trainable(net, params, phase)) for p in acting(self, phase)]
         return tuple(k for k in params if all(k in names for names in named))
 
     def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
@@ -141,10 +141,10 @@ class Composition(Strategy):
 
     def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
         active = self.each(state, batch.phase)
-        if self.per_task and not any(p.per_task for _, p, _ in active):
+        if self.per_loss_gradients and not any(p.per_loss_gradients for _, p, _ in active):
             grads = {k: g.sum(0) for k, g in grads.items()}
         # One gradient per loss is for the part that asks for it: the others see what it makes of them.
-        for name, part, own in sorted(active, key=lambda entry: not entry[1].per_task):
+        for name, part, own in sorted(active, key=lambda entry: not entry[1].per_loss_gradients):
             found = part.gradient(net, params, own, grads, scoped(batch, name))
             grads = self.returned("gradient", part, "gradient", params, found)
         return grads
@@ -156,28 +156,30 @@ class Composition(Strategy):
         return self._fold("after_step", net, params, state, own_step, step.batch.phase)
 
     @property
-    def measured_samples(self) -> int | None:
-        wanted = [p.measured_samples for p in self.parts if overrides(p, "measure")]
+    def accumulated_samples(self) -> int | None:
+        wanted = [p.accumulated_samples for p in self.parts if overrides(p, "accumulate")]
         return None if None in wanted or not wanted else max(n for n in wanted if n is not None)
 
-    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
+    def accumulate(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         return {
-            n: p.measure(net, params, own, self._measured(scoped(batch, n), p))
+            n: p.accumulate(net, params, own, self._measured(scoped(batch, n), p))
             for n, p, own in self.each(state, batch.phase)
-            if overrides(p, "measure")
+            if overrides(p, "accumulate")
         }
 
     def _measured(self, batch: Batch, part: Strategy) -> Batch:
-        """Give weight 0 to samples that others of the composition measure and this part does not."""
-        wanted = part.measured_samples
-        if wanted is None or wanted == self.measured_samples or batch.place is None:
+        """Give weight 0 to samples that others of the composition are shown and this part does not."""
+        wanted = part.accumulated_samples
+        if wanted is None or wanted == self.accumulated_samples or batch.place is None:
             return batch
         place = batch.place + torch.arange(len(batch), device=batch.weight.device)
         return batch.with_rows(**weigh(batch.rows, (place < wanted).to(batch.weight.dtype)))
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         def own_task(name: str) -> TaskData:
-            return dataclasses.replace(task, rng=task.rng.scoped(name), measured=task.measured.get(name, {}))
+            return dataclasses.replace(
+                task, rng=task.rng.scoped(name), accumulated=task.accumulated.get(name, {})
+            )
 
         return self._fold("end_task", net, params, state, own_task, task.phase.name)
 

@@ -56,7 +56,7 @@ class External(Strategy):
     Of its ``phases`` only ``tasks`` and ``stage`` count: a phase over all tasks makes it learn them at once.
     """
 
-    kind: ClassVar[str] = "external"
+    name: ClassVar[str] = "external"
     runs_alone: ClassVar[bool] = True
 
     def start(self, stream: Stream, terms: Terms) -> Learner:

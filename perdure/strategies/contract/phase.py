@@ -27,7 +27,7 @@ class Phase:
         Passes over the data; ``None`` takes the run's. 0 runs only ``begin_task`` and ``end_task``.
     steps:
         Number of steps instead of epochs.
-    separate:
+    batch_per_task:
         Draw one batch per task at each step, each with a loss of its own (multi-task learning).
     part:
         Which part of the tasks is drawn from: ``"train"``, or ``"val"``, which a strategy may learn its own
@@ -45,7 +45,7 @@ class Phase:
     stage: bool = True
     epochs: int | None = None
     steps: int | None = None
-    separate: bool = False
+    batch_per_task: bool = False
     part: str = "train"
     reset: bool = False
     portion: tuple[float, float] = (0.0, 1.0)
@@ -68,22 +68,22 @@ class TaskData:
     rows:
         The training samples by name, as in a :class:`perdure.core.batch.Batch`: inputs ``x [n, ...]``, labels
         ``y [n]`` and the ``task [n]`` of each, and what a world or a memory adds.
-    classes:
+    outputs:
         Outputs that the task uses, ``[outputs]`` bool.
     rng:
         Random numbers of this moment.
     phase:
         The phase.
-    measured:
-        At the end of a phase, the sums of what the strategy's ``measure`` returned.
+    accumulated:
+        At the end of a phase, the sums of what the strategy's ``accumulate`` returned.
     """
 
     index: int
     rows: Rows
-    classes: Tensor
+    outputs: Tensor
     rng: Rng
     phase: Phase
-    measured: State
+    accumulated: State
 
     def __len__(self) -> int:
         return len(self.rows["y"])

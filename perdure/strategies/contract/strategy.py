@@ -31,20 +31,20 @@ class Strategy:
     the names of the trained tensors to their values; ``state`` is the plugin's own dictionary of tensors.
     """
 
-    kind: ClassVar[str] = "strategy"
+    name: ClassVar[str] = "strategy"
     # Ask for one gradient per entry of the loss vector: `gradient` then gets a leading axis.
-    per_task: ClassVar[bool] = False
+    per_loss_gradients: ClassVar[bool] = False
     # No learner of a stream (it sees several tasks at once, or each alone): others are held against it.
     bound: ClassVar[bool] = False
     # A learner of its own, which no composition can hold.
     runs_alone: ClassVar[bool] = False
     # Names of phases that are this strategy's own business: only its hooks run in them, the optimiser has a
     # memory of its own there, and the draws of all other phases are as if they had not been.
-    alone: ClassVar[tuple[str, ...]] = ()
+    private_phases: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def measured_samples(self) -> int | None:
-        """How many samples of a phase ``measure`` is to see; ``None`` for all."""
+    def accumulated_samples(self) -> int | None:
+        """How many samples of a phase ``accumulate`` is to see; ``None`` for all."""
         return None
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
@@ -71,7 +71,7 @@ class Strategy:
         """Prepare for a phase."""
         return params, state
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         """Name the parameters that phases of this name train; the others stay as they are, to the bit.
 
         No gradient is taken for those, hooks see zeros, and their optimiser memory rests. Only the names of
@@ -95,7 +95,7 @@ class Strategy:
         """Follow the optimiser's step."""
         return params, state
 
-    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
+    def accumulate(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         """Return sums over the samples of a batch; added up over a phase's data for ``end_task``."""
         return {}
 
@@ -120,4 +120,4 @@ class Strategy:
             for f in dataclasses.fields(self)
             if getattr(self, f.name) != f.default
         ]
-        return f"{self.kind}({', '.join(changed)})" if changed else self.kind
+        return f"{self.name}({', '.join(changed)})" if changed else self.name

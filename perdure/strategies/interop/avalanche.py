@@ -42,7 +42,7 @@ class AvalancheStrategy(External):
 
     Parameters
     ----------
-    name:
+    strategy:
         A class of ``avalanche.training.supervised``. ``"JointTraining"`` learns all tasks at once.
     parameters:
         Its parameters by name.
@@ -50,29 +50,31 @@ class AvalancheStrategy(External):
     Source: Lomonaco et al., CLVision 2021; needs ``pip install perdure[avalanche]``.
     """
 
-    kind: ClassVar[str] = "avalanche"
-    name: str = "Naive"
+    name: ClassVar[str] = "avalanche"
+    strategy: str = "Naive"
     parameters: tuple[tuple[str, Any], ...] = ()
 
-    def __init__(self, name: str = "Naive", **parameters: Any) -> None:
-        object.__setattr__(self, "name", name)
+    def __init__(self, strategy: str = "Naive", **parameters: Any) -> None:
+        object.__setattr__(self, "strategy", strategy)
         object.__setattr__(self, "parameters", tuple(sorted(parameters.items())))
         # The import takes seconds: the default is known to be right, so that listings need not wait.
-        if name != "Naive" or parameters:
+        if strategy != "Naive" or parameters:
             self._find()
 
     def __str__(self) -> str:
-        values = [repr(self.name)] if self.name != "Naive" or self.parameters else []
+        values = [repr(self.strategy)] if self.strategy != "Naive" or self.parameters else []
         values += [f"{k}={v!r}" for k, v in self.parameters]
-        return f"{self.kind}({', '.join(values)})" if values else self.kind
+        return f"{self.name}({', '.join(values)})" if values else self.name
 
     @property
     def bound(self) -> bool:  # type: ignore[override]
         """Whether it learns from the data of several tasks at once."""
-        return self.name in ("JointTraining", "Cumulative")
+        return self.strategy in ("JointTraining", "Cumulative")
 
     def phases(self, stream: Stream) -> list[Phase]:
-        return [Phase(tuple(range(len(stream))))] if self.name == "JointTraining" else super().phases(stream)
+        return (
+            [Phase(tuple(range(len(stream))))] if self.strategy == "JointTraining" else super().phases(stream)
+        )
 
     def start(self, stream: Stream, terms: Terms) -> AvalancheLearner:
         if not all(isinstance(task.objective, Classification) for task in stream):
@@ -85,16 +87,16 @@ class AvalancheStrategy(External):
             supervised = load("avalanche.training.supervised")
             base = load("avalanche.training.templates.base").BaseTemplate
         known = {k for k, v in vars(supervised).items() if isinstance(v, type) and issubclass(v, base)}
-        if self.name not in known:
-            raise unknown("Avalanche strategy", self.name, known)
-        found = getattr(supervised, self.name)
+        if self.strategy not in known:
+            raise unknown("Avalanche strategy", self.strategy, known)
+        found = getattr(supervised, self.strategy)
         takes = {k: p for k, p in inspect.signature(found).parameters.items() if k not in GIVEN}
         required = [k for k, p in takes.items() if p.default is p.empty]
         given = dict(self.parameters)
         wrong = [k for k in given if k not in takes] or [k for k in required if k not in given]
         if wrong:
             raise PerdureError(
-                f"Avalanche's {self.name} takes {', '.join(takes) or 'no parameters'} "
+                f"Avalanche's {self.strategy} takes {', '.join(takes) or 'no parameters'} "
                 f"(required: {', '.join(required) or 'none'}); found {', '.join(given) or 'none'}"
             )
         return found

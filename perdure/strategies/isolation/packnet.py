@@ -59,7 +59,7 @@ class PackNet(Strategy):
     ``in_proj_weight`` counts among what is frozen after the first task.
     """
 
-    kind: ClassVar[str] = "packnet"
+    name: ClassVar[str] = "packnet"
     prune: float = 0.5
     retrain_epochs: int | None = None
 

@@ -54,7 +54,7 @@ def empty(capacity: int, params: Params, stream: Stream) -> Rows:
 
 def check_labels(policy: Policy, stream: Stream) -> None:
     """Refuse to balance over classes where there are none."""
-    if policy == "class" and stream[0].train.y.is_floating_point():
+    if policy == "class" and stream.example()["y"].is_floating_point():
         raise PerdureError("policy 'class' needs labels that are classes; found regression targets")
 
 

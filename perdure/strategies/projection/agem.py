@@ -40,7 +40,7 @@ class AGEM(Strategy):
     task, by passing over its samples).
     """
 
-    kind: ClassVar[str] = "agem"
+    name: ClassVar[str] = "agem"
     samples_per_task: int = 50
     sample: int = 64
 

@@ -45,7 +45,7 @@ class GEM(Strategy):
     of each task, not random ones.
     """
 
-    kind: ClassVar[str] = "gem"
+    name: ClassVar[str] = "gem"
     samples_per_task: int = 50
     margin: float = 0.5
     ridge: float = 0.0

@@ -74,7 +74,7 @@ class AdaptiveSVD(Strategy):
     1, as all have if no cosine is above 0.
     """
 
-    kind: ClassVar[str] = "adaptive-svd"
+    name: ClassVar[str] = "adaptive-svd"
     mrr: float = 0.1
     trr: float = 0.8
     ratio: float | None = None
@@ -97,7 +97,7 @@ class AdaptiveSVD(Strategy):
             )
 
     @property
-    def measured_samples(self) -> int | None:
+    def accumulated_samples(self) -> int | None:
         return None if self.ratio is None else 1
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
@@ -123,7 +123,7 @@ class AdaptiveSVD(Strategy):
             for i, p in enumerate(super().phases(stream))
         ]
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         # Factors rest while the whole matrix is free, and what is frozen of it while they are trained.
         resting = () if self.form == "matrix" else ORIGINAL if phase == LOW else FACTORS
         names = [k for k in params if not k.endswith(resting)]
@@ -223,7 +223,7 @@ class AdaptiveSVD(Strategy):
                 new[u] = values[u] - high["u"] @ (high["u"].mT @ values[u])
         return new
 
-    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
+    def accumulate(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         sums = {path: torch.zeros_like(c) for path, c in state["cosine"].items()}
         handles = [_watch(net.module, path, sums, batch.sample_weight) for path in sums]
         try:
@@ -234,7 +234,7 @@ class AdaptiveSVD(Strategy):
         return {"cosine": sums, "count": batch.sample_weight.sum()}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        cosine = {p: c + task.measured["cosine"][p] for p, c in state["cosine"].items()}
+        cosine = {p: c + task.accumulated["cosine"][p] for p, c in state["cosine"].items()}
         return params, {**state, "cosine": cosine}
 
 

@@ -67,7 +67,7 @@ class L2P(Strategy):
     paper normalises it was not found). Deviations: see docs/methods.md.
     """
 
-    kind: ClassVar[str] = "l2p"
+    name: ClassVar[str] = "l2p"
     pool: int = 10
     length: int = 5
     top: int = 5
@@ -97,13 +97,13 @@ class L2P(Strategy):
         }
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        state = {**state, "classes": task.classes.clone()}
+        state = {**state, "classes": task.outputs.clone()}
         if not self.diversify:
             return params, state
         used = (1 + state["counts"]).to(net.buffers["penalty"].dtype)
         return {**params, "penalty": used / used.sum()}, state
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         return [k for k in params if k in ("prompts", "keys") or k.startswith("head.")]
 
     def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
@@ -127,7 +127,7 @@ class L2P(Strategy):
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
         new = dict(params)
-        for k in self.trained(net, params, step.batch.phase):
+        for k in self.trainable(net, params, step.batch.phase):
             still = (step.grads[k] == 0).view(len(params[k]), -1).all(1)
             new[k] = torch.where(still.view(-1, *(1,) * (params[k].ndim - 1)), step.previous[k], params[k])
         if not self.diversify:

@@ -42,7 +42,7 @@ class EWC(Strategy):
     Source: Kirkpatrick et al., PNAS 2017; separate penalties as there.
     """
 
-    kind: ClassVar[str] = "ewc"
+    name: ClassVar[str] = "ewc"
     strength: float = 20.0
     fisher: Fisher = "empirical"
     samples: int | None = None
@@ -56,7 +56,7 @@ class EWC(Strategy):
             raise PerdureError(f"samples must be at least 1; found {self.samples}")
 
     @property
-    def measured_samples(self) -> int | None:
+    def accumulated_samples(self) -> int | None:
         return self.samples
 
     def init(self, net: Net, params: Params, stream: object) -> State:
@@ -69,11 +69,11 @@ class EWC(Strategy):
             for k, g in grads.items()
         }
 
-    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
+    def accumulate(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         return {"fisher": fisher_sum(net, params, batch, self.fisher), "count": batch.sample_weight.sum()}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        fisher = {k: v / task.measured["count"] for k, v in task.measured["fisher"].items()}
+        fisher = {k: v / task.accumulated["count"] for k, v in task.accumulated["fisher"].items()}
         total = {k: state["fisher"][k] + f for k, f in fisher.items()}
         pull = {k: state["pull"][k] + f * params[k] for k, f in fisher.items()}
         return params, {"fisher": total, "pull": pull}
@@ -96,7 +96,7 @@ class OnlineEWC(EWC):
     Source: Schwarz et al., ICML 2018.
     """
 
-    kind: ClassVar[str] = "online-ewc"
+    name: ClassVar[str] = "online-ewc"
     decay: float = 1.0
 
     def __post_init__(self) -> None:
@@ -105,8 +105,10 @@ class OnlineEWC(EWC):
             raise PerdureError(f"decay must lie in [0, 1]; found {self.decay}")
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        count = task.measured["count"]
-        fisher = {k: self.decay * state["fisher"][k] + v / count for k, v in task.measured["fisher"].items()}
+        count = task.accumulated["count"]
+        fisher = {
+            k: self.decay * state["fisher"][k] + v / count for k, v in task.accumulated["fisher"].items()
+        }
         return params, {"fisher": fisher, "pull": {k: f * params[k] for k, f in fisher.items()}}
 
 

@@ -45,7 +45,7 @@ class LwF(Strategy):
     paper records its answers; Avalanche's stays in training mode, which matters for batch norm and dropout.
     """
 
-    kind: ClassVar[str] = "lwf"
+    name: ClassVar[str] = "lwf"
     strength: float = 1.0
     temperature: float = 2.0
 
@@ -79,7 +79,7 @@ class LwF(Strategy):
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         heads = state["heads"]
         if net.masks is None:
-            new = task.classes.unsqueeze(0)
+            new = task.outputs.unsqueeze(0)
         else:
             learned = torch.zeros(len(heads), 1, dtype=torch.bool, device=heads.device)
             learned[list(task.phase.tasks)] = True

@@ -43,7 +43,7 @@ class MAS(Strategy):
     samples cancel each other, and with the model in training mode; the sum here is exact.
     """
 
-    kind: ClassVar[str] = "mas"
+    name: ClassVar[str] = "mas"
     strength: float = 0.03
     alpha: float | None = None
     samples: int | None = None
@@ -57,7 +57,7 @@ class MAS(Strategy):
             raise PerdureError(f"samples must be at least 1; found {self.samples}")
 
     @property
-    def measured_samples(self) -> int | None:
+    def accumulated_samples(self) -> int | None:
         return self.samples
 
     def init(self, net: Net, params: Params, stream: object) -> State:
@@ -74,12 +74,12 @@ class MAS(Strategy):
             for k, g in grads.items()
         }
 
-    def measure(self, net: Net, params: Params, state: State, batch: Batch) -> State:
+    def accumulate(self, net: Net, params: Params, state: State, batch: Batch) -> State:
         sums = gradient_powers(net, params, batch, squared_norm, 1)
         return {"importance": sums, "count": batch.sample_weight.sum()}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        new = {k: v / task.measured["count"] for k, v in task.measured["importance"].items()}
+        new = {k: v / task.accumulated["count"] for k, v in task.accumulated["importance"].items()}
         tasks = state["tasks"]
         if self.alpha is not None:
             # The first task's count whole.

@@ -50,7 +50,7 @@ class SI(Strategy):
     with copies.)
     """
 
-    kind: ClassVar[str] = "si"
+    name: ClassVar[str] = "si"
     strength: float = 1.0
     damping: float = 0.1
     gradient_of: Literal["task", "total"] = "task"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from perdure.core.batch import Batch, Params, State, weighted_mean
+from perdure.core.batch import Batch, Params, Rows, State, weighted_mean
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
@@ -62,7 +62,7 @@ class DER(Strategy):
     outputs for the augmented sample beside the sample as it came.
     """
 
-    kind: ClassVar[str] = "der"
+    name: ClassVar[str] = "der"
     capacity: int = 200
     alpha: float = 0.5
     batch_size: int | None = None
@@ -86,7 +86,7 @@ class DER(Strategy):
         """How many independent batches of remembered samples a step takes."""
         return 1
 
-    def drawn(self, state: State, batch: Batch) -> tuple[Tensor]:
+    def drawn(self, state: State, batch: Batch) -> tuple[Rows, Tensor]:
         """Return the remembered samples of this step; asked twice, the same ones."""
         return draw(state, batch.rng, "dark", self.draws * (self.batch_size or batch.fresh))
 
@@ -134,7 +134,7 @@ class DERpp(DER):
     Source: Buzzega et al., NeurIPS 2020. ``derpp(policy="class", shared=True)`` is Avalanche's ``DER``.
     """
 
-    kind: ClassVar[str] = "derpp"
+    name: ClassVar[str] = "derpp"
     alpha: float = 0.1
     beta: float = 0.5
     shared: bool = False

@@ -72,8 +72,8 @@ class FPF(Strategy):
     default modules, capacity, the optimiser's memory, summing over epochs and ``top`` are a reconstruction.
     """
 
-    kind: ClassVar[str] = "fpf"
-    alone: ClassVar[tuple[str, ...]] = (FINE_TUNE,)
+    name: ClassVar[str] = "fpf"
+    private_phases: ClassVar[tuple[str, ...]] = (FINE_TUNE,)
     # How many times, and the weight of matching: no parameters here, but of k-FPF.
     k = 1
     kd = 0.0
@@ -86,7 +86,7 @@ class FPF(Strategy):
     def __post_init__(self) -> None:
         if self.capacity == 0:
             raise PerdureError(
-                f"{self.kind} fine-tunes on remembered samples: set capacity to at least 1, or use 'naive', "
+                f"{self.name} fine-tunes on remembered samples: set capacity to at least 1, or use 'naive', "
                 "which remembers none; found capacity=0"
             )
         for name in ("capacity", "steps", "top"):
@@ -101,15 +101,15 @@ class FPF(Strategy):
         for p in phases:
             if (p.epochs, p.steps, p.portion) != (None, None, (0.0, 1.0)):
                 raise PerdureError(
-                    f"{self.kind} fine-tunes in between passes over the stream; found the phase {p.name!r}, "
+                    f"{self.name} fine-tunes in between passes over the stream; found the phase {p.name!r}, "
                     "which is of another kind"
                 )
         counts = [sum(len(stream[t].train) for t in p.tasks) for p in phases]
         return interleave(phases, counts, self.k, self.steps)
 
-    def trained(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
         if phase != FINE_TUNE or self.masked:
-            return super().trained(net, params, phase)
+            return super().trainable(net, params, phase)
         groups = zip(by_module(params).values(), self.named(net, params), strict=True)
         return [name for names, chosen in groups if chosen for name in names]
 
@@ -185,7 +185,7 @@ class FPF(Strategy):
         if task.phase.name != FINE_TUNE:
             return params, state
         # Running statistics go on where all of their module is fine-tuned, and back elsewhere.
-        groups, tuned, buffers = by_module(params), self.trained(net, params, FINE_TUNE), {}
+        groups, tuned, buffers = by_module(params), self.trainable(net, params, FINE_TUNE), {}
         for k, before in state["buffers"].items():
             own = groups.get(k.rpartition(".")[0], [])
             after = net.buffers[k] if own and set(own) <= set(tuned) else before
@@ -225,7 +225,7 @@ class KFPF(FPF):
     is in the abstract; matching by squared distance, the step counts and the weight are a reconstruction.
     """
 
-    kind: ClassVar[str] = "kfpf"
+    name: ClassVar[str] = "kfpf"
     steps: int = 50
     k: int = 5
     kd: float = 0.0

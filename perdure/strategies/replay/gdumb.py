@@ -45,7 +45,7 @@ class GDumb(Strategy):
     where tasks share their classes.
     """
 
-    kind: ClassVar[str] = "gdumb"
+    name: ClassVar[str] = "gdumb"
     capacity: int = 200
     epochs: int = 30
     batch_size: int = 32

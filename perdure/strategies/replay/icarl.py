@@ -61,7 +61,7 @@ class ICaRL(Strategy):
     comes out of the herding twice once, rounds m up and averages over mirrored images; this does not.
     """
 
-    kind: ClassVar[str] = "icarl"
+    name: ClassVar[str] = "icarl"
     capacity: int = 200
     batch_size: int | None = None
 
@@ -71,7 +71,7 @@ class ICaRL(Strategy):
             check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
-        if stream[0].train.y.is_floating_point():
+        if stream.example()["y"].is_floating_point():
             raise PerdureError("icarl needs labels that are classes; found regression targets")
         if self.capacity < stream.outputs:
             raise PerdureError(
@@ -94,7 +94,7 @@ class ICaRL(Strategy):
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         size = torch.full_like(state["size"], len(task.y))
-        new, ready = task.classes.clone(), torch.zeros_like(state["ready"])
+        new, ready = task.outputs.clone(), torch.zeros_like(state["ready"])
         return params, {**state, "size": size, "new": new, "ready": ready}
 
     def batch(self, net: Net, params: Params, state: State, batch: Batch) -> Batch:
@@ -140,7 +140,7 @@ class ICaRL(Strategy):
             "means": class_means(unit[chosen], label[chosen], kept[chosen], outputs),
             "params": dict(params),
             "buffers": dict(net.buffers),
-            "old": state["old"] | task.classes,
+            "old": state["old"] | task.outputs,
             "ready": torch.ones_like(state["ready"]),
         }
 

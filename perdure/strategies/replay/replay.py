@@ -54,7 +54,7 @@ class Replay(Strategy):
     without replacement, Avalanche by passing over the memory.
     """
 
-    kind: ClassVar[str] = "replay"
+    name: ClassVar[str] = "replay"
     capacity: int = 200
     batch_size: int | None = None
     policy: Policy = "reservoir"
