@@ -89,7 +89,7 @@ def test_the_command_line_in_the_readme_is_understood(monkeypatch, tmp_path):
 
     from typer.testing import CliRunner
 
-    from perdure.cli.app import app as cli
+    from perdure.cli import app as cli
 
     called = []
     monkeypatch.setattr(cli, "carry_out", lambda arguments, *more, **others: called.append(arguments))

@@ -163,7 +163,7 @@ def test_forgetting_is_seen_in_the_class_setting_and_not_when_learning_jointly()
 class Fails(Strategy):
     """Raises in the second task, unless it has been mended."""
 
-    kind = "fails"
+    name = "fails"
     mended: ClassVar[list[bool]] = [False]
 
     def end_task(self, net, params, state, task):
@@ -177,7 +177,7 @@ class Fails(Strategy):
 
 @dataclass(frozen=True)
 class Refuses(Fails):
-    kind = "refuses"
+    name = "refuses"
 
     def error(self):
         return PerdureError("expected luck; found none")

@@ -27,8 +27,9 @@ from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
 from perdure.engine.worlds import Worlds, episodes
 from perdure.optim.optimizer import Optimizer
-from perdure.scenarios.contract.objective import Classification, totals
+from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import samples
 from perdure.scenarios.contract.world import World

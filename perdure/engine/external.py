@@ -19,8 +19,8 @@ from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
 from perdure.optim.optimizer import Optimizer
 from perdure.optim.sgd import SGD
-from perdure.scenarios.contract.objective import score_task
 from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.several import score_task
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task, samples
 from perdure.strategies.contract.composition import lay_out

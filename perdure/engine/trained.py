@@ -18,7 +18,7 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net, takes_task
 from perdure.engine.replicas import Mapper
 from perdure.engine.step import Program, Replica
-from perdure.scenarios.contract.objective import totals
+from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
 from perdure.strategies.contract.accepts import Fits, check_index
 from perdure.strategies.contract.composition import overrides

@@ -69,7 +69,7 @@ def test_naive_follows_a_plain_loop_to_the_last_bit_of_the_order():
             for i in range(0, len(data), 16):
                 rows = order[i : i + 16]
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(model(data.x[rows]), data.y[rows]).backward()
+                nn.functional.cross_entropy(model(data.rows["x"][rows]), data.rows["y"][rows]).backward()
                 optimizer.step()
                 step += 1
         assert step == engine.step_count
@@ -119,7 +119,7 @@ def test_running_statistics_belong_to_the_replica_and_follow_torch():
         for i in range(0, len(data), 16):
             rows = order[i : i + 16]
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(data.x[rows]), data.y[rows]).backward()
+            nn.functional.cross_entropy(model(data.rows["x"][rows]), data.rows["y"][rows]).backward()
             optimizer.step()
         assert torch.allclose(replica["buffers"]["1.running_mean"][r], model[1].running_mean, atol=1e-12)
         assert torch.allclose(replica["buffers"]["1.running_var"][r], model[1].running_var, atol=1e-12)
@@ -274,7 +274,7 @@ def test_token_ids_are_scored_in_rows_no_longer_than_they_need(monkeypatch):
     monkeypatch.setattr("perdure.engine.engine.EVAL_SAMPLES", 30)
     monkeypatch.setattr("perdure.engine.engine.LEAST_SCORED", 4)
     cut = make_engine(stream, Naive(), settings(stream, model=Sum))
-    assert [chunk[0].shape[1] for chunk in cut.test.chunks] == [4, 8, 10]
+    assert [rows["x"].shape[1] for rows, _ in cut.test.chunks] == [4, 8, 10]
     assert torch.allclose(cut.evaluate(replica), expected, atol=1e-12)
 
 

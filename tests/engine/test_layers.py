@@ -372,9 +372,9 @@ def test_a_model_that_writes_on_its_inputs_leaves_the_data_alone():
             return self.body(x.sub_(1.0))
 
     made = engine(Centres, recorded=False)
-    before = [chunk[0].clone() for chunk in made.test.chunks]
+    before = [rows["x"].clone() for rows, _ in made.test.chunks]
     one = trained(made)
-    assert all(torch.equal(b, c[0]) for b, c in zip(before, made.test.chunks, strict=True))
+    assert all(torch.equal(b, c[0]["x"]) for b, c in zip(before, made.test.chunks, strict=True))
     assert apart(one, trained(engine(Centres))) < 1e-9
 
 

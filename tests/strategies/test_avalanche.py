@@ -36,7 +36,7 @@ def test_the_package_does_not_import_it():
 
 def test_without_it_the_error_says_what_to_install(monkeypatch):
     def missing(name, package=None):
-        raise ModuleNotFoundError(f"No module named {name!r}", name="avalanche")
+        raise ModuleNotFoundError(f"No module named {name!r}", strategy="avalanche")
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(PerdureError, match=r"pip install perdure\[avalanche\]"):
@@ -140,7 +140,7 @@ def start(stream, strategy):
 
 def test_joint_training_has_one_stage():
     joint = object.__new__(AvalancheStrategy)
-    object.__setattr__(joint, "name", "JointTraining")
+    object.__setattr__(joint, "strategy", "JointTraining")
     assert joint.phases(tiny_stream("class", (4, 4))) == [Phase((0, 1))]
 
 

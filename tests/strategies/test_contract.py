@@ -182,7 +182,7 @@ class AddsAWeight(Scratch):
 @dataclass(frozen=True)
 class UnevenBatch(Scratch):
     def batch(self, net, params, state, batch):
-        return batch.join(batch.x, batch.y, batch.task, batch.weight[:1])
+        return batch.join({**batch.rows, "weight": batch.weight[:1]})
 
 
 @dataclass(frozen=True)

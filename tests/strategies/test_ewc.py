@@ -108,7 +108,7 @@ def ended(strategy, rounds):
     params = {"w": torch.zeros(3, dtype=torch.float64)}
     state = strategy.init(None, params, None)
     for weights, fisher in rounds:
-        done = type("Done", (), {"measured": {"fisher": {"w": 2 * fisher}, "count": 2.0}})()
+        done = type("Done", (), {"accumulated": {"fisher": {"w": 2 * fisher}, "count": 2.0}})()
         _, state = strategy.end_task(None, {"w": weights}, state, done)
     return state
 

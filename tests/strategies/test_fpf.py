@@ -10,7 +10,7 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from perdure import PerdureError, compare, measure_sensitivity
-from perdure.cli.app import app as cli
+from perdure.cli import app as cli
 from perdure.engine.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
 from perdure.engine.step import Program

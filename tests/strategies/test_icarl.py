@@ -284,7 +284,11 @@ def test_the_answers_do_not_depend_on_the_scale_of_the_features():
     (*_, (engine, _, _, replica)) = learn(strategy, stream)
     net, params, state = one(engine, replica)
     train, classes = stream[1].train, torch.arange(4) > 1
-    data = SimpleNamespace(x=train.x.double(), y=train.y, task=torch.ones(12).long(), classes=classes)
+    data = SimpleNamespace(
+        rows=(rows := {"x": train.x.double(), "y": train.y, "task": torch.ones(12).long()}),
+        outputs=classes,
+        **rows,
+    )
     found = []
     for scale in (1.0, 7.0):
         scaled = {**params, "1.weight": scale * params["1.weight"], "1.bias": scale * params["1.bias"]}

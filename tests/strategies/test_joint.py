@@ -19,7 +19,7 @@ def lengths(strategy, stream):
     found = []
     for phase in strategy.phases(stream):
         data = engine.load(phase)
-        found.append((len(data), sorted(set(data.task.tolist()))))
+        found.append((len(data), sorted(set(data.rows["task"].tolist()))))
     return found
 
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from perdure import PerdureError, check_strategy, compare
 from perdure.core.net import Net
+from perdure.models import cnn, mlp, resnet
 from perdure.models.adapters import lowrank
-from perdure.models.backbones import cnn, mlp, resnet
 from perdure.optim.adamw import AdamW
 from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, split, take

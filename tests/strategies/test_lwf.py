@@ -72,7 +72,7 @@ def learned(strategy, net, params, stream, tasks):
     for t in tasks:
         classes = torch.zeros(stream.outputs, dtype=torch.bool)
         classes[list(stream[t].outputs)] = True
-        done = type("Done", (), {"classes": classes, "phase": Phase((t,))})()
+        done = type("Done", (), {"outputs": classes, "phase": Phase((t,))})()
         _, state = strategy.end_task(net, params, state, done)
     return state
 

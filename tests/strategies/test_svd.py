@@ -64,8 +64,8 @@ class Run:
         return found["w"].flatten(1)
 
     def end(self):
-        measured = self.strategy.measure(self.net, self.params, self.state, self.batch)
-        done = type("Done", (), {"measured": measured})()
+        measured = self.strategy.accumulate(self.net, self.params, self.state, self.batch)
+        done = type("Done", (), {"accumulated": measured})()
         self.params, self.state = self.strategy.end_task(self.net, self.params, self.state, done)
         self.batch = dataclasses.replace(self.batch, phase=self.strategy.phases(tiny_stream())[1].name)
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from perdure.core.batch import Rows
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
-from perdure.scenarios.contract.objective import Classification, Objective, together
+from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.several import together
 from perdure.scenarios.contract.task import Task, samples
 from perdure.scenarios.contract.world import World
 
