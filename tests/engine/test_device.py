@@ -21,7 +21,7 @@ from perdure.optim.schedules import SCHEDULES
 from perdure.strategies import STRATEGIES, get
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 ABSENT = torch.device("lazy", 0)
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}

@@ -19,8 +19,7 @@ from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, Part, Stream, Task
 from perdure.strategies import CLR, get, get_deltas, save_anchor, save_deltas
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import check_strategy, tiny_stream
 
 
 def images(tasks=3, n=24, setting="task", seed=0):
