@@ -94,7 +94,7 @@ class Trains(One):
 @dataclass(frozen=True)
 class Batches(One):
     def batch(self, net, params, state, batch):
-        return replace(batch, x=batch.x + batch.rng.normal("noise", *batch.x.shape, dtype=batch.x.dtype))
+        return batch.with_rows(x=batch.x + batch.rng.normal("noise", *batch.x.shape, dtype=batch.x.dtype))
 
 
 @dataclass(frozen=True)
@@ -354,7 +354,7 @@ class Marks(Strategy):
 
     def batch(self, net, params, state, batch):
         mark = batch.rng.integers("mark", 1000, len(batch)).to(batch.x.dtype) + 1
-        return replace(batch, x=torch.stack([batch.x[:, 0], batch.x[:, 1] + mark], 1))
+        return batch.with_rows(x=torch.stack([batch.x[:, 0], batch.x[:, 1] + mark], 1))
 
 
 def plane():
