@@ -396,6 +396,7 @@ def digits():
     return names, settings, compare("split-digits", [strategy(n) for n in names], seeds=3, **settings)
 
 
+@pytest.mark.slow
 def test_it_forgets_far_less_than_naive_and_than_its_control(digits):
     names, _, results = digits
     scores = dict(zip(names, results.scores.values(), strict=True))
@@ -404,6 +405,7 @@ def test_it_forgets_far_less_than_naive_and_than_its_control(digits):
     assert lost["kfpf"] < 0.5 * lost["kfpf(control=True)"]
 
 
+@pytest.mark.slow
 def test_costs_count_every_sample_and_operation(digits):
     names, _, results = digits
     costs = dict(zip(names, results.costs.values(), strict=True))
@@ -425,6 +427,7 @@ def test_costs_count_every_sample_and_operation(digits):
     )
 
 
+@pytest.mark.slow
 def test_a_replica_learns_the_same_alone(digits):
     names, settings, results = digits
     chosen = [n for n in names if "kfpf" in n]
@@ -487,7 +490,7 @@ def test_fine_tuning_comes_between_the_phases_of_another_strategy(order):
 
 @pytest.mark.parametrize("other", ["adaptive-svd", "joint", "o-lora(rank=2)"])
 def test_any_strategy_of_plain_passes_can_be_fine_tuned(other):
-    check_strategy(strategy(f"{other} + kfpf(capacity=6, steps=2, k=3)"))
+    check_strategy(strategy(f"{other} + kfpf(capacity=6, steps=2, k=3)"), level="quick")
 
 
 def test_without_a_memory_the_command_says_so_in_one_line(monkeypatch, capsys):

@@ -191,6 +191,7 @@ def linear(n, weights, seed):
     return Task(f"seed {seed}", part, part, part, (0,), Regression())
 
 
+@pytest.mark.slow
 def test_a_conjugate_problem_recovers_the_exact_posterior_task_after_task():
     stream = Stream("linear", (linear(16, [1.0, -0.5], 0), linear(16, [0.4, 0.8], 1)), "domain", 1)
     chosen = settings(
