@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from perdure.strategies import STRATEGIES
-
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
@@ -45,6 +43,7 @@ def test_the_readme_names_what_is_registered():
     from perdure.scenarios import SOURCES
     from perdure.scenarios.operators import OPERATORS
     from perdure.scenarios.registry import GENERATORS
+    from perdure.strategies import STRATEGIES
 
     page = read(ROOT / "README.md")
     for kind, known in (
@@ -57,10 +56,8 @@ def test_the_readme_names_what_is_registered():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(3))
-def test_the_readme_code_runs(index, tmp_path, monkeypatch):
+def test_the_readme_code_runs(index, tmp_path, monkeypatch, table):
     monkeypatch.chdir(tmp_path)
-    # What the blocks register is theirs alone.
-    monkeypatch.setattr(STRATEGIES, "_makers", dict(STRATEGIES._makers))
     exec(
         compile(blocks(ROOT / "README.md")[index], f"README.md, block {index}", "exec"),
         {"__name__": "readme"},

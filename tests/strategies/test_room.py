@@ -49,13 +49,6 @@ def test_what_is_exported_is_there_once():
 # ---- the decorator ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def table(monkeypatch):
-    """The table, with what it holds put back afterwards."""
-    monkeypatch.setattr(STRATEGIES, "_makers", dict(STRATEGIES._makers))
-    return STRATEGIES
-
-
 def slow():
     @strategy("slow")
     class Slow(Strategy):
