@@ -298,6 +298,7 @@ def test_the_task_at_hand_is_scored_while_it_is_learned():
             assert torch.equal(during[own], before[own]) == (phase.tasks != (0,))
 
 
+@pytest.mark.slow
 def test_a_replica_learns_the_same_alone_as_among_three():
     check_strategy(CLR(variant="scalar"), images(2, 5), model=sized)
 
