@@ -176,7 +176,7 @@ def run(
         return run_external(stream, strategy, settings, tick)
     engine = make_engine(stream, strategy, settings)
     phases = get_phases(strategy, stream)
-    total = sum(engine.steps_in(p, [len(stream[t].train) for t in p.tasks]) for p in phases)
+    total = sum(engine.steps_in(p, [len(getattr(stream[t], p.part)) for t in p.tasks]) for p in phases)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         with engine.during("train"):
@@ -199,10 +199,11 @@ def run(
                 replica = engine.boundary(replica, phase, data, "end_task")
             if phase.stage:
                 with engine.during("eval"):
-                    scores = engine.evaluate(replica)
+                    scores, counts = engine.examine(replica)
                 if settings.eval_every and engine.step_count % settings.eval_every:
                     outcome.curve.append((engine.step_count, len(outcome.scores), scores))
                 outcome.scores.append(scores)
+                outcome.confusions += [] if counts is None else [counts]
                 engine.costs.end_stage()
             outcome.hear(heard)
             checkpoint.save(engine, replica, outcome, i + 1)
@@ -244,7 +245,7 @@ def rehearse(stream: Stream, strategies: Sequence[Strategy], settings: Settings)
     one = replace(settings, seeds=settings.seeds[:1], grid=({},))
     for strategy in strategies:
         if isinstance(strategy, External):
-            check_external(strategy, settings)
+            check_external(strategy, stream, settings)
         else:
             get_phases(strategy, stream)
             with warnings.catch_warnings(), bounded(str(strategy), len(settings.replicas), settings.device):

@@ -219,11 +219,13 @@ class Checkpoint:
             "costs": asdict(engine.costs),
             "mapped": engine.mapper.mapped,
             "stages": len(outcome.scores),
+            "confusions": [list(c.shape) for c in outcome.confusions],
             "curve": [(step, stage) for step, stage, _ in outcome.curve],
             "warnings": outcome.warnings,
         }
         tensors = leaves({"replica": replica, "held": engine.held, "untrained": outcome.untrained})
         tensors |= leaves({"scores": outcome.scores, "curve": [scores for _, _, scores in outcome.curve]})
+        tensors |= leaves({"confusions": outcome.confusions})
         tensors = {k: v.detach().contiguous().to("cpu", copy=True) for k, v in tensors.items()}
         text = json.dumps(notes)
         metadata = {"notes": text, "sha256": checksum(text, tensors)}
@@ -263,12 +265,14 @@ class Checkpoint:
         expected, layout = leaves(tree), pytree.tree_structure(tree)
         numbers = {"scores": notes["stages"], "curve": len(notes["curve"])}
         scores = {f"['{k}'][{i}]": outcome.untrained for k, n in numbers.items() for i in range(n)}
-        if form(tensors) != form({**expected, **scores}):
+        answers = leaves({"confusions": [torch.zeros(shape) for shape in notes["confusions"]]})
+        if form(tensors) != form({**expected, **scores, **answers}):
             raise self._foreign()
         tree = pytree.tree_unflatten([tensors[name] for name in expected], layout)
         engine.go_on(notes["steps"], Costs(**notes["costs"]), notes["mapped"], tree["held"])
         outcome.untrained = tree["untrained"]
         outcome.scores = [tensors[f"['scores'][{i}]"] for i in range(notes["stages"])]
+        outcome.confusions = [tensors[name] for name in answers]
         outcome.curve = [
             (step, stage, tensors[f"['curve'][{i}]"]) for i, (step, stage) in enumerate(notes["curve"])
         ]

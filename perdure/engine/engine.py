@@ -27,7 +27,7 @@ from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
 from perdure.engine.worlds import Worlds, episodes
 from perdure.optim.optimizer import Optimizer
-from perdure.scenarios.contract.objective import totals
+from perdure.scenarios.contract.objective import Classification, totals
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import samples
@@ -43,6 +43,8 @@ SMALL_WORK = 1.5e8
 EVAL_SAMPLES, EVAL_WORK = 10_240, 1.5e9
 # Training samples that tell whether a run has learned anything.
 LOSS_SAMPLES = 256
+# Numbers of all replicas' tables of labels and answers, beyond which answers are not counted.
+MOST_COUNTS = 1_000_000
 # What each replica scores at least: a matcher encodes the names of all classes beside it.
 LEAST_SCORED = 128
 
@@ -491,22 +493,48 @@ class Engine:
 
     def evaluate(self, replica: Replica, scored: Scored | None = None) -> Tensor:
         """Score all tasks, ``[replicas, tasks]``, without waiting for the device."""
+        return self.examine(replica, scored)[0]
+
+    @cached_property
+    def _counted(self) -> int:
+        """How many classes answers are counted by; 0: they are not, for there are none, or too many."""
+        classes = all(isinstance(task.objective, Classification) for task in self.stream)
+        few = self.replicas * self.stream.outputs**2 <= MOST_COUNTS
+        return (
+            self.stream.outputs if classes and few and len(self.stream.tables) == 3 * len(self.stream) else 0
+        )
+
+    def examine(self, replica: Replica, scored: Scored | None = None) -> tuple[Tensor, Tensor | None]:
+        """Score all tasks, ``[replicas, tasks]``, and count their answers.
+
+        The second is ``[replicas, label, answer]``, over the samples of all tasks; ``None`` where tasks are
+        no classifications, or classes are too many to count.
+        """
         scored = self.test if scored is None else scored
+        classes = self._counted
         tasks = len(scored.counts)
         view = {k: replica[k] for k in ("params", "buffers", "state")}
 
-        def mapped(total: Tensor, view: Any, seed: Tensor, step: Tensor, rows: Rows, owner: Tensor) -> Tensor:
-            def score(view: Any, seed: Tensor, step: Tensor, rows: Rows) -> Tensor:
+        def mapped(total: Any, view: Any, seed: Tensor, step: Tensor, rows: Rows, owner: Tensor) -> Any:
+            def score(view: Any, seed: Tensor, step: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
                 return self.program.score(view, rows, Rng(seed, step, "score/"))
 
             rows = {**rows, "x": self.place.numbers(rows["x"])}
-            found = self.mapper(score, view, seed, step, rows, shared=(2, 3), kind="score")
-            return add_by_task(total, owner, found.to(total.dtype))
+            found, answer = self.mapper(score, view, seed, step, rows, shared=(2, 3), kind="score")
+            sums = add_by_task(total["sums"], owner, found.to(total["sums"].dtype))
+            if not classes:
+                return {**total, "sums": sums}
+            # Padding belongs to no task: it is counted behind the others.
+            cell = torch.where(owner < tasks, rows["y"] * classes + answer, classes**2)
+            counts = total["counts"].scatter_add(1, cell, torch.ones_like(found, dtype=torch.float32))
+            return {"sums": sums, "counts": counts}
 
         width = self.program.objective.width(self.stream.outputs)
         shape = (self.replicas, tasks + 1) if width is None else (self.replicas, tasks + 1, width)
         # Sums of squares and counts need more digits than a mean of scores.
-        total = torch.zeros(shape, dtype=self.dtype if width is None else torch.float64, device=self.device)
+        sums = torch.zeros(shape, dtype=self.dtype if width is None else torch.float64, device=self.device)
+        counts = torch.zeros(self.replicas, classes**2 + 1 if classes else 0, device=self.device)
+        total = {"sums": sums, "counts": counts}
         # Draws of a model that draws in evaluation mode differ by evaluation and by chunk.
         first = self.step_count << 24
         steps = torch.arange(first, first + len(scored.chunks), device=self.device)
@@ -514,11 +542,13 @@ class Engine:
             arguments = (total, view, self.hyper["seed"], steps[i], rows, owner)
             total = self.run(("score", rows["x"].shape), mapped, arguments, first + i)
         self._forget()
-        sums = total[:, :tasks].unsqueeze(-1) if width is None else total[:, :tasks]
+        sums = total["sums"][:, :tasks]
+        sums = sums.unsqueeze(-1) if width is None else sums
         scores = totals(self.program.objective, sums, scored.counts)
         for t, world in scored.worlds:
             scores[:, t] = episodes(self, view, t, world)
-        return scores
+        shape = (self.replicas, classes, classes)
+        return scores, total["counts"][:, :-1].view(shape) if classes else None
 
     def training_loss(self, replica: Replica, tasks: Sequence[int]) -> Tensor:
         """Mean loss of some training samples of tasks, the model in evaluation mode, ``[replicas]``."""

@@ -22,7 +22,7 @@ from perdure.optim.sgd import SGD
 from perdure.scenarios.contract.objective import score_task
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.task import Task, samples
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External, Learner, Terms
 from perdure.strategies.contract.phase import Phase
@@ -77,8 +77,11 @@ def run_external(
     return outcome.told(settings.seeds)
 
 
-def check_external(strategy: External, settings: Settings) -> None:
-    """Refuse settings that a learner of one's own cannot keep to."""
+def check_external(strategy: External, stream: Stream, settings: Settings) -> None:
+    """Refuse settings that a learner of one's own cannot keep to, and streams that it cannot learn."""
+    for task in stream:
+        task.map_parts(lambda part: part)
+    strategy.check(stream)
     if len(settings.grid) > 1:
         raise PerdureError(f"tune needs a strategy that is mapped over replicas; {strategy} is not")
     get_torch(settings)
@@ -107,12 +110,10 @@ def score_all(stream: Stream, learner: Learner, device: torch.device) -> Tensor:
     masks = stream.masks().to(device)
     scores = []
     for i, task in enumerate(stream):
-        if not isinstance(task.test, Part):
-            raise PerdureError(f"expected a test part of samples; that of task {task.name!r} is a world")
         with torch.no_grad():
-            output = learner.predict(task.test.inputs().to(device), i)
+            output = learner.predict(samples(task.test).inputs().to(device), i)
         output = output.masked_fill(~masks[i], CLOSED)
-        rows = {k: v.to(device) for k, v in stream.labels(task.test).items()}
+        rows = {k: v.to(device) for k, v in stream.labels(samples(task.test)).items()}
         rows["task"] = torch.full((len(output),), i, device=device)
         zero = torch.zeros((), dtype=torch.int64, device=device)
         batch = Batch(weigh(rows, torch.ones_like(output[:, 0])), zero, Rng(zero, zero))

@@ -22,12 +22,14 @@ from perdure.training import Settings
 class Outcome:
     """What one strategy's run measured, with a leading axis of replicas.
 
-    ``diverged`` tells of each replica whether its weights are not finite, ``learned`` whether its loss in
-    training ended no higher than it began, where that was looked at.
+    ``confusions`` count labels and answers at each stage, ``[replicas, label, answer]``. ``diverged`` tells
+    of each replica whether its weights are not finite, ``learned`` whether its loss in training ended no
+    higher than it began, where that was looked at.
     """
 
     untrained: Tensor
     scores: list[Tensor] = field(default_factory=list)
+    confusions: list[Tensor] = field(default_factory=list)
     curve: list[tuple[int, int, Tensor]] = field(default_factory=list)
     validation: Tensor | None = None
     diverged: Tensor | None = None
@@ -54,6 +56,7 @@ class Outcome:
             self,
             untrained=self.untrained[kept],
             scores=[s[kept] for s in self.scores],
+            confusions=[c[kept] for c in self.confusions],
             curve=[(step, stage, s[kept]) for step, stage, s in self.curve],
             validation=None,
             diverged=None if self.diverged is None else self.diverged[kept],

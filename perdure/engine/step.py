@@ -142,10 +142,10 @@ class Program:
         net = self.net(replica["buffers"], rng)
         return self.strategy.forward(net, replica["params"], replica["state"], x, task)
 
-    def score(self, replica: Replica, rows: Rows, rng: Rng | None) -> Tensor:
-        """What the score adds up, for each sample: ``[n]`` or ``[n, width]``."""
+    def score(self, replica: Replica, rows: Rows, rng: Rng | None) -> tuple[Tensor, Tensor]:
+        """What the score adds up, ``[n]`` or ``[n, width]``, and each sample's highest output, ``[n]``."""
         output = self.outputs(replica, rows["x"], rows["task"], rng)
-        return self.objective.score(output, answered(output, rows, rng))
+        return self.objective.score(output, answered(output, rows, rng)), output.argmax(-1)
 
     def act(self, replica: Replica, task: Tensor, rng: Rng) -> Act:
         """Return the policy of a world's task: the outputs that are scored."""

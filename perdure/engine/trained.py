@@ -130,7 +130,7 @@ class Trained:
         program = replace(self.program, masks=open_masks, objective=stream.objective)
 
         def score(view: Replica, rows: Rows) -> Tensor:
-            return program.score(view, rows, None)
+            return program.score(view, rows, None)[0]
 
         sums, counts = [], []
         for index, one in enumerate(stream):

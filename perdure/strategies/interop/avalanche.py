@@ -73,9 +73,11 @@ class AvalancheStrategy(External):
             [Phase(tuple(range(len(stream))))] if self.strategy == "JointTraining" else super().phases(stream)
         )
 
-    def start(self, stream: Stream, terms: Terms) -> AvalancheLearner:
+    def check(self, stream: Stream) -> None:
         if not all(isinstance(task.objective, Classification) for task in stream):
             raise PerdureError(f"{self} learns classifications only; found other objectives")
+
+    def start(self, stream: Stream, terms: Terms) -> AvalancheLearner:
         return AvalancheLearner(self._find(), dict(self.parameters), self.phases(stream), stream, terms)
 
     def _find(self) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.func import grad
@@ -14,6 +14,9 @@ from perdure.strategies.contract.phase import TaskData
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.importance import gradient_powers
+
+if TYPE_CHECKING:
+    from perdure.scenarios.contract.stream import Stream
 
 Fisher = Literal["empirical", "sampled", "batch"]
 
@@ -56,7 +59,9 @@ class EWC(Strategy):
     def accumulated_samples(self) -> int | None:
         return self.samples
 
-    def init(self, net: Net, params: Params, stream: object) -> State:
+    def init(self, net: Net, params: Params, stream: Stream) -> State:
+        if self.fisher == "sampled":
+            stream.need_classes("fisher='sampled'")
         zeros = {k: torch.zeros_like(p) for k, p in params.items()}
         return {"fisher": zeros, "pull": {k: torch.zeros_like(p) for k, p in params.items()}}
 

@@ -68,8 +68,7 @@ class ICaRL(Strategy):
             check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
-        if stream.example()["y"].is_floating_point():
-            raise PerdureError("icarl needs labels that are classes; found regression targets")
+        stream.need_classes(self.name)
         if self.capacity < stream.outputs:
             raise PerdureError(
                 f"capacity must be at least {stream.outputs}, an exemplar for each class; "
