@@ -21,13 +21,14 @@ from perdure.optim.schedules import SCHEDULES
 from perdure.strategies import STRATEGIES, get
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 ABSENT = torch.device("lazy", 0)
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}
 SPECS = {
     "gem": "gem(samples_per_task=2)", "agem": "agem(samples_per_task=2, sample=4)", "replay": "replay(6)",
-    "der": "der(6)", "derpp": "derpp(6)", "gdumb": "gdumb(6)", "fpf": "fpf(6)", "kfpf": "kfpf(6)",
+    "der": "der(6)", "derpp": "derpp(6)", "gdumb": "gdumb(6, epochs=2)", "fpf": "fpf(6, steps=3)",
+    "kfpf": "kfpf(6, k=2, steps=3)",
     "icarl": "icarl(6)", "clr": "clr(pretrain=0)", "weighted": "weighted(preference=[0.5, 0.5])",
     "weighted-replay": "weighted-replay(preference=[0.5, 0.5], capacity=6)",
 }  # fmt: skip

@@ -17,7 +17,7 @@ from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import Naive, Strategy, get
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 
 @dataclass(frozen=True)

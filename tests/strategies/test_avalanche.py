@@ -14,7 +14,7 @@ from torch import nn
 from perdure import PerdureError, compare
 from perdure.scenarios import blur, from_arrays
 from perdure.strategies import AvalancheStrategy, Phase, get
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 needed = [
     pytest.mark.slow,

@@ -19,8 +19,7 @@ from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, Part, Stream, Task
 from perdure.strategies import CLR, get, get_deltas, save_anchor, save_deltas
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import check_strategy, tiny_stream
 
 
 def images(tasks=3, n=24, setting="task", seed=0):
@@ -299,6 +298,7 @@ def test_the_task_at_hand_is_scored_while_it_is_learned():
             assert torch.equal(during[own], before[own]) == (phase.tasks != (0,))
 
 
+@pytest.mark.slow
 def test_a_replica_learns_the_same_alone_as_among_three():
     check_strategy(CLR(variant="scalar"), images(2, 5), model=sized)
 
@@ -325,7 +325,7 @@ def test_mapped_over_replicas_it_gives_the_same_as_one_by_one():
 
 @pytest.mark.parametrize("spec", ["clr(pretrain=2, penalty=0.1)", "clr(variant='full', pretrain=0)"])
 def test_it_keeps_the_contract(spec):
-    check_strategy(get(spec), model=on_rows)
+    check_strategy(get(spec), model=on_rows, level="quick")
     check_strategy(get(spec), tiny_stream("task", (9, 12, 7)), model=on_rows)
 
 

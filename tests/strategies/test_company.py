@@ -17,7 +17,8 @@ from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import EWC, KFPF, MAS, DERpp, External, Naive, Phase, Replay, Strategy
 from perdure.strategies.contract.composition import Composition
-from perdure.testing.check_strategy import Broken, _train, tiny_stream
+from perdure.testing import Broken, tiny_stream
+from perdure.testing.runs import train
 
 
 def perceptron(shape, outputs):
@@ -31,7 +32,7 @@ def weights(strategy):
     engine = Engine(stream, strategy, SGD(), perceptron, [1], *rates, constant(), 4, 2, dtype=torch.float64)
     engine.mapper.mapped = False
     engine.program = replace(engine.program, mappable=False)
-    ran = _train(engine, "here")
+    ran = train(engine, "here")
     return torch.cat([v.flatten() for v in ran.params.values()]), ran.scores
 
 

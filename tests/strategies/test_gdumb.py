@@ -15,8 +15,7 @@ from perdure.optim.sgd import SGD
 from perdure.scenarios.contract.objective import Classification
 from perdure.strategies import GDumb, Naive, Step
 from perdure.strategies.replay.gdumb import greedy
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_stream
 
 
 def forgetting(scores):
@@ -82,7 +81,7 @@ def test_every_fit_starts_where_the_first_did_on_equally_many_of_every_class_and
     stream = tiny_stream(setting, (9, 12, 7))
     strategy = GDumb(6, epochs=2, batch_size=4)
     engine = Engine(
-        stream, strategy, SGD(momentum=0.9), perceptron, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4
+        stream, strategy, SGD(momentum=0.9), tiny_model, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4
     )
     replica = engine.start()
     start = {k: v.clone() for k, v in replica["params"].items()}

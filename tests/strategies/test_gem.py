@@ -10,8 +10,7 @@ from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.strategies import GEM, Naive
 from perdure.strategies.projection.gem import nonnegative, project
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_stream
 
 
 def forgetting(scores):
@@ -119,7 +118,7 @@ def test_room_that_is_left_does_not_count():
     params = {}
     for kept in (9, 30):
         engine = Engine(
-            stream, GEM(kept), SGD(), perceptron, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4, 3,
+            stream, GEM(kept), SGD(), tiny_model, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4, 3,
             dtype=torch.float64,
         )  # fmt: skip
         replica = engine.start()

@@ -20,8 +20,7 @@ from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, from_arrays
 from perdure.strategies import ICaRL, get
 from perdure.strategies.replay.icarl import class_means, distances, features, herd, herding, surrogate
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_stream
 
 
 def circle(*degrees):
@@ -177,7 +176,7 @@ def test_the_exemplars_are_avalanches(seed):
 # ---- the memory and the answers -----------------------------------------------------------------------
 
 
-def learn(strategy, stream, model=perceptron, seeds=(0, 1), epochs=2):
+def learn(strategy, stream, model=tiny_model, seeds=(0, 1), epochs=2):
     """Yield the engine, the task, the moment and the replicas."""
     engine = Engine(stream, strategy, SGD(momentum=0.9), model, list(seeds), [0.05] * len(seeds),
                     [0.0] * len(seeds), constant(), 4, epochs, dtype=torch.float64)  # fmt: skip

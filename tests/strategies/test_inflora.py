@@ -14,7 +14,7 @@ from perdure.scenarios import Classification, from_arrays
 from perdure.strategies import InfLoRA, get
 from perdure.strategies.adapters.inflora import _rows, added, covariances, design
 from perdure.strategies.adapters.lora import ADAPT
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import tiny_model, tiny_stream
 
 DOWN, UP, BASE = (lowrank.key("1", part) for part in ("down", "up", "base"))
 
@@ -145,7 +145,7 @@ def test_the_inputs_of_a_grouped_convolution_are_those_of_all_groups():
 
 def test_covariances_of_the_whole_data_are_those_of_its_chunks():
     torch.manual_seed(0)
-    module = InfLoRA().extend(perceptron((5,), 2).double(), tiny_stream())
+    module = InfLoRA().extend(tiny_model((5,), 2).double(), tiny_stream())
     net = Net(module, dict(module.named_buffers()), None, Classification())
     params = {k: v.detach() for k, v in module.named_parameters()}
     x = torch.randn(600, 5).double()

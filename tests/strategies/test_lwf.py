@@ -14,7 +14,7 @@ from perdure.core.random import Rng
 from perdure.scenarios import Classification
 from perdure.strategies import LwF, Phase
 from perdure.strategies.regularization.lwf import divergence
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 
 def test_divergence_by_hand():

@@ -15,8 +15,7 @@ from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.scenarios.contract.objective import Regression
 from perdure.strategies import DERpp, Naive, Replay
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_stream
 
 
 def forgetting(scores):
@@ -61,7 +60,7 @@ def test_by_default_as_many_are_drawn_as_came_in_whatever_others_joined():
 
 def train(strategy, stream, epochs=1):
     engine = Engine(
-        stream, strategy, SGD(), perceptron, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4, epochs,
+        stream, strategy, SGD(), tiny_model, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4, epochs,
         dtype=torch.float64,
     )  # fmt: skip
     replica = engine.start()

@@ -22,8 +22,7 @@ from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, from_arrays
 from perdure.scenarios.registry import get as get_stream
 from perdure.strategies import AdaptiveSVD, Phase, Step
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import check_strategy, tiny_stream
 
 FORMS = [("factors", "two-sided"), ("factors", "input")] + [
     ("matrix", family) for family in ("two-sided", "input", "paper")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.func import grad
@@ -12,7 +11,7 @@ from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.importance import gradient_powers
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 Fisher = Literal["empirical", "sampled", "batch"]
 
 
-@STRATEGIES.register("ewc")
-@dataclass(frozen=True)
+@strategy("ewc")
 class EWC(Strategy):
     """Hold each weight near its value after every earlier task, in proportion to its Fisher information.
 
@@ -45,7 +43,6 @@ class EWC(Strategy):
     Source: Kirkpatrick et al., PNAS 2017; separate penalties as there.
     """
 
-    name: ClassVar[str] = "ewc"
     strength: float = 20.0
     fisher: Fisher = "empirical"
     samples: int | None = None
@@ -84,8 +81,7 @@ class EWC(Strategy):
         return params, {"fisher": total, "pull": pull}
 
 
-@STRATEGIES.register("online-ewc")
-@dataclass(frozen=True)
+@strategy("online-ewc")
 class OnlineEWC(EWC):
     """EWC with one penalty: around the latest weights, with a Fisher information that fades.
 
@@ -101,7 +97,6 @@ class OnlineEWC(EWC):
     Source: Schwarz et al., ICML 2018.
     """
 
-    name: ClassVar[str] = "online-ewc"
     decay: float = 1.0
 
     def __post_init__(self) -> None:
