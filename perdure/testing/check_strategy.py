@@ -247,13 +247,10 @@ def _run(
     """Train in float64; what is watched, one replica at a time and unrecorded."""
     # Imported here: the engine is built on the strategies.
     from perdure.engine.engine import Engine
-    from perdure.optim.schedules import constant
-    from perdure.optim.sgd import SGD
+    from perdure.training import Training
 
-    lr, decay = [0.05] * len(seeds), [0.0] * len(seeds)
-    engine = Engine(
-        stream, strategy, SGD(momentum=0.9), model, seeds, lr, decay, constant(), BATCH, dtype=torch.float64
-    )
+    training = Training(1, BATCH, "sgd(momentum=0.9)", lr=0.05, device="cpu", dtype="float64")
+    engine = Engine(stream, strategy, training, model, seeds)
     recorded = not isinstance(watched, _Watched)
     if watched is not None:
         engine.mapper.mapped = recorded
@@ -303,14 +300,14 @@ def _train(engine: Engine, where: str) -> _Ran:
 
 def _check_external(strategy: External, stream: Stream, model: Builder | nn.Module, where: str) -> None:
     from perdure.engine.external import run_external
-    from perdure.training import Settings
+    from perdure.training import Settings, Training
 
     runs = []
     for _ in range(2):
         outcome = run_external(
             stream,
             strategy,
-            Settings(model=model, seeds=SEEDS[:2], batch_size=BATCH),
+            Settings(model, SEEDS[:2], Training(1, BATCH, device="cpu")),
             lambda done, total: None,
         )
         scores = torch.stack([outcome.untrained, *outcome.scores])

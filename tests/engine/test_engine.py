@@ -16,10 +16,13 @@ from perdure.strategies import get as strategy
 from perdure.training import make_settings
 
 DEFAULTS = {
-    "model": "mlp(hidden=[16])", "seeds": 2, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.1,
-    "weight_decay": 0.0, "schedule": "constant", "device": "cpu", "dtype": "float64", "precision": None,
-    "pretrained": False, "eval_every": None, "tune": None,
-}  # fmt: skip
+    "model": "mlp(hidden=[16])",
+    "seeds": 2,
+    "epochs": 2,
+    "batch_size": 16,
+    "device": "cpu",
+    "dtype": "float64",
+}
 
 
 def settings(stream, **changes):

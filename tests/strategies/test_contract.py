@@ -10,11 +10,10 @@ from torch import nn
 
 from perdure import PerdureError
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.strategies import EWC, STRATEGIES, External, Phase, Strategy, get
 from perdure.testing import check_strategy
 from perdure.testing.check_strategy import Broken, Embedded, _train, tiny_stream, token_stream
+from perdure.training import Training
 
 
 # CLR takes convolutions and tasks with heads only, L2P transformers: their own tests check them there.
@@ -33,9 +32,8 @@ def test_avalanches_strategies_keep_it():
 @pytest.mark.parametrize("name", [n for n in STRATEGIES if n != "avalanche"])
 def test_every_strategy_runs_on_token_ids_or_refuses_before_any_work(name):
     try:
-        engine = Engine(
-            token_stream(), get(name), SGD(), Embedded, [0], [0.05], [0.0], constant(), 4, dtype=torch.float64
-        )
+        training = Training(1, 4, lr=0.05, device="cpu", dtype="float64")
+        engine = Engine(token_stream(), get(name), training, Embedded, [0])
         engine.start()
     except PerdureError:
         return

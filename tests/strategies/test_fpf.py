@@ -16,7 +16,7 @@ from perdure.engine.engine import Engine
 from perdure.engine.step import Program
 from perdure.experiment import get_phases, run
 from perdure.optim.adam import Adam
-from perdure.optim.schedules import constant, cosine
+from perdure.optim.schedules import cosine
 from perdure.optim.sgd import SGD
 from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy
 from perdure.strategies import get as strategy
@@ -26,15 +26,15 @@ from perdure.strategies.replay import fpf
 from perdure.strategies.replay.fpf import FINE_TUNE, interleave
 from perdure.testing import check_strategy
 from perdure.testing.check_strategy import normed, tiny_stream
-from perdure.training import make_settings
+from perdure.training import Training, make_settings
 
 
 def build(plugin, stream=None, model=normed, seeds=(0, 1), optimizer=None, **changes):
     stream = stream or tiny_stream("class", (10, 12, 7))
     optimizer = optimizer or SGD(momentum=0.9)
-    settings = {"schedule": constant(), "batch_size": 4, "epochs": 2, "dtype": torch.float64, **changes}
-    lr, decay = [0.05] * len(seeds), [0.01] * len(seeds)
-    return Engine(stream, plugin, optimizer, model, seeds, lr, decay, **settings)
+    settings = {"batch_size": 4, "epochs": 2, "dtype": "float64", "device": "cpu", **changes}
+    training = Training(optimizer=optimizer, lr=0.05, weight_decay=0.01, **settings)
+    return Engine(stream, plugin, training, model, seeds)
 
 
 def copied(tree):
@@ -273,8 +273,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     stream, plugin = tiny_stream("class", (10, 12, 7)), KFPF(10, k=5, steps=3, modules="auto")
     settings = make_settings(
         stream, model=normed, seeds=2, epochs=3, batch_size=4, optimizer="sgd(momentum=0.9)", lr=0.05,
-        weight_decay=0.01, schedule="cosine", device="cpu", dtype="float64", precision=None, pretrained=False,
-        eval_every=4, tune=None,
+        weight_decay=0.01, schedule="cosine", device="cpu", dtype="float64", eval_every=4,
     )  # fmt: skip
     whole = run(stream, plugin, settings)
 

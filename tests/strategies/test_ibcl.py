@@ -20,12 +20,12 @@ from perdure.strategies import get as get_strategy
 from perdure.strategies.bayesian.credal import divergence, get_sigma
 from perdure.testing import check_strategy
 from perdure.testing.check_strategy import normed, perceptron, tiny_stream
-from perdure.training import Settings
+from perdure.training import Settings, Training
 
 
 def settings(model=perceptron, **changes):
-    base = {"model": model, "seeds": (0,), "epochs": 2, "batch_size": 4, "dtype": torch.float64}
-    return Settings(**{**base, "optimizer": Adam(), "lr": 0.02, **changes})
+    base = {"epochs": 2, "batch_size": 4, "optimizer": Adam(), "lr": 0.02, "dtype": "float64"}
+    return Settings(model, (0,), Training(**{**base, **changes}))
 
 
 def train(stream, strategy, chosen, tasks=None):

@@ -15,13 +15,13 @@ from perdure.core.batch import Batch
 from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, from_arrays
 from perdure.strategies import ICaRL, get
 from perdure.strategies.replay.icarl import class_means, distances, features, herd, herding, surrogate
 from perdure.testing import check_strategy
 from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.training import Training
 
 
 def circle(*degrees):
@@ -179,8 +179,8 @@ def test_the_exemplars_are_avalanches(seed):
 
 def learn(strategy, stream, model=perceptron, seeds=(0, 1), epochs=2):
     """Yield the engine, the task, the moment and the replicas."""
-    engine = Engine(stream, strategy, SGD(momentum=0.9), model, list(seeds), [0.05] * len(seeds),
-                    [0.0] * len(seeds), constant(), 4, epochs, dtype=torch.float64)  # fmt: skip
+    training = Training(epochs, 4, SGD(momentum=0.9), 0.05, device="cpu", dtype="float64")
+    engine = Engine(stream, strategy, training, model, seeds)
     engine.mapper.mapped = False  # A few steps are done sooner than recorded.
     engine.program = replace(engine.program, mappable=False)
     replica = engine.start()

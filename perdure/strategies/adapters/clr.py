@@ -85,6 +85,7 @@ class CLR(Strategy):
     """
 
     name: ClassVar[str] = "clr"
+    scales: ClassVar[tuple[str, ...]] = ("penalty",)
     variant: Variant = "default"
     pretrain: int | None = None
     pretrain_epochs: int | None = None

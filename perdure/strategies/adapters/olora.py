@@ -46,6 +46,7 @@ class OLoRA(LoRA):
     """
 
     name: ClassVar[str] = "o-lora"
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     fresh: ClassVar[bool] = False  # type: ignore[misc]
     strength: float = 0.5
     decay: float = 0.0

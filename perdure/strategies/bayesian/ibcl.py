@@ -96,6 +96,7 @@ class IBCL(Strategy):
     """
 
     name: ClassVar[str] = "ibcl"
+    scales: ClassVar[tuple[str, ...]] = ("kl_weight",)
     priors: Sequence[float] = (0.2, 0.25, 0.3)
     distance: Extended | None = 0.005
     start: float = 0.05

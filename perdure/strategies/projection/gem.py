@@ -46,6 +46,7 @@ class GEM(Strategy):
     """
 
     name: ClassVar[str] = "gem"
+    scales: ClassVar[tuple[str, ...]] = ("margin", "ridge")
     samples_per_task: int = 50
     margin: float = 0.5
     ridge: float = 0.0

@@ -68,6 +68,7 @@ class L2P(Strategy):
     """
 
     name: ClassVar[str] = "l2p"
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     pool: int = 10
     length: int = 5
     top: int = 5

@@ -43,6 +43,7 @@ class EWC(Strategy):
     """
 
     name: ClassVar[str] = "ewc"
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     strength: float = 20.0
     fisher: Fisher = "empirical"
     samples: int | None = None
@@ -97,6 +98,7 @@ class OnlineEWC(EWC):
     """
 
     name: ClassVar[str] = "online-ewc"
+    scales: ClassVar[tuple[str, ...]] = ("strength", "decay")
     decay: float = 1.0
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class LwF(Strategy):
     """
 
     name: ClassVar[str] = "lwf"
+    scales: ClassVar[tuple[str, ...]] = ("strength", "temperature")
     strength: float = 1.0
     temperature: float = 2.0
 

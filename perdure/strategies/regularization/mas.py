@@ -44,6 +44,7 @@ class MAS(Strategy):
     """
 
     name: ClassVar[str] = "mas"
+    scales: ClassVar[tuple[str, ...]] = ("strength", "alpha")
     strength: float = 0.03
     alpha: float | None = None
     samples: int | None = None

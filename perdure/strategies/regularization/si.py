@@ -51,6 +51,7 @@ class SI(Strategy):
     """
 
     name: ClassVar[str] = "si"
+    scales: ClassVar[tuple[str, ...]] = ("strength", "damping")
     strength: float = 1.0
     damping: float = 0.1
     gradient_of: Literal["task", "total"] = "task"

@@ -63,6 +63,7 @@ class DER(Strategy):
     """
 
     name: ClassVar[str] = "der"
+    scales: ClassVar[tuple[str, ...]] = ("alpha",)
     capacity: int = 200
     alpha: float = 0.5
     batch_size: int | None = None
@@ -135,6 +136,7 @@ class DERpp(DER):
     """
 
     name: ClassVar[str] = "derpp"
+    scales: ClassVar[tuple[str, ...]] = ("alpha", "beta")
     alpha: float = 0.1
     beta: float = 0.5
     shared: bool = False
