@@ -37,7 +37,6 @@ MOST_REPLICAS, MOST_EPOCHS = 100_000, 10**9
 ENOUGH_STEPS, ENOUGH_PER_CLASS = 50, 10
 
 
-@checked
 @dataclass(frozen=True)
 class Training:
     """How every strategy of a comparison is trained: the same for all, so that they can be compared.
@@ -129,6 +128,9 @@ class Training:
     def autocast(self) -> torch.dtype | None:
         """The type that the model computes in, where it is another."""
         return None if self.precision is None else _dtype("precision", self.precision, ("bfloat16",))
+
+
+checked(Training, "training")
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,11 @@ def equal_to_runs_of_their_own(strategy, key, values, stream, matters=True, **ch
 
 @pytest.mark.parametrize(("name", "number"), SCALED)
 def test_replicas_with_numbers_of_their_own_are_runs_of_their_own(name, number):
-    strategy, stream = get(f"{name}(20)") if name == "der" else get(name), tiny_stream("domain", (8, 8))
-    # Of one task before, the ridge of the problem that GEM solves changes nothing.
-    matters = number not in ("ridge", "decay") and (name, number) != ("mas", "alpha")
-    equal_to_runs_of_their_own(strategy, f"{name}.{number}", (0.3, 0.9), stream, matters)
+    strategy = get(f"{name}(4)" if name in ("der", "derpp", "gem") else name)
+    # Two tasks have no share of older ones yet, and here nothing is in conflict or overlaps.
+    matters = number not in ("decay", "alpha") and name not in ("gem", "o-lora")
+    stream = tiny_stream("domain", (8, 8))
+    equal_to_runs_of_their_own(strategy, f"{name}.{number}", (0.3, 0.9), stream, matters or "der" in name)
 
 
 @pytest.mark.parametrize("spec", ["ewc", "ewc + mas"])
@@ -161,9 +162,9 @@ def test_what_is_kept_answers_with_the_numbers_that_were_chosen():
 # ---- what is tried ------------------------------------------------------------------------------------
 
 
-def test_eight_strengths_at_once_are_eight_runs():
-    strengths = [0.0, 0.3, 1, 3, 10, 30, 100, 300]
-    settings = {"model": "mlp(hidden=[6])", "seeds": 2, "epochs": 1, "batch_size": 64, "device": "cpu"}
+def test_strengths_at_once_are_runs_of_their_own():
+    strengths = [0.0, 3, 100]
+    settings = {"model": "mlp(hidden=[6])", "seeds": 2, "epochs": 1, "batch_size": 128, "device": "cpu"}
     stream = perdure.scenarios.get(TWO)
     (trial,) = trials(EWC(), [{"ewc.strength": s} for s in strengths])
     made = make_settings(stream, tune={"ewc.strength": strengths}, **settings)
