@@ -16,7 +16,7 @@ from perdure.engine.engine import Engine
 from perdure.engine.step import Program
 from perdure.experiment import get_phases, run
 from perdure.optim.adam import Adam
-from perdure.optim.schedules import cosine
+from perdure.optim.schedules import SCHEDULES
 from perdure.optim.sgd import SGD
 from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy
 from perdure.strategies import get as strategy
@@ -209,7 +209,7 @@ def test_phases_by_hand():
 
 
 def test_none_is_plain_learning_to_the_bit():
-    for changes in ({}, {"dtype": torch.float32, "schedule": cosine()}):
+    for changes in ({}, {"dtype": "float32", "schedule": "cosine"}):
         plain, none = (trained(build(s, **changes)) for s in (Naive(), KFPF(k=0, modules="auto", kd=0.5)))
         assert all(same(plain[what], none[what]) for what in ("params", "buffers", "optim"))
 
@@ -238,7 +238,7 @@ class Cut(Strategy):
 
 @pytest.mark.parametrize("model", [normed, "mlp"])
 def test_portions_are_the_whole_to_the_bit(model):
-    changes = {"epochs": 3, "schedule": cosine(), "model": model if model is normed else nn.Linear(5, 6)}
+    changes = {"epochs": 3, "schedule": "cosine", "model": model if model is normed else nn.Linear(5, 6)}
     whole, cut = (trained(build(Cut(times), **changes)) for times in (0, 7))
     assert len(Cut(7).phases(tiny_stream("class", (10, 12, 7)))) > 7
     assert same(whole, cut)
@@ -304,12 +304,13 @@ def test_the_state_adds_up_the_epochs_that_the_measurement_reports():
     assert frame.groupby("module")["size"].first().tolist() == [36, 12, 42]
 
 
-def test_what_fine_tuning_moves_is_no_sensitivity():
+def test_what_fine_tuning_moves_is_no_sensitivity(monkeypatch):
     # Learning with rate 0 moves nothing, so all that moves is fine-tuning.
     def schedule(step, total):
         return 1.0 if total == 50 else 0.0
 
-    state = trained(build(KFPF(k=4, steps=50, modules="auto"), schedule=schedule))
+    monkeypatch.setitem(SCHEDULES._makers, "late", lambda: schedule)
+    state = trained(build(KFPF(k=4, steps=50, modules="auto"), schedule="late"))
     assert state["state"]["kfpf"]["moves"]["sums"].max() < 1e-12
     start = build(Naive()).start()["params"]
     assert not same(state["params"], start)

@@ -161,7 +161,7 @@ def projector(rows):
     return rows.mT @ rows
 
 
-@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-11), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-11), ("float32", 1e-5)])
 @pytest.mark.parametrize("warm", [True, False])
 def test_what_earlier_tasks_gave_stays(dtype, close, warm, walk):
     # With all energy protected, and heads of their own, whose gradient is 0 in other tasks.

@@ -14,7 +14,6 @@ from perdure.engine.engine import Engine
 from perdure.models.inspect import find_head
 from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
-from perdure.optim.schedules import cosine
 from perdure.optim.sgd import SGD
 from perdure.strategies import Naive, PackNet, get
 from perdure.strategies.contract.phase import Step
@@ -288,7 +287,7 @@ def test_retraining_takes_half_the_steps_or_the_epochs_asked_for():
     assert counts(PackNet(retrain_epochs=3), 4) == [8, 6, 8, 6]
     # Half the steps are those of the schedule's second half: weights move less and less.
     moves, before = [], None
-    for _, phase, moment, replica in learn(PackNet(), stream, optimizer=SGD(), schedule=cosine(), epochs=4,
+    for _, phase, moment, replica in learn(PackNet(), stream, optimizer=SGD(), schedule="cosine", epochs=4,
                                            decay=0.0):  # fmt: skip
         weight = one(replica)[0]["1.weight"]
         if phase.name == "retrain" and phase.tasks == (0,) and moment == "step":
