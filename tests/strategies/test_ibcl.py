@@ -23,9 +23,9 @@ from perdure.testing.check_strategy import normed, perceptron, tiny_stream
 from perdure.training import Settings, Training
 
 
-def settings(model=perceptron, **changes):
+def settings(model=perceptron, pretrained=False, seeds=(0,), **changes):
     base = {"epochs": 2, "batch_size": 4, "optimizer": Adam(), "lr": 0.02, "dtype": "float64"}
-    return Settings(model, (0,), Training(**{**base, **changes}))
+    return Settings(model, seeds, Training(**{**base, **changes}), pretrained)
 
 
 def train(stream, strategy, chosen, tasks=None):
