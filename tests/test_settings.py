@@ -188,6 +188,14 @@ def test_numbers_of_strategies_on_the_command_line():
     assert [type(value) for value in read["replay.capacity"]] == [int, int]
 
 
+@pytest.mark.parametrize("line", ["ewc.strength = [1, 10]", '"ewc.strength" = [1, 10]'])
+def test_numbers_of_strategies_in_toml(line, tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text(f"stream = 'split-digits'\nstrategies = ['ewc']\nclip = 1.0\n[tune]\nlr = [0.1]\n{line}")
+    read = read_file(file)
+    assert (read["tune"], read["clip"]) == ({"lr": [0.1], "ewc.strength": [1, 10]}, 1.0)
+
+
 @pytest.mark.parametrize("name", ["cpu:5", "cpu:0", "cuda:-1", "gpu", "", "meta", "cuda:", "cpu\n"])
 def test_devices_that_are_none(name):
     with pytest.raises(PerdureError, match="device"):

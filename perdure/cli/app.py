@@ -315,4 +315,9 @@ def read_file(file: Path) -> dict[str, Any]:
             raise PerdureError(
                 f"expected the key {key!r} in {file}; found {', '.join(arguments) or 'nothing'}"
             )
+    if isinstance(tune := arguments.get("tune"), dict):
+        # TOML reads `ewc.strength = [1, 10]` as a table within the table.
+        tables = {k: v for k, v in tune.items() if isinstance(v, dict)}
+        flat = {f"{kind}.{name}": v for kind, table in tables.items() for name, v in table.items()}
+        arguments["tune"] = {k: v for k, v in tune.items() if k not in tables} | flat
     return arguments
