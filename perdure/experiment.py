@@ -146,7 +146,8 @@ def compare(
             kept.clear(done)
             return done
         plans = {name: trials(strategy, settings.grid) for name, strategy in todo.items()}
-        rehearse(stream, [trial for plan in plans.values() for trial in plan], settings)
+        for plan in plans.values():
+            rehearse(stream, plan, settings)
         kept.begin(config, {str(todo[name]): labels(plan, settings) for name, plan in plans.items()})
         outcomes, failed = {}, {}
         with Progress(quiet) as progress:
@@ -277,14 +278,16 @@ def make_engine(stream: Stream, strategy: Strategy, settings: Settings) -> Engin
 
 
 def rehearse(stream: Stream, plan: Sequence[Trial], settings: Settings) -> None:
-    """Lay out one replica of everything that will run, so that what does not fit is found before any work."""
+    """Lay out one replica of all that a strategy tries, so that a misfit is found before any work."""
+    first = chooses_first(plan, settings)
     for trial in plan:
         strategy, replicas = trial.strategy, len(settings.seeds) * len(trial.points)
         one = replace(settings, seeds=settings.seeds[:1], grid=trial.points[:1])
         if isinstance(strategy, External):
-            check_external(strategy, replace(settings, choosing=len(trial.points) > 1))
+            check_external(strategy, replace(settings, choosing=chooses(plan)))
         else:
-            get_phases(strategy, stream)
+            for tasks in [stream] if first is None else [take(stream, first), stream]:
+                get_phases(strategy, tasks)
             with warnings.catch_warnings(), bounded(str(strategy), replicas, settings.training.place):
                 # The run says the same again, among its results.
                 warnings.simplefilter("ignore", RuntimeWarning)

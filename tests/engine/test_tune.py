@@ -16,6 +16,7 @@ from perdure.engine.tuning import trials, with_numbers
 from perdure.experiment import run
 from perdure.strategies import EWC, STRATEGIES, get
 from perdure.strategies.contract.composition import NUMBERS
+from perdure.strategies.contract.external import External
 from perdure.testing.check_strategy import _train, tiny_stream
 from perdure.training import Training, make_settings
 
@@ -279,6 +280,20 @@ def test_what_cannot_be_tuned_is_one_line_before_any_work(changes, message, tmp_
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not any(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Elsewhere(External):
+    """Is refused before it would start."""
+
+    name: ClassVar[str] = "elsewhere"
+    size: float = 1.0
+
+
+@pytest.mark.parametrize("changes", [{"tune": {"elsewhere.size": [1.0, 2.0]}}, {"clip": 1.0}])
+def test_a_learner_of_its_own_is_neither_tuned_nor_clipped(changes):
+    with pytest.raises(PerdureError, match="needs a strategy that is mapped over replicas; elsewhere is not"):
+        compare(TWO, [Elsewhere()], **QUICK, **changes)
 
 
 def test_numbers_that_scale_are_fields():
