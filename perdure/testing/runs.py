@@ -17,15 +17,13 @@ from perdure.core.batch import Params
 from perdure.engine.engine import Engine
 from perdure.engine.external import run_external
 from perdure.engine.step import Replica
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import samples
 from perdure.strategies.contract.composition import Composition, lay_out, parts
 from perdure.strategies.contract.external import External
 from perdure.strategies.contract.strategy import Strategy
 from perdure.testing.promises import Broken, check_finite
-from perdure.training import Settings
+from perdure.training import Settings, Training
 
 Builder = Callable[[tuple[int, ...], int], nn.Module]
 BATCH, SEEDS, CLOSE = 4, (0, 1, 2), 1e-9
@@ -94,11 +92,8 @@ class Place:
         recorded: bool = True,
     ) -> Engine:
         """Lay out replicas in float64; where given, ``hooks``, a composition of the same parts, is asked."""
-        lr, decay = [0.05] * len(seeds), [0.0] * len(seeds)
-        engine = Engine(
-            self.stream, strategy, SGD(momentum=0.9), self.model, seeds, lr, decay, constant(), BATCH,
-            dtype=torch.float64,
-        )  # fmt: skip
+        training = Training(1, BATCH, "sgd(momentum=0.9)", lr=0.05, device="cpu", dtype="float64")
+        engine = Engine(self.stream, strategy, training, self.model, seeds)
         if hooks is not None:
             engine.composition = hooks
             engine.program = dataclasses.replace(engine.program, strategy=hooks)
@@ -206,7 +201,7 @@ def check_external(strategy: External, place: Place) -> None:
     """Refuse a learner whose scores are not finite, are not those of each stage, or differ when run again."""
     runs = []
     for _ in range(2):
-        settings = Settings(model=place.model, seeds=SEEDS[:2], batch_size=BATCH)
+        settings = Settings(place.model, SEEDS[:2], Training(1, BATCH, device="cpu"))
         outcome = run_external(place.stream, strategy, settings, lambda done, total: None)
         scores = torch.stack([outcome.untrained, *outcome.scores])
         if scores.shape[0] - 1 not in (1, len(place.stream)) or scores.shape[1:] != (2, len(place.stream)):

@@ -16,12 +16,12 @@ from torch.utils import _pytree as pytree
 
 from perdure.core.errors import PerdureError
 from perdure.engine.engine import Engine, add_by_task
-from perdure.optim.optimizer import OPTIMIZERS
 from perdure.optim.schedules import SCHEDULES
 from perdure.strategies import STRATEGIES, get
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External
 from perdure.testing import tiny_stream
+from perdure.training import Training
 
 ABSENT = torch.device("lazy", 0)
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}
@@ -57,10 +57,8 @@ def away(tree):
 def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cosine"):
     """Start, train, measure, score and cross all boundaries of a small stream on an absent device."""
     stream = tiny_stream("task", (9, 8))
-    engine = Engine(
-        stream, strategy, OPTIMIZERS.get(optimizer), model, [0, 1], [0.1] * 2, [0.0] * 2,
-        SCHEDULES.get(schedule), 4,
-    )  # fmt: skip
+    training = Training(1, 4, optimizer, schedule=schedule, device="cpu")
+    engine = Engine(stream, strategy, training, model, [0, 1])
     # Preferences are checked on the host at the start, once.
     checks_values = "weighted" in str(strategy)
     started = engine.start() if checks_values else None

@@ -18,9 +18,8 @@ from perdure.strategies.contract.strategy import Strategy
 from perdure.training import make_settings
 
 BASE = {
-    "model": "mlp(hidden=[8])", "seeds": 3, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.1,
-    "weight_decay": 0.0, "schedule": "constant", "device": "cpu", "dtype": "float64", "precision": None,
-    "pretrained": False, "eval_every": None, "tune": None,
+    "model": "mlp(hidden=[8])", "seeds": 3, "epochs": 2, "batch_size": 16, "device": "cpu",
+    "dtype": "float64",
 }  # fmt: skip
 
 

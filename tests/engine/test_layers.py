@@ -15,10 +15,9 @@ from torch.utils import _pytree as pytree
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import Naive, Strategy
+from perdure.training import Training
 
 WIDTH, LENGTH = 8, 4
 
@@ -195,10 +194,8 @@ LAYERS = dict(layers())
 
 
 def engine(model, seeds=(0, 1), recorded=True, strategy=None):
-    made = Engine(
-        STREAM, strategy or Naive(), SGD(), lambda shape, outputs: model(), seeds, [0.05] * len(seeds),
-        [0.0] * len(seeds), constant(), 8, 1, dtype=torch.float64,
-    )  # fmt: skip
+    training = Training(1, 8, lr=0.05, device="cpu", dtype="float64")
+    made = Engine(STREAM, strategy or Naive(), training, lambda shape, outputs: model(), seeds)
     if not recorded:
         made.mapper.mapped = False
         made.program = replace(made.program, mappable=False)

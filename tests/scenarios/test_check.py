@@ -175,7 +175,7 @@ def test_each_task_has_an_objective_of_its_own(source, refuses):
     for tasks in ((classes, real), (real, classes)):
         check_stream(Stream("mixed", tasks, "task", 3))
     for one in (Weighed(2.0), Settled(1.0), Settled(torch.ones(2))):
-        check_stream(Stream("mixed", (real, task("c", one, (2,), True)), "task", 3))
+        check_stream(Stream("mixed", (classes, real, task("c", one, (2,), True)), "task", 3))
     with refuses("reads 1 outputs", "(0, 1)"):
         check_stream(Stream("mixed", (classes, task("b", Regression(), (0, 1), True)), "task", 3))
     with refuses("as many labels for each sample as the first, 1; found 2"):

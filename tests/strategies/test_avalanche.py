@@ -36,7 +36,7 @@ def test_the_package_does_not_import_it():
 
 def test_without_it_the_error_says_what_to_install(monkeypatch):
     def missing(name, package=None):
-        raise ModuleNotFoundError(f"No module named {name!r}", strategy="avalanche")
+        raise ModuleNotFoundError(f"No module named {name!r}", name="avalanche")
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(PerdureError, match=r"pip install perdure\[avalanche\]"):
@@ -148,7 +148,7 @@ def test_joint_training_has_one_stage():
 def test_it_refuses_what_it_cannot_learn():
     x = np.linspace(0, 1, 40)[:, None]
     with pytest.raises(PerdureError, match="classifications only"):
-        start(from_arrays([(x, 2.0 * x[:, 0]), (x + 1, x[:, 0])]), get("avalanche"))
+        get("avalanche").check(from_arrays([(x, 2.0 * x[:, 0]), (x + 1, x[:, 0])]))
     mixed = blur(tiny_stream("task", (12, 12)), 0.5)
     with pytest.raises(PerdureError, match="labels whole tasks"):
         start(mixed, get("avalanche"))

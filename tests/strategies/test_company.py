@@ -12,13 +12,12 @@ from perdure import PerdureError, check_strategy, compare
 from perdure.engine import engine, step
 from perdure.engine.engine import Engine
 from perdure.experiment import get_phases
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import EWC, KFPF, MAS, DERpp, External, Naive, Phase, Replay, Strategy
 from perdure.strategies.contract.composition import Composition
 from perdure.testing import Broken, tiny_stream
 from perdure.testing.runs import train
+from perdure.training import Training
 
 
 def perceptron(shape, outputs):
@@ -28,8 +27,8 @@ def perceptron(shape, outputs):
 
 def weights(strategy):
     """Return the trained weights and the scores; unrecorded, as a few steps are done sooner so."""
-    stream, rates = tiny_stream("domain", (9, 12)), ([0.05], [0.0])
-    engine = Engine(stream, strategy, SGD(), perceptron, [1], *rates, constant(), 4, 2, dtype=torch.float64)
+    training = Training(2, 4, lr=0.05, device="cpu", dtype="float64")
+    engine = Engine(tiny_stream("domain", (9, 12)), strategy, training, perceptron, [1])
     engine.mapper.mapped = False
     engine.program = replace(engine.program, mappable=False)
     ran = train(engine, "here")

@@ -10,11 +10,10 @@ from torch import nn
 
 from perdure import PerdureError
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.strategies import EWC, STRATEGIES, External, Phase, Strategy, get
 from perdure.testing import Broken, TinyTokens, check_strategy, tiny_stream
 from perdure.testing.runs import train
+from perdure.training import Training
 
 # With parameters where the defaults are for large streams: fewer steps break the same promises.
 SPECS = {"kfpf": "kfpf(10, k=2, steps=3)", "fpf": "fpf(10, steps=3)", "gdumb": "gdumb(8, epochs=2)"}
@@ -57,18 +56,8 @@ def test_avalanches_strategies_keep_it():
 @pytest.mark.parametrize("name", [n for n in STRATEGIES if n != "avalanche"])
 def test_every_strategy_runs_on_token_ids_or_refuses_before_any_work(name):
     try:
-        engine = Engine(
-            tiny_stream("class", 2, kind="tokens"),
-            get(SPECS.get(name, name)),
-            SGD(),
-            TinyTokens,
-            [0],
-            [0.05],
-            [0.0],
-            constant(),
-            4,
-            dtype=torch.float64,
-        )
+        training = Training(1, 4, lr=0.05, device="cpu", dtype="float64")
+        engine = Engine(tiny_stream("class", 2, kind="tokens"), get(name), training, TinyTokens, [0])
         engine.start()
     except PerdureError:
         return

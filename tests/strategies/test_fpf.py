@@ -16,7 +16,7 @@ from perdure.engine.engine import Engine
 from perdure.engine.step import Program
 from perdure.experiment import get_phases, run
 from perdure.optim.adam import Adam
-from perdure.optim.schedules import constant, cosine
+from perdure.optim.schedules import SCHEDULES
 from perdure.optim.sgd import SGD
 from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy
 from perdure.strategies import get as strategy
@@ -25,15 +25,15 @@ from perdure.strategies.parts.sensitivity import all_weights, by_module, sensiti
 from perdure.strategies.replay import fpf
 from perdure.strategies.replay.fpf import FINE_TUNE, interleave
 from perdure.testing import check_strategy, tiny_norm, tiny_stream
-from perdure.training import make_settings
+from perdure.training import Training, make_settings
 
 
 def build(plugin, stream=None, model=tiny_norm, seeds=(0, 1), optimizer=None, **changes):
     stream = stream or tiny_stream("class", (10, 12, 7))
     optimizer = optimizer or SGD(momentum=0.9)
-    settings = {"schedule": constant(), "batch_size": 4, "epochs": 2, "dtype": torch.float64, **changes}
-    lr, decay = [0.05] * len(seeds), [0.01] * len(seeds)
-    return Engine(stream, plugin, optimizer, model, seeds, lr, decay, **settings)
+    settings = {"batch_size": 4, "epochs": 2, "dtype": "float64", "device": "cpu", **changes}
+    training = Training(optimizer=optimizer, lr=0.05, weight_decay=0.01, **settings)
+    return Engine(stream, plugin, training, model, seeds)
 
 
 def copied(tree):
@@ -208,7 +208,7 @@ def test_phases_by_hand():
 
 
 def test_none_is_plain_learning_to_the_bit():
-    for changes in ({}, {"dtype": torch.float32, "schedule": cosine()}):
+    for changes in ({}, {"dtype": "float32", "schedule": "cosine"}):
         plain, none = (trained(build(s, **changes)) for s in (Naive(), KFPF(k=0, modules="auto", kd=0.5)))
         assert all(same(plain[what], none[what]) for what in ("params", "buffers", "optim"))
 
@@ -237,7 +237,7 @@ class Cut(Strategy):
 
 @pytest.mark.parametrize("model", [tiny_norm, "mlp"])
 def test_portions_are_the_whole_to_the_bit(model):
-    changes = {"epochs": 3, "schedule": cosine(), "model": model if model is tiny_norm else nn.Linear(5, 6)}
+    changes = {"epochs": 3, "schedule": "cosine", "model": model if model is tiny_norm else nn.Linear(5, 6)}
     whole, cut = (trained(build(Cut(times), **changes)) for times in (0, 7))
     assert len(Cut(7).phases(tiny_stream("class", (10, 12, 7)))) > 7
     assert same(whole, cut)
@@ -272,8 +272,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     stream, plugin = tiny_stream("class", (10, 12, 7)), KFPF(10, k=5, steps=3, modules="auto")
     settings = make_settings(
         stream, model=tiny_norm, seeds=2, epochs=3, batch_size=4, optimizer="sgd(momentum=0.9)", lr=0.05,
-        weight_decay=0.01, schedule="cosine", device="cpu", dtype="float64", precision=None, pretrained=False,
-        eval_every=4, tune=None,
+        weight_decay=0.01, schedule="cosine", device="cpu", dtype="float64", eval_every=4,
     )  # fmt: skip
     whole = run(stream, plugin, settings)
 
@@ -304,12 +303,13 @@ def test_the_state_adds_up_the_epochs_that_the_measurement_reports():
     assert frame.groupby("module")["size"].first().tolist() == [36, 12, 42]
 
 
-def test_what_fine_tuning_moves_is_no_sensitivity():
+def test_what_fine_tuning_moves_is_no_sensitivity(monkeypatch):
     # Learning with rate 0 moves nothing, so all that moves is fine-tuning.
     def schedule(step, total):
         return 1.0 if total == 50 else 0.0
 
-    state = trained(build(KFPF(k=4, steps=50, modules="auto"), schedule=schedule))
+    monkeypatch.setitem(SCHEDULES._makers, "late", lambda: schedule)
+    state = trained(build(KFPF(k=4, steps=50, modules="auto"), schedule="late"))
     assert state["state"]["kfpf"]["moves"]["sums"].max() < 1e-12
     start = build(Naive()).start()["params"]
     assert not same(state["params"], start)

@@ -19,12 +19,12 @@ from perdure.strategies import IBCL, Knowledge
 from perdure.strategies import get as get_strategy
 from perdure.strategies.bayesian.credal import divergence, get_sigma
 from perdure.testing import check_strategy, tiny_model, tiny_norm, tiny_stream
-from perdure.training import Settings
+from perdure.training import Settings, Training
 
 
-def settings(model=tiny_model, **changes):
-    base = {"model": model, "seeds": (0,), "epochs": 2, "batch_size": 4, "dtype": torch.float64}
-    return Settings(**{**base, "optimizer": Adam(), "lr": 0.02, **changes})
+def settings(model=tiny_model, pretrained=False, seeds=(0,), **changes):
+    base = {"epochs": 2, "batch_size": 4, "optimizer": Adam(), "lr": 0.02, "dtype": "float64"}
+    return Settings(model, seeds, Training(**{**base, **changes}), pretrained)
 
 
 def train(stream, strategy, chosen, tasks=None):

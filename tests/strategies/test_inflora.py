@@ -161,7 +161,7 @@ def projector(rows):
     return rows.mT @ rows
 
 
-@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-11), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-11), ("float32", 1e-5)])
 @pytest.mark.parametrize("warm", [True, False])
 def test_what_earlier_tasks_gave_stays(dtype, close, warm, walk):
     # With all energy protected, and heads of their own, whose gradient is 0 in other tasks.
@@ -172,7 +172,7 @@ def test_what_earlier_tasks_gave_stays(dtype, close, warm, walk):
         task = phase.tasks[0]
         if moment == "begin" and phase.name == ADAPT:
             down = tensors[DOWN][task]
-            torch.testing.assert_close(down @ down.T, torch.eye(3, dtype=dtype), rtol=0, atol=close)
+            torch.testing.assert_close(down @ down.T, torch.eye(3, dtype=down.dtype), rtol=0, atol=close)
             # The principal directions of the inputs outside the old space, but for their sign.
             free = torch.eye(12).double() - state["inflora"]["old"]["1"]
             outside = stream[task].train.inputs().double() @ free
@@ -183,7 +183,7 @@ def test_what_earlier_tasks_gave_stays(dtype, close, warm, walk):
             for t, (x, before) in kept.items():
                 after = net(tensors, x, torch.tensor(t))[:, 2 * t : 2 * t + 2]
                 assert (after - before).abs().max() < close
-            x = stream[task].train.inputs().to(dtype)
+            x = stream[task].train.inputs().to(getattr(torch, dtype))
             kept[task] = (x, net(tensors, x, torch.tensor(task))[:, 2 * task : 2 * task + 2])
         if moment == "end" and phase.name == ADAPT:
             delta = lowrank.delta(net.module, tensors, "1") - lowrank.delta(net.module, begun, "1")

@@ -5,17 +5,16 @@ import pytest
 
 from perdure import compare
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.strategies import Cumulative, Joint
 from perdure.testing import tiny_model, tiny_stream
+from perdure.training import Training
 
 SIZES = (9, 12, 7)
 
 
 def lengths(strategy, stream):
     """How many samples of which tasks every phase draws from."""
-    engine = Engine(stream, strategy, SGD(), tiny_model, [0], [0.1], [0.0], constant(), 4)
+    engine = Engine(stream, strategy, Training(1, 4, device="cpu"), tiny_model, [0])
     found = []
     for phase in strategy.phases(stream):
         data = engine.load(phase)

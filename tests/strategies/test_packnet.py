@@ -14,12 +14,12 @@ from perdure.engine.engine import Engine
 from perdure.models.inspect import find_head
 from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
-from perdure.optim.schedules import constant, cosine
 from perdure.optim.sgd import SGD
 from perdure.strategies import Naive, PackNet, get
 from perdure.strategies.contract.phase import Step
 from perdure.strategies.isolation.packnet import smallest
 from perdure.testing import check_strategy, tiny_model, tiny_norm, tiny_stream
+from perdure.training import Training
 
 OPTIMIZERS = {"sgd": SGD(momentum=0.9, nesterov=True), "adam": Adam(), "adamw": AdamW()}
 
@@ -35,11 +35,11 @@ def convolved(shape, outputs):
 
 def learn(
     strategy, stream, model=tiny_model, optimizer=Adam(), seeds=(0,), decay=0.1, epochs=2, *,  # noqa: B008
-    schedule=constant(), mapped=False,  # noqa: B008
+    schedule="constant", mapped=False,
 ):  # fmt: skip
     """Yield the engine, the phase, and the replicas as each phase begins, after each step, and as it ends."""
-    engine = Engine(stream, strategy, optimizer, model, list(seeds), [0.02] * len(seeds),
-                    [decay] * len(seeds), schedule, 4, epochs)  # fmt: skip
+    training = Training(epochs, 4, optimizer, 0.02, decay, schedule, device="cpu")
+    engine = Engine(stream, strategy, training, model, seeds)
     if not mapped:  # A few steps are done sooner than recorded.
         engine.mapper.mapped = False
         engine.program = replace(engine.program, mappable=False)
@@ -99,7 +99,7 @@ def test_two_tasks_by_hand():
     """A layer of one row of five weights, [0.5, -0.1, 0.3, 0.2, -0.4], and prune=0.5."""
     strategy, stream = PackNet(0.5), tiny_stream("task", (6, 6))
     model = strategy.extend(nn.Sequential(nn.Linear(5, 1), nn.Linear(1, 4)), stream)
-    engine = Engine(stream, strategy, SGD(), lambda: model, [0], [0.1], [0.0], constant(), 4)
+    engine = Engine(stream, strategy, Training(1, 4, device="cpu"), lambda: model, [0])
     net = engine.program.net({})
     params = {
         "0.weight": torch.tensor([[0.5, -0.1, 0.3, 0.2, -0.4]]), "0.bias": torch.tensor([0.7]),
@@ -286,7 +286,7 @@ def test_retraining_takes_half_the_steps_or_the_epochs_asked_for():
     assert counts(PackNet(retrain_epochs=3), 4) == [8, 6, 8, 6]
     # Half the steps are those of the schedule's second half: weights move less and less.
     moves, before = [], None
-    for _, phase, moment, replica in learn(PackNet(), stream, optimizer=SGD(), schedule=cosine(), epochs=4,
+    for _, phase, moment, replica in learn(PackNet(), stream, optimizer=SGD(), schedule="cosine", epochs=4,
                                            decay=0.0):  # fmt: skip
         weight = one(replica)[0]["1.weight"]
         if phase.name == "retrain" and phase.tasks == (0,) and moment == "step":

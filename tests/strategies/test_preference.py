@@ -13,7 +13,7 @@ from perdure.scenarios import Part, Regression, Stream, Task
 from perdure.strategies import Weighted, WeightedReplay, get
 from perdure.strategies.bayesian.preference import share_out
 from perdure.testing import tiny_model, tiny_norm, tiny_stream
-from perdure.training import Settings
+from perdure.training import Settings, Training
 
 
 def single_task(x, y, name):
@@ -88,7 +88,7 @@ def test_equal_weights_are_the_default():
 
 def test_nothing_is_learned_before_a_task_that_counts():
     stream = tiny_stream("domain", (9, 12, 7))
-    settings = Settings(model=tiny_model, seeds=(0,), epochs=2, batch_size=4, dtype=torch.float64)
+    settings = Settings(tiny_model, (0,), Training(2, 4, dtype="float64"))
     strategy = WeightedReplay((0.0, 0.5, 0.5), capacity=8)
     engine = make_engine(stream, strategy, settings)
     replica = engine.start()
@@ -129,7 +129,7 @@ def test_the_shares_of_a_memory_by_hand():
 def test_tasks_are_drawn_in_proportion_to_their_weight():
     preference = torch.tensor([0.1, 0.3, 0.4, 0.2], dtype=torch.float64)
     held = memory([0, 0, 0, 1, 2, 2], [True] * 6)
-    engine = make_engine(regressions(), get("naive"), Settings(model=line, seeds=(0,), dtype=torch.float64))
+    engine = make_engine(regressions(), get("naive"), Settings(line, (0,), Training(1, dtype="float64")))
     zero, three = torch.tensor(0), torch.full((4,), 3)
     # The last sample is padding.
     weight = torch.tensor([1.0, 1.0, 1.0, 0.0]).double()

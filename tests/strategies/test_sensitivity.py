@@ -55,7 +55,7 @@ def test_the_figure(tmp_path):
         plot_sensitivity(frame.drop(columns="module"))
     with pytest.raises(PerdureError, match="empty"):
         plot_sensitivity(frame[:0])
-    with pytest.raises(PerdureError, match="found 'speed'"):
+    with pytest.raises(PerdureError, match="unknown setting 'speed'"):
         measure_sensitivity(tiny_stream("class"), speed=1)
 
 

@@ -50,9 +50,9 @@ def final(stream):
     """The bank of models after all tasks."""
     from perdure.engine.engine import Engine
     from perdure.optim.adam import Adam
-    from perdure.optim.schedules import constant
+    from perdure.training import Training
 
-    engine = Engine(stream, Single(), Adam(), tiny_norm, [0, 1], [0.02] * 2, [0.0] * 2, constant(), 4)
+    engine = Engine(stream, Single(), Training(1, 4, Adam(), 0.02, device="cpu"), tiny_norm, [0, 1])
     replica = engine.start()
     for phase in engine.strategy.phases(stream):
         data = engine.load(phase)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from safetensors.torch import save_file
@@ -82,6 +82,7 @@ class CLR(Strategy):
     '16980 numbers per task beside the head, 1.55% of 1093140'
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("penalty",)
     variant: Variant = "default"
     pretrain: int | None = None
     pretrain_epochs: int | None = None

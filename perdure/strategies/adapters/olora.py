@@ -43,6 +43,7 @@ class OLoRA(LoRA):
     the paper squares, takes unsquared norms, and has a strength of 0.5, no decay and rank 8.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     fresh: ClassVar[bool] = False  # type: ignore[misc]
     strength: float = 0.5
     decay: float = 0.0

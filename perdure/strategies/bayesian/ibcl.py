@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +93,7 @@ class IBCL(Strategy):
     posterior: the run's serve all, and follow the first chain's mean. Parts that add to the loss come after.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("kl_weight",)
     priors: Sequence[float] = (0.2, 0.25, 0.3)
     distance: Extended | None = 0.005
     start: float = 0.05

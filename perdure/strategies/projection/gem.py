@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +44,7 @@ class GEM(Strategy):
     of each task, not random ones.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("margin", "ridge")
     samples_per_task: int = 50
     margin: float = 0.5
     ridge: float = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,7 @@ class L2P(Strategy):
     paper normalises it was not found). Deviations: see docs/methods.md.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     pool: int = 10
     length: int = 5
     top: int = 5

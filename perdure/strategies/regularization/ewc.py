@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch.func import grad
@@ -43,6 +43,7 @@ class EWC(Strategy):
     Source: Kirkpatrick et al., PNAS 2017; separate penalties as there.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     strength: float = 20.0
     fisher: Fisher = "empirical"
     samples: int | None = None
@@ -97,6 +98,7 @@ class OnlineEWC(EWC):
     Source: Schwarz et al., ICML 2018.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("strength", "decay")
     decay: float = 1.0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,7 @@ class LwF(Strategy):
     paper records its answers; Avalanche's stays in training mode, which matters for batch norm and dropout.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("strength", "temperature")
     strength: float = 1.0
     temperature: float = 2.0
 

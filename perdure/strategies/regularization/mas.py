@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,7 @@ class MAS(Strategy):
     samples cancel each other, and with the model in training mode; the sum here is exact.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("strength", "alpha")
     strength: float = 0.03
     alpha: float | None = None
     samples: int | None = None

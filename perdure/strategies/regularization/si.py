@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -48,6 +48,7 @@ class SI(Strategy):
     with copies.)
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("strength", "damping")
     strength: float = 1.0
     damping: float = 0.1
     gradient_of: Literal["task", "total"] = "task"

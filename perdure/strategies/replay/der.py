@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +60,7 @@ class DER(Strategy):
     outputs for the augmented sample beside the sample as it came.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("alpha",)
     capacity: int = 200
     alpha: float = 0.5
     batch_size: int | None = None
@@ -130,6 +131,7 @@ class DERpp(DER):
     Source: Buzzega et al., NeurIPS 2020. ``derpp(policy="class", shared=True)`` is Avalanche's ``DER``.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("alpha", "beta")
     alpha: float = 0.1
     beta: float = 0.5
     shared: bool = False
