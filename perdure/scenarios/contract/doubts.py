@@ -17,8 +17,8 @@ SHOWN = 5
 def doubts(stream: Stream) -> list[str]:
     """Return what is allowed but doubtful about a stream, one line each: results repeat it as warnings.
 
-    These are the notes that the stream carries, and what its labels show: different tasks that share outputs
-    where each class should have one of its own, tasks of the domain setting that have no class in common,
+    These are the notes that the stream carries, tasks that are scored differently, and what labels show:
+    different tasks that share outputs where each class should have one of its own, tasks of the domain setting that have no class in common,
     and tasks in which a single output competes.
 
     Parameters
@@ -26,11 +26,20 @@ def doubts(stream: Stream) -> list[str]:
     stream:
         Any stream that keeps the contract.
     """
-    found = list(stream.notes)
+    found = [*stream.notes, *_scored_apart(stream)]
     if all(isinstance(task.objective, Classification) for task in stream):
         found += _alone(stream) if stream.setting == "task" else []
         found += _strangers(stream) if stream.setting == "domain" else _shared(stream)
     return found
+
+
+def _scored_apart(stream: Stream) -> list[str]:
+    metrics = dict.fromkeys(task.objective.metric for task in stream)
+    if len(metrics) == 1:
+        return []
+    said = f"tasks are scored by {_list(metrics)}: averages over tasks mix these"
+    ways = {task.objective.higher_is_better for task in stream}
+    return [said + (", of which higher is better for some and lower for others" if len(ways) > 1 else "")]
 
 
 def _labels(task: Task) -> set[int]:

@@ -126,6 +126,16 @@ class PerTask(Objective):
     outputs: int
 
     @property
+    def metric(self) -> str:  # type: ignore[override]
+        """Name of the score: that of all tasks, or theirs side by side."""
+        return " and ".join(dict.fromkeys(kind.metric for kind in self.kinds))
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        """Whether a higher score is a better one: where tasks differ in that, a note says so."""
+        return all(kind.higher_is_better for kind in self.kinds)
+
+    @property
     def targets(self) -> int:
         return self.kinds[0].targets
 
