@@ -152,8 +152,15 @@ class Program:
         return self.objective.score(output, answered(output, rows, rng)), output.argmax(-1)
 
     def act(self, replica: Replica, task: Tensor, rng: Rng) -> Act:
-        """Return the policy of a world's task: the outputs that are scored."""
-        return lambda x: self.outputs(replica, x, task.expand(len(x)), rng.scoped("act"))
+        """Return the policy of a world's task: the outputs that are scored, in the world's kind of number."""
+        kind = next(iter(replica["params"].values())).dtype
+
+        def act(x: Tensor) -> Tensor:
+            seen = x.to(kind) if x.is_floating_point() else x
+            found = self.outputs(replica, seen, task.expand(len(x)), rng.scoped("act"))
+            return found.to(x.dtype) if x.is_floating_point() else found
+
+        return act
 
     def loss(self, replica: Replica, rows: Rows, rng: Rng) -> Tensor:
         """Mean loss of samples, 0-d, by the outputs that are scored."""

@@ -79,7 +79,7 @@ class Worlds:
             rows, state = rollout(self.engine, view, task, world, state, step, moment)
             self.states[i] = self.states[i] if moment else state
             found.append(rows)
-        rows = {k: torch.cat([one[k] for one in found], 1) for k in found[0]}
+        rows = {k: self.engine.place.put(torch.cat([one[k] for one in found], 1)) for k in found[0]}
         return Data(rows, self.spans, own=True)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from perdure import PerdureError
 from perdure.engine.engine import Engine
+from perdure.engine.tuning import trials
 from perdure.experiment import make_engine, rehearse, run
 from perdure.scenarios import check_stream, permuted
 from perdure.scenarios.contract.objective import Objective
@@ -151,7 +152,7 @@ def test_a_policy_learns_to_balance():
 )
 def test_strategies_for_classifiers_protect_a_policy(name):
     both = stream()
-    rehearse(both, [get(name)], settings(both))
+    rehearse(both, trials(get(name), [{}]), settings(both))
     outcome = run(both, get(name), settings(both))
     assert outcome.extras["mapped"], outcome.warnings
     assert torch.stack(outcome.scores).isfinite().all()
@@ -159,9 +160,9 @@ def test_strategies_for_classifiers_protect_a_policy(name):
 
 def test_what_cannot_run_on_a_world_is_refused_before_any_work():
     both = stream()
-    for name in ("icarl", "clr", "kfpf(k=2, steps=2)", "weighted", "avalanche", "replay(64, policy='class')"):
+    for name in ("icarl", "clr", "kfpf", "weighted", "avalanche", "replay(64, policy='class')"):
         with pytest.raises(PerdureError) as refused:
-            rehearse(both, [get(name)], settings(both))
+            rehearse(both, trials(get(name), [{}]), settings(both))
         assert "\n" not in str(refused.value)
 
 

@@ -58,7 +58,7 @@ def test_scores_by_name_are_those_of_scikit_learn(objective, theirs, near):
 
 
 def test_a_score_that_is_of_another_kind_is_refused():
-    with pytest.raises(PerdureError, match="Regression can be scored by mae, .*; found 'f1'"):
+    with pytest.raises(PerdureError, match=r"Regression can be scored by mae, .*; found 'f1'"):
         Regression(by="f1")
     with pytest.raises(PerdureError, match="unknown score 'acuracy'"):
         Classification(by="acuracy")

@@ -6,7 +6,7 @@ import torch
 from perdure import PerdureError, check_strategy
 from perdure.models.adapters import lowrank
 from perdure.optim.adamw import AdamW
-from perdure.optim.sgd import SGD
+from perdure.optim.scaled import Scaled
 from perdure.strategies import SDLoRA, get
 from perdure.strategies.adapters.sdlora import fold
 from perdure.testing import tiny_model, tiny_stream
@@ -65,7 +65,7 @@ def test_nothing_jumps_when_a_direction_is_divided_by_its_norm(walk, monkeypatch
 
 
 def test_what_was_not_learned_has_no_direction(walk):
-    *_, (_, _, tensors, _, _) = walk(SDLoRA(), STREAM, tiny_model, optimizer=SGD(), lr=0.0)
+    *_, (_, _, tensors, _, _) = walk(SDLoRA(), STREAM, tiny_model, optimizer=Scaled("sgd", {"": 0.0}))
     assert not tensors[UP].any()
     assert torch.isfinite(tensors[MAGNITUDE]).all()
 

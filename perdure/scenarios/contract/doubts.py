@@ -18,8 +18,8 @@ def doubts(stream: Stream) -> list[str]:
     """Return what is allowed but doubtful about a stream, one line each: results repeat it as warnings.
 
     These are the notes that the stream carries, tasks that are scored differently, and what labels show:
-    different tasks that share outputs where each class should have one of its own, tasks of the domain setting that have no class in common,
-    and tasks in which a single output competes.
+    different tasks that share outputs where each class should have one of its own, tasks of the domain
+    setting that have no class in common, and tasks in which a single output competes.
 
     Parameters
     ----------
