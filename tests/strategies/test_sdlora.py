@@ -7,6 +7,7 @@ from perdure import PerdureError, check_strategy
 from perdure.models.adapters import lowrank
 from perdure.optim.adamw import AdamW
 from perdure.optim.scaled import Scaled
+from perdure.optim.sgd import SGD
 from perdure.strategies import SDLoRA, get
 from perdure.strategies.adapters.sdlora import fold
 from perdure.testing import tiny_model, tiny_stream
