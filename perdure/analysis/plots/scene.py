@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perdure.analysis.diverged import remark, survivors
-from perdure.analysis.metrics.matrix import Array, average_over_seen, mean
+from perdure.analysis.metrics.matrix import Array, average_over_seen, mean, ratio
 from perdure.analysis.metrics.needs import one_stage
 from perdure.analysis.plots.labels import tidy
 from perdure.analysis.plots.style import Look, looks
 
 if TYPE_CHECKING:
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 MANY = 20  # the most tasks that get a panel each
 CLOSE = 0.01  # lines this near to each other, as a share of the scale, look like one
@@ -37,13 +37,13 @@ class Scene:
         Strategies that learned all tasks at once.
     """
 
-    results: Results
+    results: Record
     scores: dict[str, Array]
     look: dict[str, Look]
     levels: list[str]
 
     @classmethod
-    def of(cls, results: Results) -> Scene:
+    def of(cls, results: Record) -> Scene:
         """Leave out what diverged and see which lines lie on each other."""
         scores = {name: survivors(results, name) for name in results.strategies}
         levels = [name for name in results.strategies if one_stage(results, name)]
@@ -110,3 +110,9 @@ def _turns(lines: Mapping[str, Array]) -> dict[str, tuple[int, int]]:
 def mean_over_replicas(values: Array) -> Array:
     """Mean over replicas; NaN where none is left."""
     return mean(values, axis=0) if len(values) else np.full(values.shape[1:], np.nan)
+
+
+def mean_where_known(values: Array) -> Array:
+    """Mean over those replicas whose value is not NaN; NaN where all are."""
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))

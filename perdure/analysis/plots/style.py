@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 FORMATS = ("png", "pdf", "svg")
 MARKERS = "osD^vPX*<>"
@@ -181,7 +181,7 @@ def _key_lines(key: Sequence[str], width: float) -> list[str]:
     return [line for entry in key for line in textwrap.wrap(entry, letters, subsequent_indent="    ")]
 
 
-def score_limits(results: Results, axes: Sequence[Axes]) -> None:
+def score_limits(results: Record, axes: Sequence[Axes]) -> None:
     """Show accuracies on their whole scale, 0 to 1; leave other scores to the data."""
     if results.config.get("metric") == "accuracy":
         for panel in axes:
@@ -209,11 +209,16 @@ def round_ticks(count: int) -> list[int]:
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a PNG, PDF or SVG file."""
+    write_beside(path, content(figure, format_of(path), dpi=150))
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """Return the format that the ending of a file's name asks for."""
     target = Path(path)
     suffix = target.suffix.lower().lstrip(".")
     if suffix not in FORMATS:
         raise PerdureError(f"expected a file that ends in .{', .'.join(FORMATS)}; found {target.name!r}")
-    write_beside(target, content(figure, suffix, dpi=150))
+    return suffix
 
 
 def content(figure: Figure, suffix: str, theme: Mapping[str, Any] | None = None, **options: Any) -> bytes:
