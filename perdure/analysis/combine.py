@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from perdure.analysis.notes import doubts
@@ -122,8 +121,7 @@ def _renamed(results: Record, names: Mapping[str, str]) -> Record:
     config["failed"] = failed
     said = {*seed_warnings(results.seeds), *doubts(results)}  # said anew of what the new results hold
     lines = [_told(line, results, names) for line in results.warnings if line not in said]
-    return replace(
-        results,
+    return Record(
         **{field: of(getattr(results, field)) for field in FIELDS},
         config={key: value for key, value in config.items() if value or key not in (*TABLES, "bounds")},
         warnings=[line for line in lines if line],

@@ -24,9 +24,6 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    # Right after the end of a row these two would be read as its options.
-    "[": "{[}",
-    "*": "{*}",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
 
@@ -91,7 +88,8 @@ def latex(
             r"\toprule",
             rf"{' & '.join(['strategy', *heads])} \\",
             r"\midrule",
-            *(rf"{row} \\" for row in rows),
+            # The empty group keeps a name's "[" or "*" from being read as an option of the line before.
+            *(rf"{'{}' if row[:1] in ('[', '*') else ''}{row} \\" for row in rows),
             r"\bottomrule",
             r"\end{tabular}",
             "",

@@ -13,8 +13,8 @@ class Whole(pd.DataFrame):  # type: ignore[misc]  # pandas has no types here
         return Whole
 
     def __repr__(self) -> str:
-        return str(self.to_string())
+        return str(self.to_string(index_names=False))
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
-            return str(self.to_html())
+            return str(self.to_html(index_names=False))

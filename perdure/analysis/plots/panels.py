@@ -34,6 +34,7 @@ def line(axes: Axes, x: npt.ArrayLike, values: Array, look: Look, label: str, ma
     centre = mean_over_replicas(values)
     places, shown = np.asarray(x), _envelope(centre)
     drawn: dict[str, Any] = {"color": look["color"], "linestyle": look["line"], "label": label}
+    drawn["linewidth"] = look["width"]
     if marks:
         drawn |= {"marker": look["marker"], "markevery": marker_places(len(shown), look)}
     axes.plot(places[shown], centre[shown], **drawn)

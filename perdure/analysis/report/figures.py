@@ -193,7 +193,7 @@ def _entry(scene: Scene, name: str) -> Entry:
     with canvas(0.5, 0.16) as figure:
         style = {"color": look["color"], "linestyle": look["dashes"] if flat else look["line"]}
         if not flat:
-            style |= {"marker": look["marker"], "markevery": [1]}
+            style |= {"marker": look["marker"], "markevery": [1], "linewidth": look["width"]}
         figure.add_artist(Line2D([0, 0.5, 1], [0.5, 0.5, 0.5], **style))
     return Entry(_svg(figure, f"look {name}"), scene.marked(name))
 
