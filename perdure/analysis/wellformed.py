@@ -90,6 +90,7 @@ def check(results: Record) -> None:
 
 
 def _check_shapes(results: Record) -> None:
+    """Refuse scores that are not those of each seed, stage and task."""
     seeds, tasks = len(results.config.get("seeds", [])), len(results.config.get("tasks", []))
     for name, value in results.scores.items():
         if value.shape not in ((seeds, tasks, tasks), (seeds, 1, tasks)):
