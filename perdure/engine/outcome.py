@@ -150,6 +150,7 @@ def collect(
             *(f"{n}: {text}" for n, o in kept.items() for text in o.warnings),
         ],
         trained={n: o.trained for n, o in kept.items() if o.trained is not None},
+        confusions={n: array(torch.stack(o.confusions, 1)) for n, o in kept.items() if o.confusions},
     )
 
 
@@ -173,7 +174,7 @@ def join(before: Results, new: Results) -> Results:
         if text.startswith(f"{old}: ")
     ]
     return Results(
-        **{what: both(what) for what in ("scores", "untrained", "curves", "costs", "extras")},
+        **{what: both(what) for what in ("scores", "untrained", "curves", "costs", "extras", "confusions")},
         config={**new.config, "failed": failed} if failed else new.config,
         warnings=[*lines, *new.warnings],
         trained=new.trained,
