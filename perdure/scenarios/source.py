@@ -22,6 +22,7 @@ from perdure.scenarios.values import (
     check_range,
     check_samples,
     class_count,
+    read_classes,
     same_length,
 )
 
@@ -161,7 +162,8 @@ class Source:
         x, x_test:
             Inputs, ``[n, ...]``, numbers of any kind; they become float32 as they are.
         y, y_test:
-            Classes, ``[n]``, whole numbers from 0.
+            Classes, ``[n]``: whole numbers from 0, or names, numbered in sorted order (or in the order of
+            ``class_names``).
         class_names, groups, group_names, domain, domain_test, domain_names:
             As for :class:`Source`; names default to the numbers.
         validation, notes, scale:
@@ -176,7 +178,8 @@ class Source:
         """
         where = f"source {name!r}"
         kind: Kind = "bytes" if scale is not None else "tokens" if tokens else "numbers"
-        inputs, labels = as_inputs(where, x, kind), as_labels(where, y)
+        inputs, (labels, found) = as_inputs(where, x, kind), read_classes(where, y, class_names)
+        class_names = found if class_names is None else class_names
         same_length(where, inputs, labels)
         # Before samples are set aside: what is wrong is then in the row that the user knows.
         check_samples(where, inputs, labels, max(len(class_names or ()), class_count(where, [labels])))
@@ -196,7 +199,7 @@ class Source:
             held_out = None if held_out is None else held_out[rest]
         else:
             inputs_test = as_inputs(f"{where}, test", x_test, kind)
-            labels_test = as_labels(f"{where}, test", y_test)
+            labels_test, _ = read_classes(f"{where}, test", y_test, class_names)
             domains_test = None if domain_test is None else as_labels(f"{where}, test domains", domain_test)
         number = len(class_names or ()) or class_count(where, [labels, labels_test])
         return cls(
