@@ -7,7 +7,7 @@ import torch
 from sklearn import metrics
 
 from perdure import compare
-from perdure.core.batch import Batch
+from perdure.core.batch import CLOSED, Batch
 from perdure.core.random import Rng
 from perdure.scenarios import Classification, Regression, Source, check_stream, from_arrays, split
 from perdure.scenarios.contract.several import Targets, totals
@@ -164,6 +164,24 @@ def test_scores_of_classifications_are_those_of_scikit_learn(classes):
     if classes == 2:
         expected = metrics.roc_auc_score(y, output.softmax(1)[:, 1])
         assert score_of("auroc", output, y) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("places", [(0, 1), (2, 3), (1, 3)])
+def test_the_two_classes_of_an_auroc_are_those_that_compete(places):
+    g = torch.Generator().manual_seed(3)
+    y = torch.randint(2, (300,), generator=g)
+    two = torch.randn(300, 2, generator=g) + torch.nn.functional.one_hot(y, 2)
+    output = torch.full((300, 5), CLOSED)
+    output[:, list(places)] = two
+    assert score_of("auroc", output, torch.tensor(places)[y]) == score_of("auroc", two, y)
+
+
+def test_an_auroc_needs_two_classes_that_compete(refuses):
+    tasks = [(X, Y), (X + 1, Y)]
+    check_stream(from_arrays(tasks, "task", objective="classification(auroc)"))
+    check_stream(from_arrays(tasks, objective="classification(auroc)"))
+    with refuses("AUROC", "two classes", "found 4"):
+        check_stream(from_arrays([(X, Y), (X, Y + 2)], "class", objective="classification(auroc)"))
 
 
 # ---- objectives of different tasks --------------------------------------------------------------------

@@ -96,6 +96,14 @@ def _check_outputs(stream: Stream) -> None:
             raise PerdureError(
                 f"stream {stream.name!r}: a classification needs two classes; found {stream.outputs}"
             )
+        if (
+            isinstance(objective, Classification)
+            and objective.by == "auroc"
+            and _competing(stream, task) != 2
+        ):
+            raise PerdureError(
+                f"task {task.name!r}: AUROC is of two classes that compete; found {_competing(stream, task)}"
+            )
         own = sorted(task.outputs)
         if reads is not None and own and own != list(range(own[0], own[0] + reads)):
             raise PerdureError(
@@ -108,6 +116,13 @@ def _check_outputs(stream: Stream) -> None:
         raise PerdureError(
             f"stream {stream.name!r}: output {unread[0]} is read by no task; found {stream.outputs} outputs"
         )
+
+
+def _competing(stream: Stream, task: Task) -> int:
+    """Return how many outputs compete on the samples of a task of classes."""
+    if stream.setting == "task":
+        return len(task.outputs)
+    return len({c for other in stream if other.objective.reads is None for c in other.outputs})
 
 
 def _title(objective: Objective) -> str:
