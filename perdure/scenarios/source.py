@@ -11,6 +11,7 @@ from torch import Tensor
 
 from perdure.core.errors import PerdureError
 from perdure.core.registry import Registry
+from perdure.core.tree import forms
 from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.draws import Draws
 from perdure.scenarios.strata import holdout
@@ -91,6 +92,11 @@ class Source:
                 raise PerdureError(f"{where}: {what} names must differ; {twice[0]!r} is there twice")
         self._check_groups(where)
         self._check_domain(where)
+
+    def __repr__(self) -> str:
+        names = ("x", "y", "x_test", "y_test")
+        held = forms({name: getattr(self, name) for name in names})
+        return f"Source({self.name!r}, {self.classes} classes, {held})"
 
     @property
     def classes(self) -> int:

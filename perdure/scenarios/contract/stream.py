@@ -18,6 +18,7 @@ from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import together
 from perdure.scenarios.contract.task import Task, samples
+from perdure.scenarios.contract.views import in_html, in_lines
 from perdure.scenarios.contract.world import World
 
 Setting = Literal["task", "domain", "class", "joint"]
@@ -69,6 +70,12 @@ class Stream:
             raise PerdureError(f"stream {self.name!r} must hold at least one task; found none")
         arguments.count("outputs", self.outputs, most=MOST_OUTPUTS)
         arguments.flag("online", self.online)
+
+    def __repr__(self) -> str:
+        return in_lines(self)
+
+    def _repr_html_(self) -> str:
+        return in_html(self)
 
     def __len__(self) -> int:
         return len(self.tasks)
