@@ -102,6 +102,11 @@ def unchecked(maker: Callable[..., Any]) -> list[str]:
     return [key for key, hint in hints.items() if _words(hint) is None]
 
 
+def fits(maker: Callable[..., Any], parameter: str, value: Any) -> bool:
+    """Return whether a value fits the annotation of a parameter."""
+    return _fit(value, _hints(maker, inspect.signature(maker))[parameter]) is not _MISFIT
+
+
 def check(name: str, value: Any, hint: Any) -> Any:
     """Return the value as a resolved annotation has it; refuse one that does not fit."""
     fitting = _fit(value, hint)

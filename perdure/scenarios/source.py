@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 from perdure.core.errors import PerdureError
 from perdure.core.registry import Registry
 from perdure.core.tree import forms
+from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.draws import Draws
+from perdure.scenarios.objectives import as_objective
 from perdure.scenarios.strata import holdout
 from perdure.scenarios.values import (
     Kind,
@@ -22,8 +24,8 @@ from perdure.scenarios.values import (
     as_tensor,
     check_range,
     check_samples,
-    class_count,
-    read_classes,
+    class_number,
+    read_labels,
     same_length,
 )
 
@@ -41,9 +43,9 @@ class Source:
     x, x_test:
         Inputs, ``[n, ...]`` float32, token ids, int64, or bytes, uint8, that ``scale`` makes numbers.
     y, y_test:
-        Classes, ``[n]`` int64 in 0..C-1.
+        Classes, ``[n]`` int64 in 0..C-1; of a regression, targets, ``[n]`` float32.
     class_names:
-        One name for each of the C classes.
+        One name for each of the C classes; none for a regression.
     groups, group_names:
         Natural tasks as sets of classes (alphabets, domains of intents), or ``None``.
     domain, domain_test, domain_names:
@@ -54,6 +56,8 @@ class Source:
         What is doubtful about the samples: one line each, which results repeat as warnings.
     scale:
         What the bytes of the inputs mean, or ``None``.
+    objective:
+        What the tasks made of it ask for.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class Source:
     validation: Tensor | None = None
     notes: tuple[str, ...] = ()
     scale: Bytes | None = None
+    objective: Objective = field(default_factory=Classification)
 
     def __post_init__(self) -> None:
         where = f"source {self.name!r}"
@@ -96,12 +101,18 @@ class Source:
     def __repr__(self) -> str:
         names = ("x", "y", "x_test", "y_test")
         held = forms({name: getattr(self, name) for name in names})
-        return f"Source({self.name!r}, {self.classes} classes, {held})"
+        kind = f"{self.classes} classes" if self.classes else str(self.objective)
+        return f"Source({self.name!r}, {kind}, {held})"
 
     @property
     def classes(self) -> int:
         """How many classes there are."""
         return len(self.class_names)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a task of all its samples has."""
+        return self.classes if self.objective.reads is None else self.objective.reads
 
     def _check_kinds(self, where: str) -> None:
         for what in ("x", "y", "x_test", "y_test"):
@@ -109,6 +120,11 @@ class Source:
                 raise PerdureError(f"{where}: `{what}` must be a tensor (Source.build makes one)")
         if not all(isinstance(name, str) for name in (self.name, *self.class_names)):
             raise PerdureError(f"{where}: names must be texts; found {self.class_names}")
+        if not isinstance(self.objective, Objective) or self.objective.targets > 1:
+            raise PerdureError(f"{where}: expected an Objective of one label; found {self.objective!r}")
+        if self.objective.real != self.y.is_floating_point():
+            kind = "real numbers" if self.objective.real else "whole numbers"
+            raise PerdureError(f"{where}: labels of {self.objective} must be {kind}; found {self.y.dtype}")
         held = self.validation
         if held is not None and (held.dtype != torch.bool or held.shape != self.y.shape):
             raise PerdureError(
@@ -156,6 +172,7 @@ class Source:
         notes: Sequence[str] = (),
         tokens: bool = False,
         scale: Bytes | None = None,
+        objective: Objective | str | None = None,
     ) -> Source:
         """Make a source of NumPy arrays or tensors.
 
@@ -176,6 +193,9 @@ class Source:
             As for :class:`Source`; with a scale, the inputs are bytes (uint8) and stay so.
         tokens:
             The inputs are token ids: they stay whole numbers.
+        objective:
+            An :class:`Objective` or its name, such as ``"regression(r2)"``, for which labels are any numbers;
+            default: a classification.
 
         Raises
         ------
@@ -184,11 +204,12 @@ class Source:
         """
         where = f"source {name!r}"
         kind: Kind = "bytes" if scale is not None else "tokens" if tokens else "numbers"
-        inputs, (labels, found) = as_inputs(where, x, kind), read_classes(where, y, class_names)
+        goal = as_objective(objective) or Classification()
+        inputs, (labels, found) = as_inputs(where, x, kind), read_labels(where, y, class_names, goal.real)
         class_names = found if class_names is None else class_names
         same_length(where, inputs, labels)
         # Before samples are set aside: what is wrong is then in the row that the user knows.
-        check_samples(where, inputs, labels, max(len(class_names or ()), class_count(where, [labels])))
+        check_samples(where, inputs, labels, class_number(where, class_names, [labels]))
         domains = None if domain is None else as_labels(f"{where}, domains", domain)
         held_out = None if validation is None else as_tensor(f"{where}, validation", validation)
         if (x_test is None) != (y_test is None):
@@ -205,9 +226,9 @@ class Source:
             held_out = None if held_out is None else held_out[rest]
         else:
             inputs_test = as_inputs(f"{where}, test", x_test, kind)
-            labels_test, _ = read_classes(f"{where}, test", y_test, class_names)
+            labels_test, _ = read_labels(f"{where}, test", y_test, class_names, goal.real)
             domains_test = None if domain_test is None else as_labels(f"{where}, test domains", domain_test)
-        number = len(class_names or ()) or class_count(where, [labels, labels_test])
+        number = len(class_names or ()) or class_number(where, (), [labels, labels_test])
         return cls(
             name,
             inputs,
@@ -223,6 +244,7 @@ class Source:
             held_out,
             tuple(notes),
             scale,
+            goal,
         )
 
 
@@ -234,6 +256,8 @@ def _names(names: Sequence[str] | None, number: int | None) -> tuple[str, ...] |
 
 def set_aside(y: Tensor, domain: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the indices of the training and of the test samples of a source without a test part."""
+    if y.is_floating_point():
+        y = torch.zeros(len(y), dtype=torch.int64)
     strata = y if domain is None else domain * (int(y.max()) + 1 if len(y) else 1) + y
     rest, held = holdout(strata, TEST_SHARE, Draws(0, "test part"))
     return rest.sort().values, held.sort().values

@@ -118,6 +118,19 @@ def read_classes(
     return torch.tensor([place[str(name)] for name in column], dtype=torch.int64), tuple(known)
 
 
+def read_labels(
+    where: str, y: Any, known: Sequence[str] | None, real: bool
+) -> tuple[Tensor, tuple[str, ...] | None]:
+    """Return targets, ``[n]`` float32, where labels are real, else as :func:`read_classes`."""
+    if not real:
+        return read_classes(where, y, known)
+    tensor = as_tensor(f"{where}, labels", y)
+    if tensor.ndim != 1:
+        raise PerdureError(f"{where}: labels must be [n]; found {list(tensor.shape)}")
+    check_finite(where, "targets", tensor)
+    return tensor.to(torch.float32), None
+
+
 def read_columns(where: str, y: Any) -> list[Column]:
     """Return the labels ``[n]`` or ``[n, targets]`` of one part: a column for each target.
 
@@ -219,6 +232,13 @@ def class_count(where: str, labels: Sequence[Tensor]) -> int:
     return highest + 1
 
 
+def class_number(where: str, names: Sequence[str] | None, labels: Sequence[Tensor]) -> int:
+    """Return how many classes there are, at least those that have names; none where labels are real."""
+    if any(y.is_floating_point() for y in labels):
+        return 0
+    return max(len(names or ()), class_count(where, labels))
+
+
 def check_range(where: str, what: str, values: Tensor, number: int) -> None:
     """Refuse whole numbers outside 0..number-1."""
     bad = values[(values < 0) | (values >= number)]
@@ -245,11 +265,14 @@ def check_finite(where: str, what: str, values: Tensor) -> None:
 
 
 def check_samples(where: str, x: Tensor, y: Tensor, classes: int) -> None:
-    """Refuse samples of a classification that nothing can be learned from."""
+    """Refuse samples that nothing can be learned from."""
     same_length(where, x, y)
     if not len(y):
         raise PerdureError(f"{where}: expected at least one sample; found none")
     if not x[0].numel():
         raise PerdureError(f"{where}: inputs must hold at least one value; found the shape {list(x.shape)}")
     check_finite(where, "inputs", x)
-    check_range(where, "labels", y, classes)
+    if y.is_floating_point():
+        check_finite(where, "targets", y)
+    else:
+        check_range(where, "labels", y, classes)

@@ -12,10 +12,10 @@ from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
 from perdure.scenarios.contract.part import Part
-from perdure.scenarios.contract.stream import MOST_TASKS, Setting, Stream, check_setting
+from perdure.scenarios.contract.stream import MOST_TASKS, Setting, Stream
 from perdure.scenarios.contract.transforms import Permute, Rotate
 from perdure.scenarios.draws import Draws
-from perdure.scenarios.generators.folds import fold, make_task, shared_labels, shared_outputs
+from perdure.scenarios.generators.folds import check_goal, fold, make_task, shared_labels, shared_outputs
 from perdure.scenarios.source import Source, SourceLike, as_source
 
 Change = Callable[[Tensor], Tensor]
@@ -133,18 +133,19 @@ def _changed(
     val: float,
     seed: int,
 ) -> Stream:
-    check_setting(setting)
+    check_goal(data, setting)
     folds = fold(data, val, seed)
-    labels = shared_labels("domain", 0, data.classes)
-    plain = make_task(name, folds, labels, tuple(labels.tolist()))
+    labels = shared_labels("domain", 0, data.outputs)
+    plain = make_task(name, folds, labels, tuple(labels.tolist()), data.objective)
     tasks = []
     for index, (title, change) in enumerate(zip(names, changes, strict=True)):
-        first = int(shared_labels(setting, index, data.classes)[0])
+        first = int(shared_labels(setting, index, data.outputs)[0])
         task = plain.map_parts(partial(_with, first=first, change=change))
-        tasks.append(replace(task, name=title, outputs=tuple(range(first, first + data.classes))))
-    outputs = shared_outputs(setting, len(tasks), data.classes)
+        tasks.append(replace(task, name=title, outputs=tuple(range(first, first + data.outputs))))
+    outputs = shared_outputs(setting, len(tasks), data.outputs)
     return Stream(name, tuple(tasks), setting, outputs, arguments.flag("online", online), data.notes)
 
 
 def _with(part: Part, first: int, change: Change | None) -> Part:
-    return replace(part, y=part.y + first, transform=change)
+    y = part.y if part.y.is_floating_point() else part.y + first
+    return replace(part, y=y, transform=change)

@@ -9,10 +9,17 @@ import torch
 from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
-from perdure.scenarios.contract.stream import Setting, Stream, check_setting
+from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.draws import Draws
-from perdure.scenarios.generators.folds import Folds, fold, make_task, shared_labels, shared_outputs
+from perdure.scenarios.generators.folds import (
+    Folds,
+    check_goal,
+    fold,
+    make_task,
+    shared_labels,
+    shared_outputs,
+)
 from perdure.scenarios.source import Source, SourceLike, as_source
 
 WAYS = ("classes", "groups", "domain")
@@ -69,8 +76,8 @@ def split(
     >>> stream.names, stream.outputs
     (['0-4', '5-9'], 5)
     """
-    check_setting(setting)
     data = as_source(source)
+    check_goal(data, setting)
     way = _way(data, by, classes_per_task)
     folds = fold(data, val, seed)
     if way == "domain":
@@ -91,12 +98,22 @@ def split(
 
 
 def _way(data: Source, by: str | None, classes_per_task: int | None) -> str:
-    has = {"classes": True, "groups": data.groups is not None, "domain": data.domain is not None}
+    has = {
+        "classes": not data.objective.real,
+        "groups": data.groups is not None,
+        "domain": data.domain is not None,
+    }
     if by is None:
-        if classes_per_task is not None:
-            return "classes"
-        return "groups" if has["groups"] else "domain" if has["domain"] else "classes"
+        by = (
+            "classes"
+            if classes_per_task is not None
+            else next((way for way in ("groups", "domain", "classes") if has[way]), "classes")
+        )
     arguments.one_of("by", by, WAYS)
+    if not has[by] and data.objective.real:
+        raise PerdureError(
+            f"source {data.name!r} is a regression and has no {by}: its tasks are those of a `domain` column"
+        )
     if not has[by]:
         raise PerdureError(f"`by` is {by!r}, but source {data.name!r} has no {by}")
     if by != "classes" and classes_per_task is not None:
@@ -156,7 +173,8 @@ def _by_domain(
     assert data.domain_names is not None
     made = []
     for index, domain in enumerate(_order(len(data.domain_names), shuffle, seed)):
-        labels = shared_labels(setting, index, data.classes)
+        labels = shared_labels(setting, index, data.outputs)
         chosen = Folds(*(part.where(part.domain == domain) for part in folds))
-        made.append(make_task(data.domain_names[domain], chosen, labels, tuple(labels.tolist())))
-    return made, shared_outputs(setting, len(made), data.classes)
+        own = tuple(labels.tolist())
+        made.append(make_task(data.domain_names[domain], chosen, labels, own, data.objective))
+    return made, shared_outputs(setting, len(made), data.outputs)
