@@ -64,6 +64,12 @@ def check_number(name: str, value: Any, low: float = 0.0, high: float = math.inf
     return typing.cast(float, number)
 
 
+def check_one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
+    """Refuse what is not one of some words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise PerdureError(f"{name} must be one of {', '.join(allowed)}; found {shown(value)}")
+
+
 def _range(low: float, high: float, ends: str) -> str:
     return f"{ends[0]}{low:g}, {high:g}{ends[1]}"
 

@@ -9,8 +9,8 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from perdure.core.checks import check_number
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.objective import Classification, Objective, Regression, same
 from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.several import Targets
@@ -45,7 +45,7 @@ def check_stream(stream: Stream, *, duplicates: float = 0.1) -> None:
         With one line that says what was expected, where, and what was found.
     """
     check_is_stream(stream)
-    arguments.share("duplicates", duplicates, ends="[]")
+    check_number("`duplicates`", duplicates, high=1, ends="[]")
     check_setting(stream.setting)
     twice = sorted({name for name in stream.names if stream.names.count(name) > 1})
     if twice:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import torch
 
-from perdure.scenarios.contract.objective import Classification
+from perdure.scenarios.contract.objective import Classification, Objective
+from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task, samples
 
@@ -19,18 +20,35 @@ def doubts(stream: Stream) -> list[str]:
 
     These are the notes that the stream carries, and what its labels show: different tasks that share outputs
     where each class should have one of its own, tasks of the domain setting that have no class in common,
-    and tasks in which a single output competes.
+    tasks in which a single output competes, and scores of which some are better when higher, others when
+    lower.
 
     Parameters
     ----------
     stream:
         Any stream that keeps the contract.
     """
-    found = list(stream.notes)
+    found = [*stream.notes, *_directions(stream)]
     if all(isinstance(task.objective, Classification) for task in stream):
         found += _alone(stream) if stream.setting == "task" else []
         found += _strangers(stream) if stream.setting == "domain" else _shared(stream)
     return found
+
+
+def _directions(stream: Stream) -> list[str]:
+    asked: list[Objective] = []
+    for task in stream:
+        asked += task.objective.each if isinstance(task.objective, Targets) else (task.objective,)
+    up, down = (
+        list(dict.fromkeys(one.metric for one in asked if one.higher_is_better == way))
+        for way in (True, False)
+    )
+    if not up or not down:
+        return []
+    return [
+        f"a higher {_list(up)} is better, but a lower {_list(down)}: means over the two say nothing "
+        "(regressions can be scored by r2)"
+    ]
 
 
 def _labels(task: Task) -> set[int]:

@@ -9,9 +9,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from perdure.core.checks import checked
+from perdure.core.checks import check_number, check_whole, checked
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.objective import Objective
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import Targets
@@ -96,7 +95,7 @@ def from_arrays(
     ([Classification(), Regression('r2')], [(0, 1), (2,)])
     """
     check_setting(setting)
-    arguments.share("val", val)
+    check_number("`val`", val, high=1, ends="()")
     titles = _titles(tasks, names)
     raw = [_read(title, pair) for title, pair in zip(titles, tasks, strict=True)]
     where, columns = ([[getattr(one, f) for one in task] for task in raw] for f in ("where", "columns"))
@@ -120,17 +119,13 @@ def from_arrays(
             _check_targets(f"task {title!r}, {which} part", part.y)
         made.append(Task(title, *parts, places.own[index], objectives[index]))
     notes = [*places.notes, *notes]
-    return Stream(
-        str(name), tuple(made), setting, places.outputs, arguments.flag("online", online), tuple(notes)
-    )
+    return Stream(str(name), tuple(made), setting, places.outputs, online, tuple(notes))
 
 
 def _titles(tasks: Sequence[Any], names: Sequence[str] | None) -> list[str]:
     if not isinstance(tasks, (list, tuple)) or not tasks:
         raise PerdureError("expected a list of at least one ((x, y), (x_test, y_test)) or (x, y)")
-    titles = (
-        [f"task {i + 1}" for i in range(len(tasks))] if names is None else arguments.texts("names", names)
-    )
+    titles = [f"task {i + 1}" for i in range(len(tasks))] if names is None else list(names)
     if len(titles) != len(tasks) or len(set(titles)) < len(titles):
         raise PerdureError(
             f"`names` must be {len(tasks)} different names, one for each task; found {names!r}"
@@ -256,7 +251,7 @@ def _place_classes(read: list[Pair], setting: Setting, outputs: int | None) -> P
     notes: tuple[str, ...] = ()
     if setting == "task" and _count_alike(read):
         read, needed = _apart(read)
-        if outputs is not None and arguments.count("outputs", outputs) < needed:
+        if outputs is not None and check_whole("`outputs`", outputs) < needed:
             raise PerdureError(
                 f"`outputs` must be at least {needed}: each task has outputs of its own; found {outputs}"
             )
@@ -267,7 +262,7 @@ def _place_classes(read: list[Pair], setting: Setting, outputs: int | None) -> P
     if outputs is None:
         width = max(class_count("tasks", [part.y for pair in read for part in pair]), 1)
     else:
-        width = arguments.count("outputs", outputs, most=MOST_OUTPUTS)
+        width = check_whole("`outputs`", outputs, most=MOST_OUTPUTS)
     return Places(read, [_classes(setting, *pair) for pair in read], width, notes)
 
 

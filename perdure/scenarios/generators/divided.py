@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from perdure.core.checks import checked
+from perdure.core.checks import check_one_of, check_whole, checked
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.draws import Draws
@@ -89,12 +88,12 @@ def split(
             per_loss_gradients = 2 if classes_per_task is None else classes_per_task
             groups, names = _equal_groups(data, per_loss_gradients, shuffle_classes, seed)
         made, outputs = _by_classes(data, folds, setting, groups, names)
-    if tasks is not None and arguments.count("tasks", tasks) > len(made):
+    if tasks is not None and check_whole("`tasks`", tasks) > len(made):
         raise PerdureError(
             f"`tasks` must be at most {len(made)}, the number of tasks there are; found {tasks}."
         )
     kept = tuple(made[:tasks])
-    return Stream(f"split-{data.name}", kept, setting, outputs, arguments.flag("online", online), data.notes)
+    return Stream(f"split-{data.name}", kept, setting, outputs, online, data.notes)
 
 
 def _way(data: Source, by: str | None, classes_per_task: int | None) -> str:
@@ -109,7 +108,7 @@ def _way(data: Source, by: str | None, classes_per_task: int | None) -> str:
             if classes_per_task is not None
             else next((way for way in ("groups", "domain", "classes") if has[way]), "classes")
         )
-    arguments.one_of("by", by, WAYS)
+    check_one_of("`by`", by, WAYS)
     if not has[by] and data.objective.real:
         raise PerdureError(
             f"source {data.name!r} is a regression and has no {by}: its tasks are those of a `domain` column"
@@ -129,7 +128,7 @@ def _order(number: int, shuffle: bool, seed: int) -> list[int]:
 def _equal_groups(
     data: Source, size: int, shuffle: bool, seed: int
 ) -> tuple[list[tuple[int, ...]], list[str]]:
-    if data.classes % arguments.count("classes_per_task", size):
+    if data.classes % check_whole("`classes_per_task`", size):
         raise PerdureError(
             f"`classes_per_task` must divide {data.classes}, the number of classes; found {size}."
         )

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from perdure.core.checks import check_number
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Setting, check_setting
@@ -51,7 +51,7 @@ def fold(source: Source, val: float, seed: int) -> Folds:
 
     Training samples come shuffled.
     """
-    share = arguments.share("val", val)
+    share = check_number("`val`", val, high=1, ends="()")
     domain, domain_test = source.domain, source.domain_test
     if domain is None or domain_test is None:
         domain, domain_test = torch.zeros_like(source.y), torch.zeros_like(source.y_test)
