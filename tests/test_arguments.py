@@ -175,14 +175,22 @@ def test_a_schedule_of_tiny_shares_does_not_overflow():
 
 @pytest.mark.parametrize(
     "spec",
-    ["mlp(hidden=5)", "mlp(hidden=[0])", "mlp(hidden=[1.5])", "mlp(hidden=[True])", "mlp(dropout=1)",
-     "mlp(dropout=-1)", "cnn(hidden=0)", "cnn(channels=[0])", "cnn(channels=x)", "resnet(width=0)",
-     "resnet(blocks=-1)", "resnet(blocks=1000000000)", "encoder(source=5)", "encoder(weights=1)",
-     "encoder(frozen=[1])"],
+    ["mlp(hidden=0)", "mlp(hidden=2.5)", "mlp(hidden=[0])", "mlp(hidden=[1.5])", "mlp(hidden=[True])",
+     "mlp(dropout=1)", "mlp(dropout=-1)", "cnn(hidden=0)", "cnn(channels=0)", "cnn(channels=[0])",
+     "cnn(channels=x)", "resnet(width=0)", "resnet(blocks=-1)", "resnet(blocks=1000000000)",
+     "encoder(source=5)", "encoder(weights=1)", "encoder(frozen=[1])"],
 )  # fmt: skip
 def test_models_have_ranges(spec):
     with pytest.raises(PerdureError):
         MODELS.get(spec)
+
+
+@pytest.mark.parametrize(
+    ("short", "long"), [("mlp(hidden=6)", "mlp(hidden=[6])"), ("cnn(channels=6)", "cnn(channels=[6])")]
+)
+def test_one_width_is_one_layer(short, long):
+    shapes = [[p.shape for p in MODELS.get(spec)((1, 4, 4), 2).parameters()] for spec in (short, long)]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from perdure.core.errors import PerdureError
 from perdure.core.random import Rng
+from perdure.core.tree import forms
 
 Params = dict[str, Tensor]
 # Samples: tensors with one first axis, by name.
@@ -58,6 +59,9 @@ class Batch:
     # What `join` made, and of what: tells whether the incoming samples are still as they came.
     _whole: tuple[Tensor, ...] = field(default=(), repr=False)
     _front: tuple[Tensor, ...] = field(default=(), repr=False)
+
+    def __repr__(self) -> str:
+        return f"Batch({forms(self.rows)})"
 
     def __len__(self) -> int:
         return len(self.rows["y"])

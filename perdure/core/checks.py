@@ -64,6 +64,12 @@ def check_number(name: str, value: Any, low: float = 0.0, high: float = math.inf
     return typing.cast(float, number)
 
 
+def check_one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
+    """Refuse what is not one of some words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise PerdureError(f"{name} must be one of {', '.join(allowed)}; found {shown(value)}")
+
+
 def _range(low: float, high: float, ends: str) -> str:
     return f"{ends[0]}{low:g}, {high:g}{ends[1]}"
 
@@ -100,6 +106,11 @@ def unchecked(maker: Callable[..., Any]) -> list[str]:
     """Return the parameters of a function or class whose annotations let everything pass."""
     hints = _hints(maker, inspect.signature(maker))
     return [key for key, hint in hints.items() if _words(hint) is None]
+
+
+def fits(maker: Callable[..., Any], parameter: str, value: Any) -> bool:
+    """Return whether a value fits the annotation of a parameter."""
+    return _fit(value, _hints(maker, inspect.signature(maker))[parameter]) is not _MISFIT
 
 
 def check(name: str, value: Any, hint: Any) -> Any:

@@ -50,6 +50,11 @@ def _check_names(before: Mapping[Any, Any], after: Mapping[Any, Any], must: str)
             raise PerdureError(f"{must}; it {said} {min(names)!r}")
 
 
+def forms(tensors: Mapping[str, Any]) -> str:
+    """Say what tensors are, without their values: ``x float32 [60, 64], y int64 [60]``."""
+    return ", ".join(f"{name} {_form(value)}" for name, value in tensors.items())
+
+
 def _form(value: Any) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__

@@ -24,11 +24,13 @@ def get(spec: str) -> Builder:
     return MODELS.get(spec)
 
 
-def check_widths(name: str, widths: Sequence[int]) -> None:
-    """Refuse widths of layers below 1, and more layers than anybody has."""
+def check_widths(name: str, widths: Sequence[int] | int) -> Sequence[int]:
+    """Return the widths of layers, a single one as a list; refuse those below 1, and too many layers."""
+    widths = [widths] if isinstance(widths, int) else widths
     check_whole(f"the number of {name} layers", len(widths), 0, MOST_LAYERS)
     if any(width < 1 for width in widths):
         raise PerdureError(f"{name} must be positive widths; found {shown(widths)}")
+    return widths
 
 
 def sized(name: str, build: Builder) -> Builder:

@@ -4,6 +4,7 @@ from perdure.scenarios import sources
 from perdure.scenarios.contract.check_stream import check_stream
 from perdure.scenarios.contract.objective import Classification, Objective, Regression
 from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.generators import from_arrays, permuted, rotated, split
@@ -21,6 +22,7 @@ __all__ = [
     "Regression",
     "Source",
     "Stream",
+    "Targets",
     "Task",
     "blur",
     "check_stream",

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perdure.scenarios import arguments
+from perdure.core.checks import check_whole
 
 
 class Draws:
@@ -26,7 +26,7 @@ class Draws:
     """
 
     def __init__(self, seed: int, *purpose: str | int) -> None:
-        entropy = [arguments.count("seed", seed, least=0)]
+        entropy = [check_whole("`seed`", seed, least=0)]
         for word in purpose:
             code = hashlib.blake2b(word.encode(), digest_size=8).digest() if isinstance(word, str) else b""
             entropy.append(int.from_bytes(code, "little") if isinstance(word, str) else word)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from perdure.core.checks import fits
 from perdure.core.errors import PerdureError, unknown
 from perdure.core.registry import Registry
 from perdure.core.specs import parse, split_outside
@@ -63,8 +64,12 @@ def _combine(generator: str, source: str) -> Callable[..., Stream]:
     of_stream = {key: p for key, p in _parameters(make_stream).items() if key != "source"}
 
     def make(**values: Any) -> Stream:
-        data = make_source(**{key: value for key, value in values.items() if key in of_source})
-        return make_stream(data, **{key: value for key, value in values.items() if key not in of_source})
+        # What both take (`by`) goes to the source where its value fits there.
+        own = {
+            k for k, v in values.items() if k in of_source and (k not in of_stream or fits(make_source, k, v))
+        }
+        data = make_source(**{key: value for key, value in values.items() if key in own})
+        return make_stream(data, **{key: value for key, value in values.items() if key not in own})
 
     merged = [p.replace(kind=p.KEYWORD_ONLY) for p in {**of_stream, **of_source}.values()]
     make.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]

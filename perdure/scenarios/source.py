@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -11,8 +11,11 @@ from torch import Tensor
 
 from perdure.core.errors import PerdureError
 from perdure.core.registry import Registry
+from perdure.core.tree import forms
+from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.draws import Draws
+from perdure.scenarios.objectives import as_objective
 from perdure.scenarios.strata import holdout
 from perdure.scenarios.values import (
     Kind,
@@ -21,7 +24,8 @@ from perdure.scenarios.values import (
     as_tensor,
     check_range,
     check_samples,
-    class_count,
+    class_number,
+    read_labels,
     same_length,
 )
 
@@ -39,9 +43,9 @@ class Source:
     x, x_test:
         Inputs, ``[n, ...]`` float32, token ids, int64, or bytes, uint8, that ``scale`` makes numbers.
     y, y_test:
-        Classes, ``[n]`` int64 in 0..C-1.
+        Classes, ``[n]`` int64 in 0..C-1; of a regression, targets, ``[n]`` float32.
     class_names:
-        One name for each of the C classes.
+        One name for each of the C classes; none for a regression.
     groups, group_names:
         Natural tasks as sets of classes (alphabets, domains of intents), or ``None``.
     domain, domain_test, domain_names:
@@ -52,6 +56,8 @@ class Source:
         What is doubtful about the samples: one line each, which results repeat as warnings.
     scale:
         What the bytes of the inputs mean, or ``None``.
+    objective:
+        What the tasks made of it ask for.
 
     Raises
     ------
@@ -73,6 +79,7 @@ class Source:
     validation: Tensor | None = None
     notes: tuple[str, ...] = ()
     scale: Bytes | None = None
+    objective: Objective = field(default_factory=Classification)
 
     def __post_init__(self) -> None:
         where = f"source {self.name!r}"
@@ -91,10 +98,21 @@ class Source:
         self._check_groups(where)
         self._check_domain(where)
 
+    def __repr__(self) -> str:
+        names = ("x", "y", "x_test", "y_test")
+        held = forms({name: getattr(self, name) for name in names})
+        kind = f"{self.classes} classes" if self.classes else str(self.objective)
+        return f"Source({self.name!r}, {kind}, {held})"
+
     @property
     def classes(self) -> int:
         """How many classes there are."""
         return len(self.class_names)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a task of all its samples has."""
+        return self.classes if self.objective.reads is None else self.objective.reads
 
     def _check_kinds(self, where: str) -> None:
         for what in ("x", "y", "x_test", "y_test"):
@@ -102,6 +120,11 @@ class Source:
                 raise PerdureError(f"{where}: `{what}` must be a tensor (Source.build makes one)")
         if not all(isinstance(name, str) for name in (self.name, *self.class_names)):
             raise PerdureError(f"{where}: names must be texts; found {self.class_names}")
+        if not isinstance(self.objective, Objective) or self.objective.targets > 1:
+            raise PerdureError(f"{where}: expected an Objective of one label; found {self.objective!r}")
+        if self.objective.real != self.y.is_floating_point():
+            kind = "real numbers" if self.objective.real else "whole numbers"
+            raise PerdureError(f"{where}: labels of {self.objective} must be {kind}; found {self.y.dtype}")
         held = self.validation
         if held is not None and (held.dtype != torch.bool or held.shape != self.y.shape):
             raise PerdureError(
@@ -149,6 +172,7 @@ class Source:
         notes: Sequence[str] = (),
         tokens: bool = False,
         scale: Bytes | None = None,
+        objective: Objective | str | None = None,
     ) -> Source:
         """Make a source of NumPy arrays or tensors.
 
@@ -161,13 +185,17 @@ class Source:
         x, x_test:
             Inputs, ``[n, ...]``, numbers of any kind; they become float32 as they are.
         y, y_test:
-            Classes, ``[n]``, whole numbers from 0.
+            Classes, ``[n]``: whole numbers from 0, or names, numbered in sorted order (or in the order of
+            ``class_names``).
         class_names, groups, group_names, domain, domain_test, domain_names:
             As for :class:`Source`; names default to the numbers.
         validation, notes, scale:
             As for :class:`Source`; with a scale, the inputs are bytes (uint8) and stay so.
         tokens:
             The inputs are token ids: they stay whole numbers.
+        objective:
+            An :class:`Objective` or its name, such as ``"regression(r2)"``, for which labels are any numbers;
+            default: a classification.
 
         Raises
         ------
@@ -176,10 +204,12 @@ class Source:
         """
         where = f"source {name!r}"
         kind: Kind = "bytes" if scale is not None else "tokens" if tokens else "numbers"
-        inputs, labels = as_inputs(where, x, kind), as_labels(where, y)
+        goal = as_objective(objective) or Classification()
+        inputs, (labels, found) = as_inputs(where, x, kind), read_labels(where, y, class_names, goal.real)
+        class_names = found if class_names is None else class_names
         same_length(where, inputs, labels)
         # Before samples are set aside: what is wrong is then in the row that the user knows.
-        check_samples(where, inputs, labels, max(len(class_names or ()), class_count(where, [labels])))
+        check_samples(where, inputs, labels, class_number(where, class_names, [labels]))
         domains = None if domain is None else as_labels(f"{where}, domains", domain)
         held_out = None if validation is None else as_tensor(f"{where}, validation", validation)
         if (x_test is None) != (y_test is None):
@@ -196,9 +226,9 @@ class Source:
             held_out = None if held_out is None else held_out[rest]
         else:
             inputs_test = as_inputs(f"{where}, test", x_test, kind)
-            labels_test = as_labels(f"{where}, test", y_test)
+            labels_test, _ = read_labels(f"{where}, test", y_test, class_names, goal.real)
             domains_test = None if domain_test is None else as_labels(f"{where}, test domains", domain_test)
-        number = len(class_names or ()) or class_count(where, [labels, labels_test])
+        number = len(class_names or ()) or class_number(where, (), [labels, labels_test])
         return cls(
             name,
             inputs,
@@ -214,6 +244,7 @@ class Source:
             held_out,
             tuple(notes),
             scale,
+            goal,
         )
 
 
@@ -225,6 +256,8 @@ def _names(names: Sequence[str] | None, number: int | None) -> tuple[str, ...] |
 
 def set_aside(y: Tensor, domain: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the indices of the training and of the test samples of a source without a test part."""
+    if y.is_floating_point():
+        y = torch.zeros(len(y), dtype=torch.int64)
     strata = y if domain is None else domain * (int(y.max()) + 1 if len(y) else 1) + y
     rest, held = holdout(strata, TEST_SHARE, Draws(0, "test part"))
     return rest.sort().values, held.sort().values

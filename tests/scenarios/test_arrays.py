@@ -7,6 +7,7 @@ from perdure.scenarios import Classification, Regression, check_stream, from_arr
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(40, 3)), np.arange(40) % 2
+NAMES = np.array(["cat", "ant"])[Y]
 XT, YT = rng.normal(size=(10, 3)), np.arange(10) % 2
 
 
@@ -94,11 +95,24 @@ def spoiled(value):
         (lambda: from_arrays([(X[:0], Y[:0])]), ["at least one sample"]),
         (lambda: from_arrays([((X, Y), (XT[:0], YT[:0]))]), ["test part", "none"]),
         (lambda: from_arrays([(X, Y), (X[:, :2], Y)]), ["shape [3]", "[2]"]),
-        (lambda: from_arrays([(X, Y), (X, X[:, 0])]), ["both"]),
         (lambda: from_arrays([(X, X[:, 0])], "class"), ["regression", "'class'"]),
-        (lambda: from_arrays([(X, X[:, 0])], outputs=2), ["one output"]),
+        (lambda: from_arrays([(X, X[:, 0])], outputs=2), ["`outputs` must be 1", "found 2"]),
         (lambda: from_arrays([(X, spoiled(np.nan)[:, 1])]), ["targets must be finite"]),
-        (lambda: from_arrays([(X, np.array(["a"] * 40))]), ["numbers"]),
+        (lambda: from_arrays([(X, X.astype(str)[:, 0])]), ["names of classes must recur", "40"]),
+        (lambda: from_arrays([(X, ["a", None] * 20)]), ["must have a label", "20 of 40", "sample 1 "]),
+        (lambda: from_arrays([(X, NAMES), (X, Y)]), ["task 2", "names elsewhere", "numbers here"]),
+        (lambda: from_arrays([(X, NAMES)], objective="regression"), ["labels that are numbers", "names"]),
+        (lambda: from_arrays([(X, np.array([1, "a"] * 20, dtype=object))]), ["all numbers or all names"]),
+        (lambda: from_arrays([(X, X[:, 0])], objective="classification"), ["must be whole numbers"]),
+        (lambda: from_arrays([(X, Y)], objective="clasification"), ["unknown objective", "classification"]),
+        (lambda: from_arrays([(X, Y)], objective="regression(f1)"), ["Regression", "r2", "'f1'"]),
+        (lambda: from_arrays([(X, Y)], objective=5), ["objective must be", "5"]),
+        (lambda: from_arrays([(X, Y)], objective=["regression"] * 2), ["each of the 1 tasks", "2"]),
+        (lambda: from_arrays([(X, X)], objective=["regression"] * 2), ["each of the 3 labels", "2"]),
+        (lambda: from_arrays([(X, X), (X, Y)]), ["as many labels", "3", "found 1"]),
+        (lambda: from_arrays([(X, spoiled(np.inf))]), ["target 1 must be finite", "sample 3"]),
+        (lambda: from_arrays([(X, X * [1, 1, np.nan])]), ["target 2 must have a label", "missing"]),
+        (lambda: from_arrays([(X, X)], "class"), ["`setting` must be task, domain or joint"]),
         (lambda: from_arrays([(X, Y)], outputs=0), ["`outputs`"]),
         (lambda: from_arrays([(X, Y * 10**12)]), ["40 samples", "1000000000000"]),
         (lambda: from_arrays([((X[:2], Y[:2]), (XT, YT))]), ["2 samples of a class"]),
@@ -180,11 +194,22 @@ ODD = [
 ]
 
 
+# Names are labels, and so are tables of names and numbers.
+LABELS = [x for x in ODD if not isinstance(x, pd.DataFrame) and getattr(x, "dtype", None) != np.dtype(object)]
+
+
 @pytest.mark.parametrize("x", ODD, ids=range(len(ODD)))
 def test_what_is_no_array_of_numbers(x, refuses):
-    for make in (lambda: from_arrays([(x, Y)]), lambda: split((x, Y)), lambda: from_arrays([(X, x)])):
-        with refuses("task 'task 1'" if make.__code__.co_names[0] == "from_arrays" else "source 'arrays'"):
-            make()
+    with refuses("task 'task 1'"):
+        from_arrays([(x, Y)])
+    with refuses("source 'arrays'"):
+        split((x, Y))
+
+
+@pytest.mark.parametrize("y", LABELS, ids=range(len(LABELS)))
+def test_what_is_no_array_of_labels(y, refuses):
+    with refuses("task 'task 1'"):
+        from_arrays([(X, y)])
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,15 @@ def test_fewer_outputs_than_the_tasks_need(refuses):
         from_arrays(tasks(Y, Y), "task", outputs=2)
     with refuses("labels must be in", "-1"):
         from_arrays(tasks(Y - 1, Y - 1), "task")
+
+
+@pytest.mark.parametrize(
+    "objective", [["regression(rmse)", None], ["regression(r2)", None], ["regression(mae)"] * 2]
+)
+def test_scores_of_which_some_are_better_when_lower(objective):
+    y = np.stack([np.arange(40) / 7, np.arange(40) % 2], 1)
+    lines = doubts(from_arrays([(np.eye(40), y)], objective=objective))
+    tasks = doubts(from_arrays([(np.eye(40), y[:, 0]), (np.eye(40), y[:, 1])], "task", objective=objective))
+    mixed = objective[0] == "regression(rmse)"
+    for found in (lines, tasks):
+        assert any("a lower RMSE" in line for line in found) == mixed

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from perdure.core.checks import fits
 from perdure.scenarios import SOURCES, STREAMS, Source, Stream, check_stream, get, names, split
+from perdure.scenarios.generators.divided import WAYS
 from perdure.scenarios.operators import OPERATORS
 from perdure.scenarios.registry import GENERATORS, WITHOUT_IMAGES, _parameters
 
@@ -45,7 +47,10 @@ def test_sources_and_generators_take_different_parameters():
     # Otherwise a spec could not tell which of the two a parameter is for.
     for source in SOURCES:
         for generator in GENERATORS.values():
-            assert not set(_parameters(SOURCES.maker(source))) & set(_parameters(generator))
+            both = set(_parameters(SOURCES.maker(source))) & set(_parameters(generator))
+    # Both take `by`, but no value that fits a table is one of the ways to divide.
+    assert both <= {"by"}
+    assert not both or not any(fits(SOURCES.maker(source), "by", way) for way in WAYS)
 
 
 def test_parameters_reach_their_functions():

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from perdure.scenarios import check_stream, get, split
+from perdure import compare
+from perdure.scenarios import Regression, check_stream, get, permuted, split
 from perdure.scenarios.sources import adult, table
 from perdure.scenarios.sources.columns import Category, Number
 
@@ -124,10 +125,24 @@ def write(path, text):
         ("a,y\n1,0\n2,1\n", {"label": True}, ["label must be", "found True"]),
         ("a,y\n1,0\n2,1\n", {"drop": ["b"]}, ["no column 'b'"]),
         ("a,y\n1,0\n2,\n3,1\n", {}, ["'y'", "1 of 3 lack"]),
-        ("a,y\n1,0.5\n2,1.5\n3,1\n", {}, ["'y'", "classes", "3 different real numbers"]),
+        (
+            "a,y\n1,0.5\n2,1.5\n3,1\n",
+            {"objective": "classification"},
+            ["'y'", "classes", "3 different real numbers"],
+        ),
+        ("a,y\n1,no\n2,yes\n3,no\n", {"objective": "regression"}, ["'y'", "which a regression needs"]),
+        ("a,y\n1,0\n2,1\n3,0\n", {"objective": "regresion"}, ["unknown objective", "regression"]),
+        ("a,y\n1,0\n2,1\n3,0\n", {"by": "month"}, ["`by` needs a column of dates", "none"]),
+        ("a,y\n1,0\n2,1\n3,0\n", {"by": "month", "domain": "a"}, ["'a' must hold a date", "month"]),
+        ("a,y\n1,0\n2,1\n3,0\n", {"by": "week"}, ["by must be", "'week'"]),
         ("a,y\ninf,0\n2,1\n1,0\n4,1\n", {}, ["'a'", "finite"]),
         ("y\n0\n1\n0\n1\n", {}, ["feature column"]),
-        ("a,y\n" + "".join(f"k{i},{i % 2}\n" for i in range(1300)), {}, ["1000 categories", "`drop`"]),
+        (
+            "a,y\n" + "".join(f"k{i},{i % 2}\n" for i in range(1300)),
+            {},
+            ["feature column", "left out", "1300"],
+        ),
+        ("a,y\n" + "".join(f"k{i // 2},{i % 2}\n" for i in range(2600)), {}, ["1000 categories", "`drop`"]),
     ],
 )
 def test_bad_tables(text, arguments, words, tmp_path, refuses):
@@ -231,7 +246,7 @@ ROWS = "".join(f"{i},{i % 5},{i % 2}\n" for i in range(20))
         ("a,b,y\n" + ROWS, {"drop": 2.5}, ["drop must be", "2.5"]),
         ("a,b,y\n" + ROWS, {"drop": "ab"}, ["no column 'ab'"]),
         ("a,b,y\n" + ROWS, {"domain": "y"}, ["label and domain", "'y'"]),
-        ("a,b,y\n" + ROWS + "3,4,inf\n", {}, ["'y' must hold classes"]),
+        ("a,b,y\n" + ROWS + "3,4,inf\n", {}, ["'y' must be finite", "row 20 "]),
         ("a,b,y\n1,2,0\n3,inf,1\n" + ROWS, {}, ["'b'", "row 1 "]),
         ("a,b,y\n1,2,0\n3,2,\n" + ROWS, {}, ["'y'", "first row 1 "]),
         ("a,b,y\n1e308,2,0\n-1e308,2,1\n" + ROWS, {}, ["'a'", "squares are finite"]),
@@ -291,3 +306,160 @@ def test_names_of_no_file(name, refuses):
 def test_a_folder_is_no_table(tmp_path, refuses):
     with refuses("cannot read"):
         table(tmp_path)
+
+
+# ---- data frames, regressions, dates, odd columns -----------------------------------------------------
+
+
+def test_a_data_frame_is_a_table(tmp_path):
+    path = tmp_path / "t.csv"
+    frame().to_csv(path, index=False)
+    before = frame()
+    source = table(before, "label", domain="site")
+    assert source.name == "table"
+    assert torch.equal(source.x, table(path, "label", domain="site").x)
+    pd.testing.assert_frame_equal(before, frame())
+    check_stream(split(source, setting="domain"))
+    held = table(frame(), "label", test=frame(8))
+    assert len(held.y_test) == 8
+
+
+def test_data_frames_that_are_no_tables(refuses):
+    with refuses("rows"):
+        table(frame(0), "label")
+    with refuses("names of the columns", "'age'"):
+        table(pd.concat([frame(), frame()[["age"]]], axis=1), "label")
+    with refuses("path must be", "DataFrame"):
+        table(frame()["age"])
+    with refuses("columns of table", "'label'"):
+        table(frame(), "label", test=frame()[["label"]])
+
+
+def sales(n=240):
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2023-11-05", periods=n, freq="12h")
+    size = rng.normal(size=n)
+    return pd.DataFrame({"day": days, "size": size, "kind": ["a", "b"] * (n // 2), "price": 3 * size + 0.5})
+
+
+def test_a_regression_of_a_table():
+    data = sales()
+    for objective in (None, "regression", Regression()):
+        source = table(data.drop(columns="day"), "price", objective=objective)
+        assert source.objective == Regression()
+        assert (source.classes, source.outputs, source.y.dtype) == (0, 1, torch.float32)
+        assert not source.notes
+        check_stream(permuted(source, 3))
+    whole = data.assign(price=(data["price"] * 10).round().astype(int)).drop(columns="day")
+    assert table(whole, "price").classes > 20
+    assert "objective='regression'" in table(whole, "price").notes[0]
+    assert table(whole, "price", objective="regression(r2)").objective == Regression(by="r2")
+
+
+@pytest.mark.parametrize(
+    ("setting", "own"), [("domain", [(0,)] * 2), ("joint", [(0,), (1,)]), ("task", [(0,), (1,)])]
+)
+def test_a_regression_by_domain_is_learned(setting, own):
+    source = table(sales().drop(columns="day"), "price", domain="kind", objective="regression(r2)")
+    stream = split(source, setting=setting)
+    assert [task.outputs for task in stream] == own
+    check_stream(stream)
+    scores = compare(stream, "joint", model="mlp(hidden=8)", seeds=2, epochs=20, lr=0.05, quiet=True).scores
+    assert scores["joint"].min() > 0.8
+
+
+def test_a_regression_has_no_classes_to_divide(refuses):
+    source = table(sales().drop(columns="day"), "price")
+    with refuses("regression", "'class'"):
+        split(source)
+    with refuses("regression", "no classes", "`domain`"):
+        split(source, setting="domain")
+    with refuses("regression", "no classes", "`domain`"):
+        split(source, 2, setting="domain")
+
+
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", None, "date"]
+)
+def test_dates_become_days_and_a_note(form):
+    data = sales()
+    plain = table(data[["size", "kind", "price"]], "price")
+    if form is not None:
+        data["day"] = data["day"].dt.date if form == "date" else data["day"].dt.strftime(form)
+    data.loc[3, "day"] = None
+    source = table(data, "price")
+    assert source.notes == ("column 'day' holds dates: it becomes a number of days",)
+    # The days, whether they are missing, and the other columns.
+    assert source.x.shape[1] in (plain.x.shape[1] + 1, plain.x.shape[1] + 2)
+    days = torch.tensor((sales()["day"] - sales()["day"].mean()).dt.total_seconds().to_numpy())
+    assert float(source.x[:, 0].min()) == pytest.approx(float(days.min() / days.std()), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("month", ["2023-11", "2023-12", "2024-01", "2024-02", "2024-03"]),
+        ("quarter", ["2023-Q4", "2024-Q1"]),
+        ("year", ["2023", "2024"]),
+    ],
+)
+def test_tasks_by_the_periods_of_a_date(by, names, tmp_path):
+    source = table(sales(), "kind", by=by, drop="price")
+    assert list(source.domain_names) == names
+    assert source.notes == ()
+    sales().to_csv(tmp_path / "t.csv", index=False)
+    spec = f"split-table(path={str(tmp_path / 't.csv')!r}, label=kind, by={by}, drop=price, setting=domain)"
+    stream = get(spec)
+    assert stream.names == names
+    check_stream(stream)
+
+
+def test_by_of_a_table_and_by_of_split(tmp_path, refuses):
+    frame().to_csv(tmp_path / "t.csv", index=False)
+    start = f"split-table(path={str(tmp_path / 't.csv')!r}, label=label, domain=site, "
+    assert get(start + "by=classes, classes_per_task=1)").names == ["no", "yes"]
+    assert get(start + "by=domain, setting=domain)").names == ["s0", "s1"]
+    with refuses("`by` must be one of", "'week'"):
+        get(start + "by=week)")
+
+
+def test_two_columns_of_dates_must_be_told_apart(refuses):
+    data = sales().assign(other=sales()["day"])
+    with refuses("name it as `domain`", "day, other"):
+        table(data, "kind", by="year")
+    assert len(table(data, "kind", by="year", domain="other").domain_names) == 2
+
+
+def test_texts_that_are_nearly_all_different_are_left_out():
+    data = frame(60).assign(name=[f"person {i}" for i in range(60)])
+    source = table(data, "label")
+    assert torch.equal(source.x, table(frame(60), "label").x)
+    assert source.notes[0].startswith(
+        "column 'name' is left out: its texts take 60 different values in 60 rows"
+    )
+    assert split(source).notes == source.notes
+    kept = table(data, "label", categorical=["name", "colour", "site"])
+    assert kept.x.shape[1] > 40
+    assert not kept.notes
+
+
+def test_a_few_texts_among_numbers_are_missing_numbers():
+    clean = frame().assign(age=lambda data: data["age"].astype(object))
+    clean.loc[[3, 7], "age"] = [None, None]
+    stray = clean.copy()
+    stray.loc[[3, 7], "age"] = ["unknown", "n.a."]
+    source = table(stray, "label")
+    assert torch.equal(source.x, table(clean.assign(age=clean["age"].astype(float)), "label").x)
+    assert "'age' holds numbers, but 2 of 40 cells hold texts, such as 'unknown'" in source.notes[0]
+    half = frame().assign(age=[i if i % 2 else f"k{i % 8}" for i in range(40)])
+    assert not any("numbers" in note for note in table(half, "label").notes)
+
+
+def test_the_test_table_is_tidied_like_the_training_table(refuses):
+    data, held = sales().astype({"size": object}), sales(20).astype({"size": object})
+    data.loc[0, "size"] = "?!"
+    held.loc[1, "size"] = "none"
+    source = table(data, "price", test=held)
+    assert source.x.shape[1] == source.x_test.shape[1]
+    with refuses("'day' must hold dates", "'soon'"):
+        table(data, "price", test=held.assign(day="soon"))

@@ -29,7 +29,7 @@ def small(policy="reservoir", batch_size=2):
     params = {"weight": torch.ones(1, 1, dtype=torch.float64)}
     net = Net(module, {}, None, Regression(), training=True)
     x = np.ones((6, 1))
-    stream = from_arrays([((x, x[:, 0]), (x, x[:, 0]))])
+    stream = from_arrays([((x, x[:, 0]), (x, x[:, 0]))], objective="regression")
     zero, task = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
     batch = Batch(
         {"x": torch.tensor([[1.0], [2.0]]).double(), "y": zero, "task": task, "weight": zero + 1}, task[0],

@@ -12,23 +12,23 @@ from perdure.models.registry import MODELS, Builder, check_widths, sized
 
 
 @MODELS.register("mlp")
-def mlp(hidden: Sequence[int] = (256, 256), dropout: float = 0.0) -> Builder:
+def mlp(hidden: Sequence[int] | int = (256, 256), dropout: float = 0.0) -> Builder:
     """Build fully connected ReLU layers on the flattened input.
 
     Parameters
     ----------
     hidden:
-        Width of each hidden layer.
+        Width of each hidden layer; one number is one layer.
     dropout:
         Share of each hidden layer's units that training drops.
     """
-    check_widths("hidden", hidden)
+    widths = check_widths("hidden", hidden)
     check_number("dropout", dropout, high=1)
 
     def build(shape: tuple[int, ...], outputs: int) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()] if len(shape) != 1 else []
         width = math.prod(shape)
-        for h in hidden:
+        for h in widths:
             layers += [nn.Linear(width, h), nn.ReLU()]
             layers += [nn.Dropout(dropout)] if dropout else []
             width = h

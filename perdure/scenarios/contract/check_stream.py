@@ -9,8 +9,8 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from perdure.core.checks import check_number
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.objective import Classification, Objective, Regression, same
 from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.several import Targets
@@ -45,7 +45,7 @@ def check_stream(stream: Stream, *, duplicates: float = 0.1) -> None:
         With one line that says what was expected, where, and what was found.
     """
     check_is_stream(stream)
-    arguments.share("duplicates", duplicates, ends="[]")
+    check_number("`duplicates`", duplicates, high=1, ends="[]")
     check_setting(stream.setting)
     twice = sorted({name for name in stream.names if stream.names.count(name) > 1})
     if twice:
@@ -96,6 +96,14 @@ def _check_outputs(stream: Stream) -> None:
             raise PerdureError(
                 f"stream {stream.name!r}: a classification needs two classes; found {stream.outputs}"
             )
+        if (
+            isinstance(objective, Classification)
+            and objective.by == "auroc"
+            and _competing(stream, task) != 2
+        ):
+            raise PerdureError(
+                f"task {task.name!r}: AUROC is of two classes that compete; found {_competing(stream, task)}"
+            )
         own = sorted(task.outputs)
         if reads is not None and own and own != list(range(own[0], own[0] + reads)):
             raise PerdureError(
@@ -108,6 +116,13 @@ def _check_outputs(stream: Stream) -> None:
         raise PerdureError(
             f"stream {stream.name!r}: output {unread[0]} is read by no task; found {stream.outputs} outputs"
         )
+
+
+def _competing(stream: Stream, task: Task) -> int:
+    """Return how many outputs compete on the samples of a task of classes."""
+    if stream.setting == "task":
+        return len(task.outputs)
+    return len({c for other in stream if other.objective.reads is None for c in other.outputs})
 
 
 def _title(objective: Objective) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import torch
 
-from perdure.scenarios.contract.objective import Classification
+from perdure.scenarios.contract.objective import Classification, Objective
+from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task, samples
 
@@ -26,7 +27,7 @@ def doubts(stream: Stream) -> list[str]:
     stream:
         Any stream that keeps the contract.
     """
-    found = [*stream.notes, *_scored_apart(stream)]
+    found = [*stream.notes, *(_directions(stream) or _scored_apart(stream))]
     if all(isinstance(task.objective, Classification) for task in stream):
         found += _alone(stream) if stream.setting == "task" else []
         found += _strangers(stream) if stream.setting == "domain" else _shared(stream)
@@ -37,9 +38,23 @@ def _scored_apart(stream: Stream) -> list[str]:
     metrics = dict.fromkeys(task.objective.metric for task in stream)
     if len(metrics) == 1:
         return []
-    said = f"tasks are scored by {_list(metrics)}: averages over tasks mix these"
-    ways = {task.objective.higher_is_better for task in stream}
-    return [said + (", of which higher is better for some and lower for others" if len(ways) > 1 else "")]
+    return [f"tasks are scored by {_list(metrics)}: averages over tasks mix these"]
+
+
+def _directions(stream: Stream) -> list[str]:
+    asked: list[Objective] = []
+    for task in stream:
+        asked += task.objective.each if isinstance(task.objective, Targets) else (task.objective,)
+    up, down = (
+        list(dict.fromkeys(one.metric for one in asked if one.higher_is_better == way))
+        for way in (True, False)
+    )
+    if not up or not down:
+        return []
+    return [
+        f"a higher {_list(up)} is better, but a lower {_list(down)}: means over the two say nothing "
+        "(regressions can be scored by r2)"
+    ]
 
 
 def _labels(task: Task) -> set[int]:

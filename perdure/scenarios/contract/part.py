@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from perdure.core.batch import Rows
+from perdure.core.tree import forms
 from perdure.scenarios.contract.transforms import Bytes
 
 
@@ -38,6 +39,9 @@ class Part:
     task: Tensor | None = None
     transform: Callable[[Tensor], Tensor] | None = None
     scale: Bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Part({forms({'x': self.x, 'y': self.y})})"
 
     def __len__(self) -> int:
         return len(self.y)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from perdure.core.batch import CLOSED
 from perdure.core.registry import Registry
 
 # Thresholds at which the receiver operating characteristic is measured.
@@ -97,12 +98,16 @@ def auroc() -> Score:
     """Return the area under the receiver operating characteristic of two classes, at 512 thresholds.
 
     The probability that a sample of the second class is given a higher output than one of the first, ties in
-    one of 512 equal intervals of the predicted probability counting half.
+    one of 512 equal intervals of the predicted probability counting half. The classes are the two outputs
+    that compete.
     """
 
     def of(output: Tensor, y: Tensor) -> Tensor:
-        share = output.softmax(-1)[..., -1]
-        place = (share * THRESHOLDS).long().clamp(0, THRESHOLDS - 1) + THRESHOLDS * (y != 0)
+        places = torch.arange(output.shape[-1], device=output.device)
+        second = torch.where(output > CLOSED / 2, places, -1).amax(-1, keepdim=True)
+        share = output.softmax(-1).gather(-1, second.clamp_min(0)).squeeze(-1)
+        positive = y == second.squeeze(-1)
+        place = (share * THRESHOLDS).long().clamp(0, THRESHOLDS - 1) + THRESHOLDS * positive
         cells = torch.arange(2 * THRESHOLDS, device=output.device)
         return (place.unsqueeze(-1) == cells).to(torch.get_default_dtype())
 

@@ -73,8 +73,10 @@ class Targets(Objective):
         def one(objective: Objective, out: Tensor, own: Batch) -> Tensor:
             found = objective.score(out, own)
             found = found.unsqueeze(-1) if found.ndim == 1 else found
-            filled = nn.functional.pad(found.to(output.dtype), (0, max(widths) - found.shape[-1]))
-            there = (own.weight > 0).to(output.dtype).unsqueeze(-1)
+            # As exact as the objective made it: R2 is a difference of large sums.
+            exact = torch.promote_types(found.dtype, output.dtype)
+            filled = nn.functional.pad(found.to(exact), (0, max(widths) - found.shape[-1]))
+            there = (own.weight > 0).to(exact).unsqueeze(-1)
             return torch.cat([filled, torch.ones_like(there)], -1) * there
 
         return self._stack(output, batch, one).flatten(1)
@@ -190,8 +192,8 @@ class PerTask(Objective):
             else:
                 out = output.gather(-1, first + torch.arange(kind.reads, device=output.device))
             each = function(kind, out, batch.with_rows(y=y if kind.real else y.long()))
-            zero = torch.zeros_like(each) if found is None else found.to(each.dtype)
-            found = torch.where(mine.view(-1, *(1,) * (each.ndim - 1)), each, zero)
+            others = torch.zeros_like(each) if found is None else found
+            found = torch.where(mine.view(-1, *(1,) * (each.ndim - 1)), each, others)
         assert found is not None
         return found
 

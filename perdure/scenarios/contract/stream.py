@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from perdure.core.batch import Rows
+from perdure.core.checks import check, check_one_of, check_whole
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import together
 from perdure.scenarios.contract.task import Task, samples
+from perdure.scenarios.contract.views import in_html, in_lines
 from perdure.scenarios.contract.world import World
 
 Setting = Literal["task", "domain", "class", "joint"]
@@ -29,7 +30,7 @@ MOST_TASKS, MOST_OUTPUTS = 10_000, 10_000_000
 
 def check_setting(setting: object) -> None:
     """Refuse a setting that does not exist."""
-    arguments.one_of("setting", setting, SETTINGS)
+    check_one_of("`setting`", setting, SETTINGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,14 @@ class Stream:
             raise PerdureError(f"stream {self.name!r} must hold a tuple of tasks; found something else")
         if not self.tasks:
             raise PerdureError(f"stream {self.name!r} must hold at least one task; found none")
-        arguments.count("outputs", self.outputs, most=MOST_OUTPUTS)
-        arguments.flag("online", self.online)
+        check_whole("`outputs`", self.outputs, most=MOST_OUTPUTS)
+        check("`online`", self.online, bool)
+
+    def __repr__(self) -> str:
+        return in_lines(self)
+
+    def _repr_html_(self) -> str:
+        return in_html(self)
 
     def __len__(self) -> int:
         return len(self.tasks)

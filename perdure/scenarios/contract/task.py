@@ -36,6 +36,15 @@ class Task:
     objective: Objective = field(default_factory=Classification)
     info: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def sizes(self) -> str:
+        """Samples of the training, validation and test part: ``"80 + 9 + 20"``; of worlds, their kind."""
+        parts = (self.train, self.val, self.test)
+        return " + ".join(type(p).__name__ if isinstance(p, World) else str(len(p)) for p in parts)
+
+    def __repr__(self) -> str:
+        return f"Task({self.name!r}, {self.sizes}, outputs={self.outputs}, {self.objective})"
+
     def map_parts(self, change: Callable[[Part], Part]) -> Task:
         """Return the task with ``change(part)`` in place of each of its three parts."""
         train, val, test = (change(samples(part)) for part in (self.train, self.val, self.test))

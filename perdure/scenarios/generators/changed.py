@@ -8,14 +8,13 @@ from functools import partial
 
 from torch import Tensor
 
-from perdure.core.checks import checked
+from perdure.core.checks import check_whole, checked
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.part import Part
-from perdure.scenarios.contract.stream import MOST_TASKS, Setting, Stream, check_setting
+from perdure.scenarios.contract.stream import MOST_TASKS, Setting, Stream
 from perdure.scenarios.contract.transforms import Permute, Rotate
 from perdure.scenarios.draws import Draws
-from perdure.scenarios.generators.folds import fold, make_task, shared_labels, shared_outputs
+from perdure.scenarios.generators.folds import check_goal, fold, make_task, shared_labels, shared_outputs
 from perdure.scenarios.source import Source, SourceLike, as_source
 
 Change = Callable[[Tensor], Tensor]
@@ -59,7 +58,7 @@ def permuted(
     """
     data = as_source(source)
     values = data.x[0].numel()
-    later = range(1, arguments.count("tasks", tasks, most=MOST_TASKS))
+    later = range(1, check_whole("`tasks`", tasks, most=MOST_TASKS))
     changes: list[Change | None] = [None]
     changes += [Permute(Draws(seed, "permutation", task).permutation(values)) for task in later]
     names = ["identity", *(f"permutation {task}" for task in later)]
@@ -106,7 +105,7 @@ def rotated(
             f"shape {list(data.x.shape)}"
         )
     if angles is None:
-        number = arguments.count("tasks", 5 if tasks is None else tasks, most=MOST_TASKS)
+        number = check_whole("`tasks`", 5 if tasks is None else tasks, most=MOST_TASKS)
         degrees = [180.0 * task / number for task in range(number)]
     else:
         degrees = _check_angles(angles, tasks)
@@ -118,7 +117,7 @@ def rotated(
 def _check_angles(angles: Sequence[float], tasks: int | None) -> list[float]:
     if not angles or len({f"{a:g}" for a in angles}) < len(angles):
         raise PerdureError(f"`angles` must be a list of different finite numbers; found {angles!r}")
-    if tasks is not None and arguments.count("tasks", tasks) != len(angles):
+    if tasks is not None and check_whole("`tasks`", tasks) != len(angles):
         raise PerdureError(f"`tasks` must be {len(angles)}, the number of angles; found {tasks!r}")
     return [float(a) for a in angles]
 
@@ -133,18 +132,19 @@ def _changed(
     val: float,
     seed: int,
 ) -> Stream:
-    check_setting(setting)
+    check_goal(data, setting)
     folds = fold(data, val, seed)
-    labels = shared_labels("domain", 0, data.classes)
-    plain = make_task(name, folds, labels, tuple(labels.tolist()))
+    labels = shared_labels("domain", 0, data.outputs)
+    plain = make_task(name, folds, labels, tuple(labels.tolist()), data.objective)
     tasks = []
     for index, (title, change) in enumerate(zip(names, changes, strict=True)):
-        first = int(shared_labels(setting, index, data.classes)[0])
+        first = int(shared_labels(setting, index, data.outputs)[0])
         task = plain.map_parts(partial(_with, first=first, change=change))
-        tasks.append(replace(task, name=title, outputs=tuple(range(first, first + data.classes))))
-    outputs = shared_outputs(setting, len(tasks), data.classes)
-    return Stream(name, tuple(tasks), setting, outputs, arguments.flag("online", online), data.notes)
+        tasks.append(replace(task, name=title, outputs=tuple(range(first, first + data.outputs))))
+    outputs = shared_outputs(setting, len(tasks), data.outputs)
+    return Stream(name, tuple(tasks), setting, outputs, online, data.notes)
 
 
 def _with(part: Part, first: int, change: Change | None) -> Part:
-    return replace(part, y=part.y + first, transform=change)
+    y = part.y if part.y.is_floating_point() else part.y + first
+    return replace(part, y=y, transform=change)

@@ -6,13 +6,19 @@ from collections.abc import Sequence
 
 import torch
 
-from perdure.core.checks import checked
+from perdure.core.checks import check_one_of, check_whole, checked
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
-from perdure.scenarios.contract.stream import Setting, Stream, check_setting
+from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.draws import Draws
-from perdure.scenarios.generators.folds import Folds, fold, make_task, shared_labels, shared_outputs
+from perdure.scenarios.generators.folds import (
+    Folds,
+    check_goal,
+    fold,
+    make_task,
+    shared_labels,
+    shared_outputs,
+)
 from perdure.scenarios.source import Source, SourceLike, as_source
 
 WAYS = ("classes", "groups", "domain")
@@ -69,8 +75,8 @@ def split(
     >>> stream.names, stream.outputs
     (['0-4', '5-9'], 5)
     """
-    check_setting(setting)
     data = as_source(source)
+    check_goal(data, setting)
     way = _way(data, by, classes_per_task)
     folds = fold(data, val, seed)
     if way == "domain":
@@ -82,21 +88,31 @@ def split(
             per_loss_gradients = 2 if classes_per_task is None else classes_per_task
             groups, names = _equal_groups(data, per_loss_gradients, shuffle_classes, seed)
         made, outputs = _by_classes(data, folds, setting, groups, names)
-    if tasks is not None and arguments.count("tasks", tasks) > len(made):
+    if tasks is not None and check_whole("`tasks`", tasks) > len(made):
         raise PerdureError(
             f"`tasks` must be at most {len(made)}, the number of tasks there are; found {tasks}."
         )
     kept = tuple(made[:tasks])
-    return Stream(f"split-{data.name}", kept, setting, outputs, arguments.flag("online", online), data.notes)
+    return Stream(f"split-{data.name}", kept, setting, outputs, online, data.notes)
 
 
 def _way(data: Source, by: str | None, classes_per_task: int | None) -> str:
-    has = {"classes": True, "groups": data.groups is not None, "domain": data.domain is not None}
+    has = {
+        "classes": not data.objective.real,
+        "groups": data.groups is not None,
+        "domain": data.domain is not None,
+    }
     if by is None:
-        if classes_per_task is not None:
-            return "classes"
-        return "groups" if has["groups"] else "domain" if has["domain"] else "classes"
-    arguments.one_of("by", by, WAYS)
+        by = (
+            "classes"
+            if classes_per_task is not None
+            else next((way for way in ("groups", "domain", "classes") if has[way]), "classes")
+        )
+    check_one_of("`by`", by, WAYS)
+    if not has[by] and data.objective.real:
+        raise PerdureError(
+            f"source {data.name!r} is a regression and has no {by}: its tasks are those of a `domain` column"
+        )
     if not has[by]:
         raise PerdureError(f"`by` is {by!r}, but source {data.name!r} has no {by}")
     if by != "classes" and classes_per_task is not None:
@@ -112,7 +128,7 @@ def _order(number: int, shuffle: bool, seed: int) -> list[int]:
 def _equal_groups(
     data: Source, size: int, shuffle: bool, seed: int
 ) -> tuple[list[tuple[int, ...]], list[str]]:
-    if data.classes % arguments.count("classes_per_task", size):
+    if data.classes % check_whole("`classes_per_task`", size):
         raise PerdureError(
             f"`classes_per_task` must divide {data.classes}, the number of classes; found {size}."
         )
@@ -156,7 +172,8 @@ def _by_domain(
     assert data.domain_names is not None
     made = []
     for index, domain in enumerate(_order(len(data.domain_names), shuffle, seed)):
-        labels = shared_labels(setting, index, data.classes)
+        labels = shared_labels(setting, index, data.outputs)
         chosen = Folds(*(part.where(part.domain == domain) for part in folds))
-        made.append(make_task(data.domain_names[domain], chosen, labels, tuple(labels.tolist())))
-    return made, shared_outputs(setting, len(made), data.classes)
+        own = tuple(labels.tolist())
+        made.append(make_task(data.domain_names[domain], chosen, labels, own, data.objective))
+    return made, shared_outputs(setting, len(made), data.outputs)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from perdure.core.checks import check_number
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
+from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.part import Part
-from perdure.scenarios.contract.stream import Setting
+from perdure.scenarios.contract.stream import Setting, check_setting
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.contract.transforms import Bytes
 from perdure.scenarios.draws import Draws
@@ -33,7 +34,8 @@ class Fold(NamedTuple):
 
     def part(self, labels: Tensor) -> Part:
         """Return the samples as a part; ``labels[c]`` is what class ``c`` is called there."""
-        return Part(self.x[self.rows], labels[self.y[self.rows]], scale=self.scale)
+        y = self.y[self.rows]
+        return Part(self.x[self.rows], y if y.is_floating_point() else labels[y], scale=self.scale)
 
 
 class Folds(NamedTuple):
@@ -49,11 +51,11 @@ def fold(source: Source, val: float, seed: int) -> Folds:
 
     Training samples come shuffled.
     """
-    share = arguments.share("val", val)
+    share = check_number("`val`", val, high=1, ends="()")
     domain, domain_test = source.domain, source.domain_test
     if domain is None or domain_test is None:
         domain, domain_test = torch.zeros_like(source.y), torch.zeros_like(source.y_test)
-    strata = domain * source.classes + source.y
+    strata = domain if source.objective.real else domain * source.classes + source.y
     draws = Draws(seed, "validation")
     if source.validation is None:
         train, held = holdout(strata, share, draws)
@@ -67,7 +69,13 @@ def fold(source: Source, val: float, seed: int) -> Folds:
     )
 
 
-def make_task(name: str, folds: Folds, labels: Tensor, classes: tuple[int, ...]) -> Task:
+def make_task(
+    name: str,
+    folds: Folds,
+    labels: Tensor,
+    outputs: tuple[int, ...],
+    objective: Objective = Classification(),  # noqa: B008 (it is frozen)
+) -> Task:
     """Make a task of three folds, none of which may be empty."""
     for which, part in zip(("training", "validation", "test"), folds, strict=True):
         if not len(part.rows):
@@ -75,7 +83,17 @@ def make_task(name: str, folds: Folds, labels: Tensor, classes: tuple[int, ...])
                 f"task {name!r} must have training, validation and test samples; found no {which} samples"
             )
     train, val, test = (part.part(labels) for part in folds)
-    return Task(name, train, val, test, classes)
+    return Task(name, train, val, test, outputs, objective)
+
+
+def check_goal(source: Source, setting: Setting) -> None:
+    """Refuse a setting that does not exist, or in which a regression would have to compete."""
+    check_setting(setting)
+    if source.objective.real and setting == "class":
+        raise PerdureError(
+            f"source {source.name!r} is a regression: no classes compete, and `setting` must "
+            "be task, domain or joint; found 'class'"
+        )
 
 
 def shared_labels(setting: Setting, task: int, classes: int) -> Tensor:

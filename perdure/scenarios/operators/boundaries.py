@@ -7,8 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from perdure.core.checks import checked
-from perdure.scenarios import arguments
+from perdure.core.checks import check_number, checked
 from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.stream import Stream, check_is_stream
 from perdure.scenarios.contract.task import samples
@@ -43,7 +42,7 @@ def blur(stream: Stream, width: float = 0.2, *, seed: int = 0) -> Stream:
         For a ``width`` outside (0, 0.5].
     """
     check_is_stream(stream)
-    share = arguments.share("width", width, high=0.5, ends="(]")
+    share = check_number("`width`", width, high=0.5, ends="(]")
     # Tasks may be changed by transforms of their own, so that what is mixed has to be what is seen.
     trains = [samples(task.train) for task in stream]
     kept = in_bytes(trains)

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from perdure.core.checks import checked
+from perdure.core.checks import check_whole, checked
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.objective import Regression
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import MOST_TASKS, Stream, check_is_stream
@@ -36,7 +35,7 @@ def repeat(stream: Stream, times: int = 2) -> Stream:
         For an online stream, or ``times`` below 1.
     """
     check_is_stream(stream)
-    arguments.count("times", times, most=max(1, MOST_TASKS // len(stream)))
+    check_whole("`times`", times, most=max(1, MOST_TASKS // len(stream)))
     if stream.online and times > 1:
         raise PerdureError("an online stream shows each sample once: `repeat` needs one that is not online")
     tasks = []
@@ -73,9 +72,9 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     """
     check_is_stream(stream)
     if isinstance(tasks, (list, tuple)):
-        chosen = [arguments.count("tasks", index, least=0) for index in tasks]
+        chosen = [check_whole("`tasks`", index, least=0) for index in tasks]
     else:
-        chosen = list(range(arguments.count("tasks", tasks, most=MOST_TASKS)))
+        chosen = list(range(check_whole("`tasks`", tasks, most=MOST_TASKS)))
     if not chosen or max(chosen) >= len(stream) or len(set(chosen)) < len(chosen):
         raise PerdureError(
             f"`tasks` must be at most {len(stream)}, the number of tasks, or different indices in "

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from perdure.core.checks import checked
+from perdure.core.checks import check_number, check_whole, checked
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream, check_is_stream
 from perdure.scenarios.contract.task import samples
@@ -39,7 +38,7 @@ def imbalance(stream: Stream, factor: float = 0.1, *, seed: int = 0) -> Stream:
         For a ``factor`` outside (0, 1], or a stream that does not classify.
     """
     check_is_stream(stream)
-    share = arguments.share("factor", factor, ends="(]")
+    share = check_number("`factor`", factor, high=1, ends="(]")
     _check_classes(stream, "imbalance")
 
     def change(index: int, part: Part) -> Part:
@@ -75,7 +74,7 @@ def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
         For a ``rate`` outside [0, 1], a stream that does not classify, a task with a single class.
     """
     check_is_stream(stream)
-    share = arguments.share("rate", rate, ends="[]")
+    share = check_number("`rate`", rate, high=1, ends="[]")
     _check_classes(stream, "noise_labels")
     for task in stream:
         if len(task.outputs) < 2:
@@ -115,7 +114,7 @@ def limit(stream: Stream, samples: int, *, seed: int = 0) -> Stream:
         For ``samples`` below 1.
     """
     check_is_stream(stream)
-    number = arguments.count("samples", samples)
+    number = check_whole("`samples`", samples)
 
     def change(index: int, part: Part) -> Part:
         strata = torch.zeros(len(part)) if part.y.is_floating_point() else part.y

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.files import find, read_bytes, readable
 
@@ -44,7 +44,7 @@ def clinc150(
     """
     if features not in ("tfidf", "embedding", "tokens"):
         raise PerdureError(f"`features` must be tfidf, embedding or tokens; found {features!r}")
-    arguments.count("words", words)
+    check_whole("`words`", words)
     full = find("clinc150", "clinc150_full.json.gz", "clinc150_full.json")
     listing = find("clinc150", "clinc150_domains.json", "clinc150_domains.json.gz")
     domains = _domains(listing)

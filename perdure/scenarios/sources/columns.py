@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from perdure.core.errors import PerdureError
+from perdure.scenarios.contract.objective import Classification, Objective, Regression
+from perdure.scenarios.values import check_finite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +20,58 @@ if TYPE_CHECKING:
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 MISSING = "(missing)"
 MOST_CATEGORIES = 1000
+# Whole numbers of more values than this, with fewer rows for each, may be meant as numbers.
+FEW = 10
 # Deviations below this share of the largest value are what rounding leaves of a constant.
 ROUNDING = 1e-12
 NESTED = (list, tuple, dict, set, np.ndarray)
 
 
+def read_label(
+    column: str | int, train: pd.DataFrame, test: pd.DataFrame | None, objective: Objective | None
+) -> tuple[Objective, Tensor, Tensor | None, tuple[str, ...], list[str]]:
+    """Return the objective, the labels of both tables, the names of the classes, and what is doubtful."""
+    values = _complete(train, column)
+    held = None if test is None else _complete(test, column)
+    goal = objective or (Regression() if _is_real(values) else Classification())
+    if goal.real:
+        found = None if held is None else targets(column, held)
+        return goal, targets(column, values), found, (), []
+    y, classes = codes(f"label column {column!r}", names_of(train, column))
+    notes = []
+    if objective is None and values.dtype.kind in "iuf" and len(y) / len(classes) < FEW < len(classes):
+        notes.append(
+            f"label column {column!r} holds {len(classes)} different whole numbers in {len(y)} rows: they "
+            "are taken as classes (objective='regression' takes them as numbers)"
+        )
+    where = f"label column {column!r} of the test table"
+    found = None if test is None else codes(where, names_of(test, column), classes)[0]
+    return goal, y, found, classes, notes
+
+
+def targets(column: str | int, values: pd.Series) -> Tensor:
+    """Return the targets of a regression, ``[n]`` float32."""
+    numbers = torch.tensor(_numbers(column, values, "which a regression needs"), dtype=torch.float32)
+    check_finite(f"column {column!r}", "targets", numbers)
+    return numbers
+
+
+def _is_real(values: pd.Series) -> bool:
+    return values.dtype.kind == "f" and not all(float(value).is_integer() for value in values)
+
+
 def names_of(frame: pd.DataFrame, column: str | int) -> pd.Series:
     """Return the values of a column of classes, none of which may be missing."""
+    values = _complete(frame, column)
+    if _is_real(values):
+        raise PerdureError(
+            f"column {column!r} must hold classes; found {values.nunique()} different real numbers"
+        )
+    return values
+
+
+def _complete(frame: pd.DataFrame, column: str | int) -> pd.Series:
+    """Return the values of a column in which none may be missing."""
     values = frame[column]
     missing = int(values.isna().sum())
     if missing:
@@ -32,16 +79,12 @@ def names_of(frame: pd.DataFrame, column: str | int) -> pd.Series:
             f"column {column!r} must have a value in every row; {missing} of {len(values)} lack one, first "
             f"row {_first(values.isna())} (counted from 0)"
         )
-    _check_flat(column, values)
-    if values.dtype.kind == "f" and not all(float(value).is_integer() for value in values):
-        raise PerdureError(
-            f"column {column!r} must hold classes; found {values.nunique()} different real numbers "
-            "(for a regression, use from_arrays)"
-        )
+    check_flat(column, values)
     return values
 
 
-def _check_flat(column: str | int, values: pd.Series) -> None:
+def check_flat(column: Hashable, values: pd.Series) -> None:
+    """Refuse a column that holds lists or the like."""
     if values.dtype == object and any(isinstance(value, NESTED) for value in values):
         raise PerdureError(f"column {column!r} must hold numbers or texts; found lists in it")
 
@@ -127,11 +170,10 @@ class Number:
         return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _numbers(column: str | int, values: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _numbers(column: str | int, values: pd.Series, why: str = "") -> np.ndarray[Any, np.dtype[np.float64]]:
     if values.dtype.kind not in "biuf":
-        raise PerdureError(
-            f"column {column!r} must hold numbers, as in the training rows; found {values.dtype}"
-        )
+        reason = why or "as in the training rows"
+        raise PerdureError(f"column {column!r} must hold numbers, {reason}; found {values.dtype}")
     numbers: np.ndarray[Any, np.dtype[np.float64]] = values.to_numpy(dtype=np.float64, na_value=np.nan)
     infinite = int(np.isinf(numbers).sum())
     if infinite:
@@ -176,14 +218,11 @@ class Encoder:
     columns: tuple[Number | Category, ...]
 
     @classmethod
-    def fit(cls, name: str, frame: pd.DataFrame, categorical: Sequence[str | int] | None = None) -> Encoder:
+    def fit(cls, frame: pd.DataFrame, categorical: Sequence[str | int] | None = None) -> Encoder:
         """Learn from the training rows how to encode; ``categorical`` as for ``table``."""
-        if not frame.shape[1]:
-            raise PerdureError(f"source {name!r} must have a feature column beside the label; found none")
         made: list[Number | Category] = []
         for column in frame.columns:
             values = frame[column]
-            _check_flat(column, values)
             number = values.dtype.kind in "biuf" if categorical is None else column not in categorical
             made.append(Number.fit(column, values) if number else Category.fit(column, values))
         return cls(tuple(made))

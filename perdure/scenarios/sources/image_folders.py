@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
-from perdure.scenarios import arguments
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.files import existing, find, readable
 from perdure.scenarios.sources.image_files import ImageFile, Listed, as_parts, as_test_part, listed
@@ -85,8 +85,8 @@ def omniglot(size: int = 28) -> Source:
 
 
 def _read(name: str, place: Path, size: int, channels: int, invert: bool, test: Path | None = None) -> Source:
-    arguments.count("size", size, most=4096)
-    if arguments.count("channels", channels) not in (1, 3):
+    check_whole("`size`", size, most=4096)
+    if check_whole("`channels`", channels) not in (1, 3):
         raise PerdureError(f"`channels` must be 1 (grey) or 3 (colours); found {channels!r}")
     oddities: Counter[str] = Counter()
     found, pixels = _decoded(place, as_parts, size, channels, oddities)

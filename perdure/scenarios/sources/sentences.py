@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.models.backbones.huggingface import MINILM, advice, load_transformer, package_folder
-from perdure.scenarios import arguments
 
 LONGEST = 256
 
@@ -34,7 +34,7 @@ def tokenize(texts: Sequence[str], length: int = 32, tokenizer: str = MINILM) ->
         When the extra is not installed, or the file is missing or unreadable.
     """
     read = _tokenizer(tokenizer)
-    read.enable_truncation(arguments.count("length", length))
+    read.enable_truncation(check_whole("`length`", length))
     read.enable_padding(pad_id=0, length=length)
     return torch.tensor([one.ids for one in read.encode_batch(list(texts))], dtype=torch.int64)
 

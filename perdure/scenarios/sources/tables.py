@@ -1,7 +1,8 @@
-"""CSV and Parquet tables: a label column, numeric and categorical features."""
+"""Tables, CSV, Parquet or data frames: a label column, numeric and categorical features."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -9,14 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
+from torch import Tensor
 
 from perdure.core.errors import PerdureError
+from perdure.scenarios.contract.objective import Objective
+from perdure.scenarios.objectives import as_objective
 from perdure.scenarios.source import SOURCES, Source, set_aside
-from perdure.scenarios.sources.columns import Encoder, codes, names_of
+from perdure.scenarios.sources.columns import Encoder, codes, names_of, read_label
 from perdure.scenarios.sources.files import existing, readable
+from perdure.scenarios.sources.tidy import Period, dates_of, periods_of, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pandas import DataFrame
+else:
+
+    class _Frames(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            pandas = sys.modules.get("pandas")
+            return pandas is not None and isinstance(value, pandas.DataFrame)
+
+    class DataFrame(metaclass=_Frames):
+        """A data frame of pandas, known as such without the time that importing pandas takes."""
+
 
 Column: TypeAlias = str | int
 SPACES = r"\s+"  # any run of them
@@ -24,30 +40,39 @@ SPACES = r"\s+"  # any run of them
 
 @SOURCES.register("table")
 def table(
-    path: str | Path,
+    path: str | Path | DataFrame,
     label: Column = -1,
     *,
-    test: str | Path | None = None,
+    objective: Objective | str | None = None,
+    test: str | Path | DataFrame | None = None,
     categorical: Sequence[Column] | Column | None = None,
     drop: Sequence[Column] | Column = (),
     domain: Column | None = None,
+    by: Period | None = None,
     header: bool = True,
     separator: str = ",",
 ) -> Source:
-    """Read a table of samples: CSV, or Parquet when the name ends in ``.parquet``; CSV also as ``.gz``.
+    """Make a source of a table of samples: a file or a data frame.
 
     Numbers are standardised with the mean and deviation of the training rows; a missing one becomes their
     median, and a column of its own says so. A category becomes one column for each value that the training
     rows hold; a missing one is a value too, and one that they do not hold is zero everywhere. Empty fields
-    and ``?`` are missing.
+    of a file and its ``?`` are missing. What is done beyond this stands in the notes, which results repeat
+    as warnings: dates become numbers of days; in a column of numbers, texts in a few cells count as missing;
+    texts that are nearly all different (names, identifiers) are left out.
 
     Parameters
     ----------
     path:
-        The table.
+        The table: a data frame, or a file, CSV (also as ``.gz``) or Parquet when the name ends in
+        ``.parquet``.
     label:
-        The column of the classes, by name or by place (negative: from the end). Any values but missing ones;
-        classes are numbered in the order of the values.
+        The column of the labels, by name or by place (negative: from the end), without missing values. Real
+        numbers that are not all whole are targets of a regression; anything else is classes, numbered in the
+        order of the values.
+    objective:
+        What the tasks ask for, where the label does not say it: an :class:`Objective`, or a name such as
+        ``"regression"``, ``"regression(r2)"`` or ``"classification(f1)"``.
     test:
         A table with the same columns as the test part. Default: 20 % of every class is set aside.
     categorical:
@@ -56,6 +81,9 @@ def table(
         Columns to leave out, such as identifiers.
     domain:
         A column whose values are tasks for ``split``. It is no feature: it would give the task away.
+    by:
+        ``"year"``, ``"quarter"`` or ``"month"``: the tasks are those of the dates in the column ``domain``;
+        default: the one column that holds dates.
     header:
         False when the first line holds data; columns then go by their place alone.
     separator:
@@ -66,25 +94,54 @@ def table(
     PerdureError
         When a file cannot be read, a column does not exist, a label is missing, values are infinite.
     """
-    place = existing(path, "table")
-    frame = read_frame(place, header, separator)
-    frame_test = None
-    if test is not None:
-        frame_test = read_frame(existing(test, "table"), header, separator)
-        if list(frame_test.columns) != list(frame.columns):
-            raise PerdureError(
-                f"the columns of {test} must be those of {path}; found {list(frame_test.columns)}"
-            )
-    name = place.name.removesuffix(".gz").removesuffix(place.suffix).split(".")[0] or place.name
+    frame = _frame(path, header, separator)
+    frame_test = None if test is None else _frame(test, header, separator)
+    if frame_test is not None and list(frame_test.columns) != list(frame.columns):
+        raise PerdureError(
+            f"the columns of {_title(test)} must be those of {_title(path)}; found {list(frame_test.columns)}"
+        )
+    column = None if domain is None else _column(frame, domain)
     return from_frames(
-        name,
+        _title(path) if isinstance(path, DataFrame) else _stem(Path(path)),
         frame,
         frame_test,
         label=_column(frame, label),
+        objective=as_objective(objective),
         categorical=None if categorical is None else _columns(frame, categorical),
         drop=_columns(frame, drop),
-        domain=None if domain is None else _column(frame, domain),
+        domain=column if by is None or column is not None else _only_dates(frame),
+        by=by,
     )
+
+
+def _title(table: str | Path | DataFrame | None) -> str:
+    return "table" if isinstance(table, DataFrame) else str(table)
+
+
+def _stem(place: Path) -> str:
+    return place.name.removesuffix(".gz").removesuffix(place.suffix).split(".")[0] or place.name
+
+
+def _frame(table: str | Path | DataFrame, header: bool, separator: str) -> pd.DataFrame:
+    """Return a data frame as it is, or read a file."""
+    if not isinstance(table, DataFrame):
+        return read_frame(existing(table, "table"), header, separator)
+    if not len(table):
+        raise PerdureError("table: expected a data frame with rows; found none")
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise PerdureError(f"table: the names of the columns must differ; {twice[0]!r} is there twice")
+    return table.reset_index(drop=True)
+
+
+def _only_dates(frame: pd.DataFrame) -> Column:
+    dated = [column for column in frame.columns if dates_of(frame[column]) is not None]
+    if len(dated) != 1:
+        raise PerdureError(
+            f"`by` needs a column of dates: name it as `domain`; found {len(dated) or 'none'}"
+            + (f": {', '.join(map(str, dated))}" if dated else "")
+        )
+    return dated[0]  # type: ignore[no-any-return]
 
 
 def read_frame(
@@ -155,35 +212,32 @@ def from_frames(
     test: pd.DataFrame | None,
     *,
     label: Column,
+    objective: Objective | None = None,
     categorical: Sequence[Column] | None = None,
     drop: Sequence[Column] = (),
     domain: Column | None = None,
+    by: Period | None = None,
 ) -> Source:
     """Make a source of data frames; parameters as for :func:`table`, columns by their keys."""
     if domain is not None and domain == label:
         raise PerdureError(f"label and domain must be different columns; found {label!r} for both")
-    values, values_test = names_of(train, label), None if test is None else names_of(test, label)
-    groups = None if domain is None else names_of(train, domain)
-    groups_test = None if domain is None or test is None else names_of(test, domain)
-    y, classes = codes(f"label column {label!r}", values)
-    tasks = None if groups is None else codes(f"domain column {domain!r}", groups)
-    if test is None:
-        rest, held = set_aside(y, None if tasks is None else tasks[0])
-        train, test = train.iloc[rest.numpy()], train.iloc[held.numpy()]
-        y, y_test = y[rest], y[held]
-        domains = None if tasks is None else (tasks[0][rest], tasks[0][held], tasks[1])
-    else:
-        assert values_test is not None
-        y_test, _ = codes(f"label column {label!r} of the test table", values_test, classes)
-        domains = None
-        if tasks is not None and groups_test is not None:
-            where = f"domain column {domain!r} of the test table"
-            domains = (tasks[0], codes(where, groups_test, tasks[1])[0], tasks[1])
     left_out = [label, *drop, *([] if domain is None else [domain])]
-    encoder = Encoder.fit(name, train.drop(columns=left_out), categorical)
-    x, x_test = (torch.from_numpy(encoder.encode(part.drop(columns=left_out))) for part in (train, test))
-    if domains is None:
-        return Source(name, x, y, x_test, y_test, classes)
+    features, features_test, notes = tidy(
+        train.drop(columns=left_out), None if test is None else test.drop(columns=left_out), categorical
+    )
+    goal, y, y_test, classes, doubts = read_label(label, train, test, objective)
+    tasks, tasks_test, names = (None,) * 3 if domain is None else _domains(domain, train, test, by)
+    if features_test is None or y_test is None:
+        rest, held = set_aside(y, tasks)
+        y, y_test = y[rest], y[held]
+        features, features_test = features.iloc[rest.numpy()], features.iloc[held.numpy()]
+        if tasks is not None:
+            tasks, tasks_test = tasks[rest], tasks[held]
+    if not features.shape[1]:
+        why = f": {notes[0]}" if notes else "; found none"
+        raise PerdureError(f"source {name!r} must have a feature column beside the label{why}")
+    encoder = Encoder.fit(features, categorical)
+    x, x_test = (torch.from_numpy(encoder.encode(part)) for part in (features, features_test))
     return Source(
         name,
         x,
@@ -191,7 +245,24 @@ def from_frames(
         x_test,
         y_test,
         classes,
-        domain=domains[0],
-        domain_test=domains[1],
-        domain_names=domains[2],
+        domain=tasks,
+        domain_test=tasks_test,
+        domain_names=names,
+        notes=(*doubts, *notes),
+        objective=goal,
     )
+
+
+def _domains(
+    column: Column, train: pd.DataFrame, test: pd.DataFrame | None, by: Period | None
+) -> tuple[Tensor, Tensor | None, tuple[str, ...]]:
+    """Return the task of each training and test row, and the names of the tasks."""
+
+    def values(frame: pd.DataFrame) -> pd.Series:
+        found = names_of(frame, column)
+        return found if by is None else periods_of(column, found, by)
+
+    tasks, names = codes(f"domain column {column!r}", values(train))
+    if test is None:
+        return tasks, None, names
+    return tasks, codes(f"domain column {column!r} of the test table", values(test), names)[0], names

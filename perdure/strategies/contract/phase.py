@@ -9,6 +9,7 @@ from torch import Tensor
 from perdure.core.batch import Batch, Params, Rows, State
 from perdure.core.errors import PerdureError
 from perdure.core.random import Rng
+from perdure.core.tree import forms
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ class TaskData:
     rng: Rng
     phase: Phase
     accumulated: State
+
+    def __repr__(self) -> str:
+        return f"TaskData(index={self.index}, {forms(self.rows)})"
 
     def __len__(self) -> int:
         return len(self.rows["y"])
