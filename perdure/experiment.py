@@ -244,7 +244,7 @@ def rehearse(stream: Stream, strategies: Sequence[Strategy], settings: Settings)
     one = replace(settings, seeds=settings.seeds[:1], grid=({},))
     for strategy in strategies:
         if isinstance(strategy, External):
-            check_external(strategy, settings)
+            check_external(strategy, settings, stream)
         else:
             get_phases(strategy, stream)
             with warnings.catch_warnings(), bounded(str(strategy), len(settings.replicas), settings.device):

@@ -19,6 +19,7 @@ from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
 from perdure.optim.optimizer import Optimizer
 from perdure.optim.sgd import SGD
+from perdure.scenarios.contract.fetched import in_memory
 from perdure.scenarios.contract.objective import score_task
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
@@ -77,8 +78,10 @@ def run_external(
     return outcome.told(settings.seeds)
 
 
-def check_external(strategy: External, settings: Settings) -> None:
-    """Refuse settings that a learner of one's own cannot keep to."""
+def check_external(strategy: External, settings: Settings, stream: Stream) -> None:
+    """Refuse settings that a learner of one's own cannot keep to, and samples that it cannot be given."""
+    for part in stream.tables:
+        in_memory(part, str(strategy))
     if len(settings.grid) > 1:
         raise PerdureError(f"tune needs a strategy that is mapped over replicas; {strategy} is not")
     get_torch(settings)

@@ -6,7 +6,7 @@ from perdure.scenarios.contract.objective import Classification, Objective, Regr
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
-from perdure.scenarios.generators import from_arrays, permuted, rotated, split
+from perdure.scenarios.generators import from_arrays, from_datasets, permuted, rotated, split
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
 from perdure.scenarios.registry import STREAMS, get, names
 from perdure.scenarios.source import SOURCES, Source
@@ -26,6 +26,7 @@ __all__ = [
     "check_stream",
     "concat",
     "from_arrays",
+    "from_datasets",
     "get",
     "imbalance",
     "limit",

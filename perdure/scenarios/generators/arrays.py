@@ -86,8 +86,22 @@ def from_arrays(
     """
     check_setting(setting)
     arguments.share("val", val)
-    titles = _titles(tasks, names)
+    titles = titles_of(tasks, names)
     read = [_read(title, pair, seed, i) for i, (title, pair) in enumerate(zip(titles, tasks, strict=True))]
+    return assemble(titles, read, setting, val, outputs, online, seed, name)
+
+
+def assemble(
+    titles: Sequence[str],
+    read: list[tuple[Part, Part]],
+    setting: Setting,
+    val: float,
+    outputs: int | None,
+    online: bool,
+    seed: int,
+    name: str,
+) -> Stream:
+    """Make a stream of the training and the test part of each task, as :func:`from_arrays` has it."""
     notes = []
     if setting == "task" and _count_alike(read):
         read, needed = _apart(read)
@@ -111,8 +125,8 @@ def from_arrays(
             where = f"task {title!r}, {which} part"
             if not len(part):
                 raise PerdureError(f"{where}: expected at least one sample; found none")
-            if part.x.shape[1:] != read[0][0].x.shape[1:]:
-                expected, found = list(read[0][0].x.shape[1:]), list(part.x.shape[1:])
+            expected, found = list(read[0][0].example()["x"].shape[1:]), list(part.example()["x"].shape[1:])
+            if expected != found:
                 raise PerdureError(
                     f"{where}: expected inputs of the first task's shape {expected}; found {found}"
                 )
@@ -129,9 +143,12 @@ def from_arrays(
     return Stream(str(name), tuple(made), setting, width, arguments.flag("online", online), tuple(notes))
 
 
-def _titles(tasks: Sequence[Any], names: Sequence[str] | None) -> list[str]:
+def titles_of(
+    tasks: Sequence[Any], names: Sequence[str] | None, expected: str = "((x, y), (x_test, y_test)) or (x, y)"
+) -> list[str]:
+    """Return a name for each task."""
     if not isinstance(tasks, (list, tuple)) or not tasks:
-        raise PerdureError("expected a list of at least one ((x, y), (x_test, y_test)) or (x, y)")
+        raise PerdureError(f"expected a list of at least one {expected}")
     titles = (
         [f"task {i + 1}" for i in range(len(tasks))] if names is None else arguments.texts("names", names)
     )
@@ -148,22 +165,31 @@ def _read(title: str, pair: Any, seed: int, index: int) -> tuple[Part, Part]:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         raise PerdureError(f"{where}: expected ((x, y), (x_test, y_test)) or (x, y)")
     if not isinstance(pair[0], (list, tuple)):
-        whole = _part(where, pair)
-        rest, held = holdout(_strata(whole.y), TEST_SHARE, Draws(seed, "test part", index))
-        return whole.take(rest), whole.take(held.sort().values)
+        return cut_test(_part(where, pair), seed, index)
     return _part(f"{where}, training part", pair[0]), _part(f"{where}, test part", pair[1])
+
+
+def cut_test(whole: Part, seed: int, index: int) -> tuple[Part, Part]:
+    """Set a share of the samples aside as the test part."""
+    rest, held = holdout(_strata(whole.y), TEST_SHARE, Draws(seed, "test part", index))
+    return whole.take(rest), whole.take(held.sort().values)
 
 
 def _part(where: str, pair: Any) -> Part:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         raise PerdureError(f"{where}: expected (x, y); found {type(pair).__name__}")
-    x, y = as_inputs(where, pair[0]), as_tensor(f"{where}, labels", pair[1])
-    y = y.to(torch.float32) if y.is_floating_point() and y.ndim == 1 else as_labels(f"{where}, labels", y)
+    x, y = as_inputs(where, pair[0]), labels_of(where, pair[1])
     # Before samples are set aside and shuffled: what is wrong is then in the row that the user knows.
     check_samples(where, x, y.long() * 0, 1)
     if y.is_floating_point():
         check_finite(where, "targets", y)
     return Part(x, y)
+
+
+def labels_of(where: str, values: Any) -> Tensor:
+    """Return labels ``[n]``: whole numbers as int64, real ones as float32."""
+    y = as_tensor(f"{where}, labels", values)
+    return y.to(torch.float32) if y.is_floating_point() and y.ndim == 1 else as_labels(f"{where}, labels", y)
 
 
 def _strata(y: Tensor) -> Tensor:
