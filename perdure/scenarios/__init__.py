@@ -10,12 +10,14 @@ from perdure.scenarios.generators import from_arrays, from_datasets, permuted, r
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
 from perdure.scenarios.registry import STREAMS, get, names
 from perdure.scenarios.source import SOURCES, Source
+from perdure.scenarios.sources.image_dataset import ImageFiles
 from perdure.scenarios.sources.sentences import tokenize
 
 __all__ = [
     "SOURCES",
     "STREAMS",
     "Classification",
+    "ImageFiles",
     "Objective",
     "Part",
     "Regression",

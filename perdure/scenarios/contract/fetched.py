@@ -140,7 +140,7 @@ def in_memory(part: Part, who: str) -> Part:
     """Return a part; refuse one that is fetched, for what needs all of its samples at once."""
     if isinstance(part, Fetched):
         raise PerdureError(
-            f"{who} needs all samples in memory; found those of the {part.where}, which are fetched one by one"
+            f"{who} needs all samples in memory; those of the {part.where} are fetched one by one"
         )
     return part
 
