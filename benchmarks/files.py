@@ -1,6 +1,6 @@
 """Training on image files with augmentation: Perdure beside a plain loop over a torch DataLoader.
 
-    python benchmarks/files.py                     100,000 files of 32 x 32 pixels (1.2 GB as pixels): a quarter of an hour
+    python benchmarks/files.py                     100,000 files of 32 x 32 pixels (1.2 GB as numbers)
     python benchmarks/files.py --files 2000        a trial
 
 Prints the samples per second of both, each with the best of its numbers of worker processes, their ratio
@@ -54,7 +54,7 @@ def augment(x: Tensor, draws: Tensor) -> Tensor:
 
 
 class Plain(Dataset[tuple[Tensor, int]]):
-    """What a plain loop reads: the same files, augmented by torch's own draws."""
+    """What a plain loop reads: the same files, by Pillow alone, augmented by torch's own draws."""
 
     def __init__(self, files: ImageFiles) -> None:
         self.files = files
@@ -63,8 +63,9 @@ class Plain(Dataset[tuple[Tensor, int]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        x, y = self.files[index]
-        return augment(x, torch.rand(8)), y
+        with Image.open(self.files.files[index]) as image:
+            x = torch.from_numpy(np.array(image.convert("RGB")).transpose(2, 0, 1).copy())
+        return augment(x, torch.rand(8)), int(self.files.targets[index])
 
 
 def plain(files: ImageFiles, epochs: int, workers: int) -> list[float]:
@@ -88,7 +89,7 @@ def plain(files: ImageFiles, epochs: int, workers: int) -> list[float]:
 
 @dataclass
 class Run:
-    """Samples per second, and the most memory in MB, of each epoch; seconds in all, with recording and scoring."""
+    """Samples per second and the most memory in MB of each epoch; seconds in all, with scoring."""
 
     speeds: list[float]
     peaks: list[float]
@@ -104,9 +105,9 @@ def perdure(folder: Path, epochs: int, workers: int) -> Run:
         tested = ImageFiles(whole.files[:TESTED], whole.targets[:TESTED], SIDE, channels=3)
         stream = from_datasets([(whole, tested)], val=0.01, augment=augment, draws=8, workers=workers)
         settings = make_settings(
-            stream, model=f"mlp(hidden=[{HIDDEN}])", seeds=[0], epochs=epochs, batch_size=BATCH, optimizer="sgd",
-            lr=0.01, weight_decay=0.0, schedule="constant", device="cpu", dtype="float32", precision=None,
-            pretrained=False, eval_every=None, tune=None,
+            stream, model=f"mlp(hidden=[{HIDDEN}])", seeds=[0], epochs=epochs, batch_size=BATCH,
+            optimizer="sgd", lr=0.01, weight_decay=0.0, schedule="constant", device="cpu", dtype="float32",
+            precision=None, pretrained=False, eval_every=None, tune=None,
         )  # fmt: skip
         n = len(stream[0].train)
         each = -(-n // BATCH)
@@ -128,12 +129,12 @@ def perdure(folder: Path, epochs: int, workers: int) -> Run:
 
 @contextmanager
 def watched() -> Iterator:
-    """Give a function that returns the most memory in MB since it was last called, of this process and its children."""
+    """Give a function that returns the most memory in MB since it was last called."""
     most = [memory()]
     stop = threading.Event()
 
     def watch() -> None:
-        while not stop.wait(0.1):
+        while not stop.wait(0.5):
             most[0] = max(most[0], memory())
 
     def peak() -> float:

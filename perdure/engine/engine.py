@@ -301,7 +301,9 @@ class Engine:
         self, replica: Replica, phase: Phase, arrays: dict[str, Tensor], index: Tensor, weight: Tensor,
         at: dict[str, Tensor], step: int,
     ) -> Replica:  # fmt: skip
-        key = ("step", phase.name, tuple(index.shape), len(phase.tasks) if phase.batch_per_task else 0)
+        entries = len(phase.tasks) if phase.batch_per_task else 0
+        # Bytes become numbers inside the record: one task may have bytes, and the next numbers.
+        key = ("step", phase.name, tuple(index.shape), entries, arrays["x"].dtype)
 
         def mapped(*args: Any) -> Any:
             return self._mapped(phase, *args)
@@ -375,7 +377,7 @@ class Engine:
             return self.mapper(measure, total, view, hyper, samples, at, shared=shared, kind=kind)
 
         arguments = (total, view, self.hyper, arrays, index.contiguous(), weight, at)
-        key = ("measure", phase.name, tuple(index.shape))
+        key = ("measure", phase.name, tuple(index.shape), arrays["x"].dtype)
         if total is None:
             return unshare(self._unrecorded((*key, "first"), mapped, arguments))
         return self.run(key, mapped, arguments, step)
@@ -517,7 +519,7 @@ class Engine:
         steps = torch.arange(first, first + len(scored.chunks), device=self.device)
         for i, (rows, owner) in enumerate(scored.chunks):
             arguments = (total, view, self.hyper["seed"], steps[i], rows, owner)
-            total = self.run(("score", rows["x"].shape), mapped, arguments, first + i)
+            total = self.run(("score", rows["x"].shape, rows["x"].dtype), mapped, arguments, first + i)
         self._forget()
         sums = total[:, :tasks].unsqueeze(-1) if width is None else total[:, :tasks]
         scores = totals(self.program.objective, sums, scored.counts)

@@ -245,3 +245,16 @@ def test_trained_replicas_score_streams_that_are_fetched(folder):
     results = compare(of_files(folder), "naive", **CALL)
     scores = results.trained["naive"].evaluate(of_files(folder), batch=4)
     assert np.allclose(scores, results.scores["naive"][:, -1])
+
+
+def test_a_task_of_numbers_may_follow_one_of_bytes(folder):
+    """Bytes become numbers within the recorded step: what is recorded for them is not for numbers."""
+
+    def numbers(part):
+        return replace(part, x=part.inputs(), scale=None)
+
+    kept = in_memory(of_files(folder))
+    mixed = kept.with_tasks([kept[0], kept[1].map_parts(numbers)])
+    plain = kept.with_tasks([task.map_parts(numbers) for task in kept])
+    both = EVERY[::2]
+    assert difference(compare(mixed, both, **CALL), compare(plain, both, **CALL)) < 1e-12

@@ -73,8 +73,8 @@ def from_datasets(
         True when the samples may be passed over only once.
     workers:
         Processes that fetch samples ahead of the training; 0 fetches them when they are needed, in the
-        process that trains. By default as many as there are processors to spare, at most 4 (on Linux; 0
-        elsewhere, where datasets have to be sent to new processes). Results do not depend on it.
+        process that trains. By default as many as there are processors, at most 4 (on Linux; 0 elsewhere,
+        where datasets have to be sent to new processes). Results do not depend on it.
     seed:
         Decides the validation samples and the order of the training samples.
     name:
@@ -100,7 +100,8 @@ def from_datasets(
     arguments.share("val", val)
     arguments.count("draws", draws, most=1 << 16)
     if workers is None:
-        workers = min(MOST_WORKERS, (os.cpu_count() or 1) - 1) if sys.platform == "linux" else 0
+        cores = os.cpu_count() or 1
+        workers = min(MOST_WORKERS, cores) if cores > 1 and sys.platform == "linux" else 0
     arguments.count("workers", workers, least=0, most=256)
     titles = titles_of(tasks, names, "(train, test) or dataset")
 
