@@ -105,7 +105,10 @@ BAD = [
     ({"device": "cuda:99"}, "CUDA devices found"),
     ({"device": "gpu"}, "device must be"),
     ({"eval_every": 0}, "eval_every must be"),
-    ({"tune": {"momentum": [1]}}, "tune can choose lr and weight_decay; found 'momentum'"),
+    (
+        {"tune": {"momentum": [1]}},
+        "tune can choose lr, weight_decay or a number of a strategy, such as ewc.strength; found 'momentum'",
+    ),
     ({"tune": {"lr": []}}, "found none"),
     ({"tune": {"lr": [0.1, 0.2, 0.1]}}, "different values for 'lr'"),
     ({"tune": {"lr": [-0.1]}}, "tune's lr must be"),
@@ -163,7 +166,7 @@ def test_forgetting_is_seen_in_the_class_setting_and_not_when_learning_jointly()
 class Fails(Strategy):
     """Raises in the second task, unless it has been mended."""
 
-    kind = "fails"
+    name = "fails"
     mended: ClassVar[list[bool]] = [False]
 
     def end_task(self, net, params, state, task):
@@ -177,7 +180,7 @@ class Fails(Strategy):
 
 @dataclass(frozen=True)
 class Refuses(Fails):
-    kind = "refuses"
+    name = "refuses"
 
     def error(self):
         return PerdureError("expected luck; found none")

@@ -9,7 +9,7 @@ from torch import nn
 
 from perdure import compare
 from perdure.strategies import External, Strategy
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 SIZES, BATCH, EPOCHS = (9, 12, 7), 4, 2
 STEPS = [3, 3, 2]  # of an epoch of each task

@@ -25,9 +25,11 @@ class Items(Protocol):
 
     def __len__(self) -> int:
         """Return the number of items."""
+        ...
 
     def __getitem__(self, index: int, /) -> Any:
         """Return item ``index`` as a pair (x, y)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
