@@ -151,7 +151,10 @@ def watched() -> Iterator:
 
 
 def memory() -> float:
-    """Return the resident memory in MB of this process and its children; what they share counts once."""
+    """Return the resident memory in MB of this process and its children; what they share counts once.
+
+    Without pages of files (the code of libraries), which other programs on the machine share or drop.
+    """
     me = os.getpid()
     children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
     found = 0.0
@@ -160,7 +163,8 @@ def memory() -> float:
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
         except OSError:  # it has ended
             continue
-        found += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+        own = (line for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+        found += sum(int(line.split()[1]) for line in own) / 1024
     return found
 
 
@@ -175,10 +179,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="perdure-files-") as name:
         folder = Path(name)
         make(folder, chosen.files)
-        # Before anything else: what others leave behind would count as memory that is there already.
-        runs = {w: perdure(folder, chosen.epochs, w) for w in chosen.workers}
         files = ImageFiles.below(folder, SIDE, channels=3)
-        loops = {w: plain(files, chosen.epochs, w) for w in chosen.workers}
+        runs, loops = {}, {}
+        for w in chosen.workers:  # one beside the other: the machine may be busier later
+            runs[w] = perdure(folder, chosen.epochs, w)
+            loops[w] = plain(files, chosen.epochs, w)
     for w in chosen.workers:
         one = runs[w]
         print(f"{w} workers: plain {rounded(loops[w])} samples/s, Perdure {rounded(one.speeds)}", end=", ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sys
 import warnings
@@ -111,7 +112,7 @@ class Ahead:
         self.requests = _Requests()
         # Functions of the user's session cannot be sent to a process that starts from nothing.
         forks = parts.workers > 0 and sys.platform == "linux"
-        self.loader: DataLoader[Any] | None = DataLoader(
+        self.loader: DataLoader[Any] = DataLoader(
             parts,
             batch_size=None,
             sampler=self.requests,
@@ -125,8 +126,11 @@ class Ahead:
 
     def __call__(self, requests: Iterable[Request]) -> Iterator[Tensor]:
         """Yield the samples that each request asks for."""
-        assert self.loader is not None
         self.requests.source = requests
+        if self.loader.num_workers:
+            # Processes share the memory of what is there before they fork, until somebody writes on it; a
+            # search for garbage would write on all of it, and make a copy for each.
+            gc.freeze()
         try:
             with warnings.catch_warnings():
                 # That forking a process with threads may hang: the workers take one thread, and no lock.
@@ -139,6 +143,9 @@ class Ahead:
         except BaseException:  # an error, an interruption, or a pass that nobody reads to its end
             self.close()
             raise
+        finally:
+            if self.loader.num_workers:
+                gc.unfreeze()
 
     def close(self) -> None:
         """End the worker processes."""
