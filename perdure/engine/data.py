@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from perdure.strategies.contract.phase import Phase
 # Token ids are scored in rows of a multiple of this length.
 TOKEN_STEP = 4
 
+# Arrays, and where in them the samples of a batch lie; then as below.
+Fed = tuple[Rows, Tensor, Tensor, int]
 # Index [replicas, n] and weight [n] of a batch, and how many of its samples are no padding (weight 0).
 Drawn = tuple[Tensor, Tensor, int]
 
@@ -58,12 +61,32 @@ class Data:
             return index
         return index + len(self) * torch.arange(len(index), device=index.device).unsqueeze(1)
 
+    def feed(self, batches: Iterable[Drawn], step: int | None = None) -> Iterator[Fed]:
+        """Yield, for each batch, the arrays that it lies in and where; ``step`` is that of the first one."""
+        arrays = self.arrays
+        return ((arrays, self.places(index), weight, count) for index, weight, count in batches)
+
+    @property
+    def later(self) -> dict[str, Any]:
+        """What ``begin_task`` and ``end_task`` see by name beside :attr:`rows`, and is no tensor."""
+        return {}
+
+
+class Chunks(Protocol):
+    """Samples that are scored a chunk at a time, and the task that each counts for."""
+
+    def __len__(self) -> int:
+        """Return the number of chunks."""
+
+    def __iter__(self) -> Iterator[tuple[Rows, Tensor]]:
+        """Yield rows, and their tasks ``[n]``, in order."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scored:
     """What is scored: samples, padded to whole chunks, whose padding counts for no task; and worlds."""
 
-    chunks: tuple[tuple[Rows, Tensor], ...]
+    chunks: Chunks
     counts: Tensor
     worlds: tuple[tuple[int, World], ...] = ()
 
@@ -83,6 +106,7 @@ class Place:
 
     def samples(self, some: Sequence[Part]) -> list[Tensor]:
         """Bring inputs to the device: as bytes where all are bytes of the stream's scale, else as numbers."""
+        some = [part.loaded() for part in some]
         kept = in_bytes(some) if some[0].scale == self.scale else None
         return [self.put(x) for x in ([part.inputs() for part in some] if kept is None else kept)]
 
@@ -93,15 +117,19 @@ class Place:
     def train(self, stream: Stream, tasks: Sequence[int], which: str = "train") -> Data:
         """Lay the training parts, or others, of some tasks end to end."""
         trains = [(i, getattr(stream[i], which)) for i in tasks]
-        ends = list(accumulate(len(p) for _, p in trains))
         rows = self.end_to_end(stream, [p for _, p in trains])
-        task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in trains])
-        return Data({**rows, "task": task.to(self.device)}, tuple(zip([0, *ends[:-1]], ends, strict=True)))
+        task, spans = laid_out(trains)
+        return Data({**rows, "task": task.to(self.device)}, spans)
 
     def end_to_end(self, stream: Stream, some: Sequence[Part]) -> Rows:
         """Lay inputs and labels of parts end to end."""
+        x = self.samples(some)
+        return {"x": x[0] if len(x) == 1 else torch.cat(x), **self.labels(stream, some)}
+
+    def labels(self, stream: Stream, some: Sequence[Part]) -> Rows:
+        """Lay the labels of parts end to end."""
         labels = [stream.labels(p) for p in some]
-        columns = {"x": self.samples(some), **{k: [self.put(v[k]) for v in labels] for k in labels[0]}}
+        columns = {k: [self.put(v[k]) for v in labels] for k in labels[0]}
         return {k: v[0] if len(v) == 1 else torch.cat(v) for k, v in columns.items()}
 
     def scored(self, stream: Stream, some: Sequence[Part | World], most: int) -> Scored:
@@ -221,6 +249,12 @@ class Sampler:
         ones = torch.ones(size * len(orders), dtype=self.dtype, device=self.seeds.device)
         for i in range(0, longest - size + 1, size):
             yield torch.cat([o[:, i : i + size] for o in orders], 1), ones, len(ones)
+
+
+def laid_out(parts: Sequence[tuple[int, Part]]) -> tuple[Tensor, tuple[tuple[int, int], ...]]:
+    """Return the task of each sample of parts end to end, ``[n]``, and where each part begins and ends."""
+    task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in parts])
+    return task, tuple(pairwise(accumulate((len(p) for _, p in parts), initial=0)))
 
 
 def lengths(ids: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
@@ -20,12 +21,14 @@ from perdure.core.random import Rng
 from perdure.core.tree import like
 from perdure.engine.costs import Clock, Costs
 from perdure.engine.data import Data, Place, Sampler, Scored
+from perdure.engine.fetching import FetchedData, scored
 from perdure.engine.fitting import check_batches, check_output, least_batch
 from perdure.engine.flops import CountFlops
 from perdure.engine.recording.trace import Traced
 from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
 from perdure.engine.worlds import Worlds, episodes
+from perdure.scenarios.contract.fetched import Fetched
 from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import totals
@@ -215,11 +218,13 @@ class Engine:
         parts = [getattr(self.stream[t], phase.part) for t in phase.tasks]
         if any(isinstance(part, World) for part in parts):
             return Worlds.of(self, phase, parts)
+        if any(isinstance(part, Fetched) for part in parts):
+            return FetchedData.of(self.place, self.stream, phase.tasks, parts, self.hyper["seed"])
         return self.place.train(self.stream, phase.tasks, phase.part)
 
     def load_scored(self, some: Sequence[Part | World]) -> Scored:
         """Put the parts of all tasks on the device, to be scored."""
-        return self.place.scored(self.stream, some, self._eval_samples())
+        return scored(self.place, self.stream, some, self._eval_samples())
 
     @cached_property
     def test(self) -> Scored:
@@ -249,18 +254,23 @@ class Engine:
         assert epochs is not None  # the training is one on a stream
         first = getattr(self.stream[phase.tasks[0]], phase.part)
         epochs *= first.passes if isinstance(first, World) else 1
+        return epochs * self._in_epoch(phase, lengths)
+
+    def _in_epoch(self, phase: Phase, lengths: Sequence[int]) -> int:
+        """Return the number of steps of an epoch."""
         if phase.batch_per_task:
-            return epochs * (max(lengths) // min(self.batch_size, *lengths))
-        return epochs * self.sampler.steps(sum(lengths))
+            return max(lengths) // min(self.batch_size, *lengths)
+        return self.sampler.steps(sum(lengths))
 
     # ---- training -------------------------------------------------------------------------------------
 
     def train(self, replica: Replica, phase: Phase, data: Data | Worlds) -> Iterator[Replica]:
         """Run the steps of a phase, yielding the replicas after each."""
-        first, last, total = self._span(phase, [b - a for a, b in data.spans])
+        lengths = [b - a for a, b in data.spans]
+        first, last, total = self._span(phase, lengths)
+        each = self._in_epoch(phase, lengths)
         own = apart(self.strategy, phase.name)
         current = torch.tensor(phase.tasks[-1], device=self.device)
-        done, epoch = 0, 0
         worlds = data if isinstance(data, Worlds) else None
         # Draws go by the step in the stream: steps of a strategy's own phases are counted apart.
         start = self._draws_at(own) - first
@@ -270,27 +280,23 @@ class Engine:
         values = [schedule(i, total) for i in range(total)]
         factors = torch.tensor(values, dtype=torch.float64, device=self.device)
         same = factors[:1].squeeze() if len(set(values)) == 1 else None
-        while done < last:
+        for epoch in range(first // each, -(-last // each)):
             if worlds is not None and epoch % worlds.passes == 0:
                 data = worlds.play(replica, self.step_count)
             assert isinstance(data, Data)
-            arrays = data.arrays
-            for index, weight, count in self.sampler.batches(phase, data, start + epoch):
-                if done == last:
-                    break
-                if done < first:
-                    done += 1
-                    continue
+            begins = max(first, epoch * each)
+            batches = self.sampler.batches(phase, data, start + epoch)
+            batches = islice(batches, begins - epoch * each, last - epoch * each)
+            for done, fed in enumerate(data.feed(batches, start + begins), begins):
+                arrays, index, weight, count = fed
                 factor = factors[done] if same is None else same
                 at = {"step": steps[done], "factor": factor, "current": current}
-                replica = self._step(replica, phase, arrays, data.places(index), weight, at, start + done)
-                done += 1
+                replica = self._step(replica, phase, arrays, index, weight, at, start + done)
                 self.step_count += 1
                 self.costs.steps += 1
                 self.costs.steps_apart += own
                 self.costs.samples_seen += self.program.learned(phase.name, index.shape[1], count)
                 yield replica
-            epoch += 1
         self._forget()
 
     def _forget(self) -> None:
@@ -306,7 +312,9 @@ class Engine:
         self, replica: Replica, phase: Phase, arrays: dict[str, Tensor], index: Tensor, weight: Tensor,
         at: dict[str, Tensor], step: int,
     ) -> Replica:  # fmt: skip
-        key = ("step", phase.name, tuple(index.shape), len(phase.tasks) if phase.batch_per_task else 0)
+        entries = len(phase.tasks) if phase.batch_per_task else 0
+        # Bytes become numbers inside the record: one task may have bytes, and the next numbers.
+        key = ("step", phase.name, tuple(index.shape), entries, arrays["x"].dtype)
 
         def mapped(*args: Any) -> Any:
             return self._mapped(phase, *args)
@@ -349,11 +357,10 @@ class Engine:
         # Steps of their own, far from those of training and of other phases.
         first = self.step_count << 24
         count = torch.arange(n, device=self.device)
-        for i, (index, weight, _) in enumerate(self.sampler.cut(order)):
+        for i, (arrays, index, weight, _) in enumerate(data.feed(self.sampler.cut(order))):
             place = count[i * min(self.batch_size, n)]
             at = {"step": count[i] + first, "current": current, "place": place}
-            index = data.places(index)
-            total = self._add_measure(total, view, data.arrays, index, weight, at, phase, first + i)
+            total = self._add_measure(total, view, arrays, index, weight, at, phase, first + i)
         self._forget()
         return total
 
@@ -381,7 +388,7 @@ class Engine:
             return self.mapper(measure, total, view, hyper, samples, at, shared=shared, kind=kind)
 
         arguments = (total, view, self.hyper, arrays, index.contiguous(), weight, at)
-        key = ("measure", phase.name, tuple(index.shape))
+        key = ("measure", phase.name, tuple(index.shape), arrays["x"].dtype)
         if total is None:
             return unshare(self._unrecorded((*key, "first"), mapped, arguments))
         return self.run(key, mapped, arguments, step)
@@ -467,11 +474,11 @@ class Engine:
         if isinstance(data, Worlds):
             data = data.play(replica, self.step_count, f"{hook}/")
         moment = self._moment(phase, hook)
-        rows = {**data.rows, "x": self.place.numbers(data.rows["x"])}
+        rows, later = {k: self.place.numbers(v) if k == "x" else v for k, v in data.rows.items()}, data.later
         buffers = set(replica["buffers"])
 
         def call(params: Params, own: Params, state: Any, seed: Tensor, accumulated: Any, rows: Rows) -> Any:
-            task = moment(seed, accumulated, rows)
+            task = moment(seed, accumulated, {**later, **rows})
             net = self.program.net(own, task.rng)
             new, after = getattr(self.composition, hook)(net, params, state, task)
             changed = {k: v for k, v in new.items() if k in buffers}
@@ -549,7 +556,7 @@ class Engine:
         steps = torch.arange(first, first + len(scored.chunks), device=self.device)
         for i, (rows, owner) in enumerate(scored.chunks):
             arguments = (total, view, self.hyper["seed"], steps[i], rows, owner)
-            total = self.run(("score", rows["x"].shape), mapped, arguments, first + i)
+            total = self.run(("score", rows["x"].shape, rows["x"].dtype), mapped, arguments, first + i)
         self._forget()
         sums = total["sums"][:, :tasks]
         sums = sums.unsqueeze(-1) if width is None else sums

@@ -19,6 +19,7 @@ from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
 from perdure.optim.optimizer import Optimizer
 from perdure.optim.sgd import SGD
+from perdure.scenarios.contract.fetched import in_memory
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import score_task
 from perdure.scenarios.contract.stream import Stream
@@ -84,7 +85,7 @@ def check_external(strategy: External, stream: Stream, settings: Settings) -> No
         if found:
             raise PerdureError(f"{setting} needs a strategy that is mapped over replicas; {strategy} is not")
     for task in stream:
-        task.map_parts(lambda part: part)
+        task.map_parts(lambda part: in_memory(part, str(strategy)))
     strategy.check(stream)
     get_torch(settings.training)
 

@@ -132,16 +132,20 @@ class Trained:
         def score(view: Replica, rows: Rows) -> Tensor:
             return program.score(view, rows, None)[0]
 
+        check_whole("batch", batch)
         sums, counts = [], []
         for index, one in enumerate(stream):
             data = getattr(one, part)
-            x = data.inputs().to(first.device)
-            labels = {k: v.to(first.device) for k, v in stream.labels(data).items()}
-            rows = {"x": x.to(first.dtype) if x.is_floating_point() else x, **labels}
-            rows["task"] = torch.full((len(x),), index, device=first.device)
-            found = torch.cat(self._batched(score, batch, rows), 1).double()
+            pieces, labels = [], stream.labels(data)
+            for i, x in enumerate(data.read(batch)):
+                rows = {k: v[i * batch : (i + 1) * batch] for k, v in labels.items()}
+                rows = {k: v.to(first.device) for k, v in {"x": x, **rows}.items()}
+                rows["x"] = rows["x"].to(first.dtype) if x.is_floating_point() else rows["x"]
+                rows["task"] = torch.full((len(x),), index, device=first.device)
+                pieces += self._batched(score, batch, rows)
+            found = torch.cat(pieces, 1).double()
             sums.append((found.unsqueeze(-1) if found.ndim == 2 else found).sum(1))
-            counts.append(len(x))
+            counts.append(len(data))
         count = torch.tensor(counts, device=first.device)
         return totals(stream.objective, torch.stack(sums, 1), count).cpu().numpy()
 

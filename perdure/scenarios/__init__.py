@@ -7,16 +7,18 @@ from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
-from perdure.scenarios.generators import from_arrays, permuted, rotated, split
+from perdure.scenarios.generators import from_arrays, from_datasets, permuted, rotated, split
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
 from perdure.scenarios.registry import STREAMS, get, names
 from perdure.scenarios.source import SOURCES, Source
+from perdure.scenarios.sources.image_dataset import ImageFiles
 from perdure.scenarios.sources.sentences import tokenize
 
 __all__ = [
     "SOURCES",
     "STREAMS",
     "Classification",
+    "ImageFiles",
     "Objective",
     "Part",
     "Regression",
@@ -28,6 +30,7 @@ __all__ = [
     "check_stream",
     "concat",
     "from_arrays",
+    "from_datasets",
     "get",
     "imbalance",
     "limit",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from perdure.core.checks import check_number
 from perdure.core.errors import PerdureError
+from perdure.scenarios.contract.fetched import Fetched
 from perdure.scenarios.contract.objective import Classification, Objective, Regression, same
 from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.several import Targets
@@ -31,6 +33,8 @@ def check_stream(stream: Stream, *, duplicates: float = 0.1) -> None:
     Samples have no identity but their content, and real tables hold rows that occur twice. Parts count as
     overlapping when the share of a part's samples that another part holds too, input and label, exceeds the
     share that occurs more than once within a part by more than ``duplicates`` and two standard errors.
+
+    Of parts that are fetched, a few samples are read: they are disjoint when no item of a dataset is in two.
 
     Parameters
     ----------
@@ -130,11 +134,13 @@ def _title(objective: Objective) -> str:
 
 
 def _check_shapes(stream: Stream, where: str, part: Part) -> None:
-    if part.scale is not None and part.x.dtype != torch.uint8:
-        raise PerdureError(f"{where}: what has a `scale` must be bytes (uint8); found {part.x.dtype}")
-    if part.y.ndim not in (1, 2) or part.x.ndim < 2 or len(part.x) != len(part.y):
+    shape = (len(part.x), *part.shape) if isinstance(part, Fetched) else tuple(part.x.shape)
+    dtype = part.dtype if isinstance(part, Fetched) else part.x.dtype
+    if part.scale is not None and dtype != torch.uint8:
+        raise PerdureError(f"{where}: what has a `scale` must be bytes (uint8); found {dtype}")
+    if part.y.ndim not in (1, 2) or len(shape) < 2 or len(part.x) != len(part.y):
         raise PerdureError(
-            f"{where}: expected inputs [n, ...] and labels [n] or [n, targets]; found {list(part.x.shape)} "
+            f"{where}: expected inputs [n, ...] and labels [n] or [n, targets]; found {list(shape)} "
             f"and {list(part.y.shape)}"
         )
     if not len(part):
@@ -152,6 +158,8 @@ def _check_shapes(stream: Stream, where: str, part: Part) -> None:
 def _first_input(where: str, part: Part) -> Tensor:
     try:
         x = part.take(torch.arange(1)).inputs()
+    except PerdureError:
+        raise
     except Exception as error:  # a transform is the user's own code
         raise PerdureError(f"{where}: cannot read the inputs: {error or type(error).__name__}") from error
     if not isinstance(x, Tensor) or len(x) != 1:
@@ -166,19 +174,39 @@ def _check_task(stream: Stream, index: int, task: Task, duplicates: float) -> No
     check_range(where, "`outputs`", torch.tensor(task.outputs), stream.outputs)
     contents: dict[str, list[bytes]] = {}
     parts = _parts(task)
+    for which, part in parts:
+        _check_labels_of(stream, index, f"{where}, {which} part", part)
+    _check_items(where, parts)
+    parts = [(which, part) for which, part in parts if not isinstance(part, Fetched)]
     # Bytes tell samples apart as well as the numbers that they mean do, and are finite.
     kept = in_bytes([part for _, part in parts])
     for i, (which, part) in enumerate(parts):
         place, x = f"{where}, {which} part", part.inputs() if kept is None else kept[i]
         check_finite(place, "inputs", x)
-        if part.task is not None:
-            if part.task.shape != part.y.shape[:1] or part.task.dtype != torch.int64:
-                raise PerdureError(f"{place}: `task` must be [{len(part)}] int64; found {_kind(part.task)}")
-            check_range(place, "`task`", part.task, len(stream))
-        _check_labels(stream, index, place, part)
         contents[which] = _contents(x, part.y)
     if len(contents) == 3:
         _check_disjoint(where, contents, duplicates)
+
+
+def _check_labels_of(stream: Stream, index: int, place: str, part: Part) -> None:
+    """Refuse labels, and the tasks that samples come from, which the stream does not have."""
+    if part.task is not None:
+        if part.task.shape != part.y.shape[:1] or part.task.dtype != torch.int64:
+            raise PerdureError(f"{place}: `task` must be [{len(part)}] int64; found {_kind(part.task)}")
+        check_range(place, "`task`", part.task, len(stream))
+    _check_labels(stream, index, place, part)
+
+
+def _check_items(where: str, parts: list[tuple[str, Part]]) -> None:
+    """Refuse items of one dataset that are in two parts of a task."""
+    fetched = [(which, part) for which, part in parts if isinstance(part, Fetched)]
+    for (which, part), (other, before) in combinations(reversed(fetched), 2):
+        shared = int(torch.isin(part.x, before.x).sum()) if part.items is before.items else 0
+        if shared:
+            raise PerdureError(
+                f"{where}: the {which} part must be disjoint from the {other} part; {shared} of {len(part)} "
+                "items are in both"
+            )
 
 
 def _kind(values: Tensor) -> str:

@@ -46,6 +46,10 @@ class Part:
     def __len__(self) -> int:
         return len(self.y)
 
+    def loaded(self, draws: Tensor | None = None) -> Part:
+        """Return the part with its samples in memory, where these are already; ``draws`` augment others."""
+        return self
+
     def inputs(self) -> Tensor:
         """Return the inputs as the model sees them, ``[n, ...]``."""
         x = self.x if self.scale is None else self.scale(self.x)

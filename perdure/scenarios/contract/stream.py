@@ -14,6 +14,7 @@ from torch import Tensor
 from perdure.core.batch import Rows
 from perdure.core.checks import check, check_one_of, check_whole
 from perdure.core.errors import PerdureError
+from perdure.scenarios.contract.fetched import Fetched
 from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import together
@@ -98,7 +99,7 @@ class Stream:
 
     @cached_property
     def tables(self) -> list[Part]:
-        """All parts that are tables of samples."""
+        """All parts that are samples, in memory or fetched."""
         parts = [part for t in self for part in (t.train, t.val, t.test)]
         return [part for part in parts if isinstance(part, Part)]
 
@@ -164,14 +165,15 @@ class Stream:
         """Hash of all that the stream yields: 16 hexadecimal digits.
 
         The same on every machine, as long as the inputs are: not for sentence embeddings, whose last bits
-        depend on the processor.
+        depend on the processor. Of samples that are fetched, only a few are read
+        (:meth:`perdure.scenarios.contract.fetched.Fetched.digest`).
         """
         digest = hashlib.blake2b(digest_size=8)
         digest.update(repr((self.setting, self.outputs, self.online)).encode())
         for task in self.tasks:
             digest.update(repr((task.name, task.outputs, task.objective)).encode())
             for part in (task.train, task.val, task.test):
-                if isinstance(part, World):
+                if isinstance(part, World | Fetched):
                     digest.update(part.digest())
                     continue
                 _hash(digest, part.read(HASHED), len(part))

@@ -2,6 +2,7 @@
 
 from perdure.scenarios.generators.arrays import from_arrays
 from perdure.scenarios.generators.changed import permuted, rotated
+from perdure.scenarios.generators.datasets import from_datasets
 from perdure.scenarios.generators.divided import split
 
-__all__ = ["from_arrays", "permuted", "rotated", "split"]
+__all__ = ["from_arrays", "from_datasets", "permuted", "rotated", "split"]

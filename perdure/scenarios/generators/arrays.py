@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from perdure.core.checks import check_number, check_whole, checked
+from perdure.core.checks import check_number, checked
 from perdure.core.errors import PerdureError
 from perdure.scenarios.contract.objective import Objective
 from perdure.scenarios.contract.part import Part
-from perdure.scenarios.contract.several import Targets
-from perdure.scenarios.contract.stream import MOST_OUTPUTS, Setting, Stream, check_setting
+from perdure.scenarios.contract.stream import Setting, Stream, check_setting
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.draws import Draws
+from perdure.scenarios.generators.places import Pair, place
 from perdure.scenarios.labels import gather
 from perdure.scenarios.source import TEST_SHARE
 from perdure.scenarios.strata import holdout
 from perdure.scenarios.values import (
     Column,
     as_inputs,
+    as_tensor,
     check_range,
     check_samples,
-    class_count,
     read_columns,
 )
 
@@ -96,7 +96,7 @@ def from_arrays(
     """
     check_setting(setting)
     check_number("`val`", val, high=1, ends="()")
-    titles = _titles(tasks, names)
+    titles = titles_of(tasks, names)
     raw = [_read(title, pair) for title, pair in zip(titles, tasks, strict=True)]
     where, columns = ([[getattr(one, f) for one in task] for task in raw] for f in ("where", "columns"))
     labels, objectives, notes = gather(where, columns, objective)
@@ -104,7 +104,23 @@ def from_arrays(
         _set_aside([Part(one.x, y) for one, y in zip(*pair, strict=True)], seed, index)
         for index, pair in enumerate(zip(raw, labels, strict=True))
     ]
-    places = _place(read, objectives, setting, outputs)
+    return assemble(titles, read, objectives, setting, val, outputs, online, seed, name, notes)
+
+
+def assemble(
+    titles: Sequence[str],
+    read: list[Pair],
+    objectives: Sequence[Objective],
+    setting: Setting,
+    val: float,
+    outputs: int | None,
+    online: bool,
+    seed: int,
+    name: str,
+    notes: Sequence[str] = (),
+) -> Stream:
+    """Make a stream of the training and the test part of each task, as :func:`from_arrays` has it."""
+    places = place(read, objectives, setting, outputs)
     made = []
     for index, (title, (train, test)) in enumerate(zip(titles, places.parts, strict=True)):
         for which, part in (("training", train), ("test", test)):
@@ -122,9 +138,12 @@ def from_arrays(
     return Stream(str(name), tuple(made), setting, places.outputs, online, tuple(notes))
 
 
-def _titles(tasks: Sequence[Any], names: Sequence[str] | None) -> list[str]:
+def titles_of(
+    tasks: Sequence[Any], names: Sequence[str] | None, expected: str = "((x, y), (x_test, y_test)) or (x, y)"
+) -> list[str]:
+    """Return a name for each task."""
     if not isinstance(tasks, (list, tuple)) or not tasks:
-        raise PerdureError("expected a list of at least one ((x, y), (x_test, y_test)) or (x, y)")
+        raise PerdureError(f"expected a list of at least one {expected}")
     titles = [f"task {i + 1}" for i in range(len(tasks))] if names is None else list(names)
     if len(titles) != len(tasks) or len(set(titles)) < len(titles):
         raise PerdureError(
@@ -163,10 +182,21 @@ def _raw(where: str, pair: Any) -> Raw:
 
 def _set_aside(parts: list[Part], seed: int, index: int) -> tuple[Part, Part]:
     """Return the training and the test part; of a single part, 20 % become the latter."""
-    if len(parts) == 2:
-        return parts[0], parts[1]
-    rest, held = holdout(_strata(parts[0].y), TEST_SHARE, Draws(seed, "test part", index))
-    return parts[0].take(rest), parts[0].take(held.sort().values)
+    return (parts[0], parts[1]) if len(parts) == 2 else cut_test(parts[0], seed, index)
+
+
+def cut_test(whole: Part, seed: int, index: int) -> Pair:
+    """Set a share of the samples aside as the test part."""
+    rest, held = holdout(_strata(whole.y), TEST_SHARE, Draws(seed, "test part", index))
+    return whole.take(rest), whole.take(held.sort().values)
+
+
+def labels_of(where: str, values: Any) -> Tensor:
+    """Return labels ``[n]``: whole numbers as int64, real ones as float32."""
+    y = as_tensor(f"{where}, labels", values)
+    if y.ndim != 1:
+        raise PerdureError(f"{where}: labels must be [n]; found {list(y.shape)}")
+    return y.to(torch.float32 if y.is_floating_point() else torch.int64)
 
 
 def _strata(y: Tensor) -> Tensor:
@@ -176,8 +206,8 @@ def _strata(y: Tensor) -> Tensor:
 def _check_part(where: str, part: Part, first: Part, objective: Objective, outputs: int) -> None:
     if not len(part):
         raise PerdureError(f"{where}: expected at least one sample; found none")
-    if part.x.shape[1:] != first.x.shape[1:]:
-        expected, found = list(first.x.shape[1:]), list(part.x.shape[1:])
+    expected, found = (list(one.example()["x"].shape[1:]) for one in (first, part))
+    if expected != found:
         raise PerdureError(f"{where}: expected inputs of the first task's shape {expected}; found {found}")
     if objective.reads is None:
         check_range(where, "labels", part.y, outputs)
@@ -188,108 +218,3 @@ def _check_targets(where: str, y: Tensor) -> None:
     if y.ndim == 2 and bool(y.isnan().all(0).any()):
         target = int(y.isnan().all(0).nonzero()[0])
         raise PerdureError(f"{where}: target {target} must have a label; all {len(y)} are missing")
-
-
-# ---- outputs ------------------------------------------------------------------------------------------
-
-Pair: TypeAlias = tuple[Part, Part]
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the tasks' outputs are: their parts with labels to match, each task's outputs, and how many."""
-
-    parts: list[Pair]
-    own: list[tuple[int, ...]]
-    outputs: int
-    notes: tuple[str, ...] = ()
-
-
-def _place(
-    read: list[Pair], objectives: Sequence[Objective], setting: Setting, outputs: int | None
-) -> Places:
-    """Give every task its outputs: first those of the classes, behind them those of all others."""
-    classes = [i for i, one in enumerate(objectives) if one.reads is None]
-    if setting == "class" and len(classes) < len(objectives):
-        other = next(one for one in objectives if one.reads is not None)
-        raise PerdureError(
-            f"a regression has no classes that could compete: `setting` must be task, domain or joint; found "
-            f"{setting!r} with {other}"
-        )
-    parts = list(read)
-    own: list[tuple[int, ...]] = [()] * len(read)
-    notes: tuple[str, ...] = ()
-    width = 0
-    if classes:
-        given = outputs if len(classes) == len(read) else None
-        found = _place_classes([read[i] for i in classes], setting, given)
-        width, notes = found.outputs, found.notes
-        for i, pair, places in zip(classes, found.parts, found.own, strict=True):
-            parts[i], own[i] = pair, places
-    blocks: dict[object, tuple[int, ...]] = {}
-    for i, objective in enumerate(objectives):
-        if objective.reads is None:
-            continue
-        key = i if setting == "task" else _kind(objective)
-        if key not in blocks:
-            blocks[key] = tuple(range(width, width + objective.reads))
-            width += objective.reads
-        own[i] = blocks[key]
-    if blocks and outputs not in (None, width):
-        raise PerdureError(f"`outputs` must be {width}, what the objectives read; found {outputs}")
-    return Places(parts, own, width, notes)
-
-
-def _kind(objective: Objective) -> object:
-    """Return what tasks must have alike to share outputs: the score may differ."""
-    if isinstance(objective, Targets):
-        return tuple(type(one) for one in objective.each), objective.outputs
-    return type(objective)
-
-
-def _place_classes(read: list[Pair], setting: Setting, outputs: int | None) -> Places:
-    notes: tuple[str, ...] = ()
-    if setting == "task" and _count_alike(read):
-        read, needed = _apart(read)
-        if outputs is not None and check_whole("`outputs`", outputs) < needed:
-            raise PerdureError(
-                f"`outputs` must be at least {needed}: each task has outputs of its own; found {outputs}"
-            )
-        notes = (
-            "the labels of every task count from the same number: each task has outputs of its own (in the "
-            "class and domain settings tasks can share them)",
-        )
-    if outputs is None:
-        width = max(class_count("tasks", [part.y for pair in read for part in pair]), 1)
-    else:
-        width = check_whole("`outputs`", outputs, most=MOST_OUTPUTS)
-    return Places(read, [_classes(setting, *pair) for pair in read], width, notes)
-
-
-def _lowest(pair: Pair) -> int:
-    return min(int(part.y.min()) for part in pair if len(part))
-
-
-def _count_alike(read: list[Pair]) -> bool:
-    """Return whether the labels of several tasks count from the same number, each its own classes."""
-    lowest = {_lowest(pair) for pair in read}
-    return len(read) > 1 and len(lowest) == 1 and min(lowest) >= 0
-
-
-def _apart(read: list[Pair]) -> tuple[list[Pair], int]:
-    """Give each task labels of its own, those of one after those of the other; return how many there are."""
-    moved, first = [], 0
-    for pair in read:
-        class_count("tasks", [part.y for part in pair])
-        shift = first - _lowest(pair)
-        train, test = (replace(part, y=part.y + shift) for part in pair)
-        moved.append((train, test))
-        first = max(int(part.y.max()) for part in (train, test) if len(part)) + 1
-    return moved, first
-
-
-def _classes(setting: Setting, train: Part, test: Part) -> tuple[int, ...]:
-    labels = torch.cat([train.y, test.y])
-    if setting == "domain":
-        return tuple(range(int(labels.max()) + 1))
-    return tuple(sorted(set(labels.tolist())))

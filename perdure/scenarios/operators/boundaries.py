@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from perdure.core.checks import check_number, checked
+from perdure.scenarios.contract.fetched import in_memory
 from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.stream import Stream, check_is_stream
 from perdure.scenarios.contract.task import samples
@@ -44,7 +45,7 @@ def blur(stream: Stream, width: float = 0.2, *, seed: int = 0) -> Stream:
     check_is_stream(stream)
     share = check_number("`width`", width, high=0.5, ends="(]")
     # Tasks may be changed by transforms of their own, so that what is mixed has to be what is seen.
-    trains = [samples(task.train) for task in stream]
+    trains = [in_memory(samples(task.train), "blur") for task in stream]
     kept = in_bytes(trains)
     xs = [x.clone() for x in ([part.inputs() for part in trains] if kept is None else kept)]
     scale = None if kept is None else trains[0].scale

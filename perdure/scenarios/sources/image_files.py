@@ -53,7 +53,7 @@ def listed(place: Path) -> Iterator[Listed]:
     with ExitStack() as stack:
         with readable(place):
             if place.is_dir():
-                found = _in_folder(place)
+                found = in_folder(place)
             else:
                 found = _in_zip(place, stack.enter_context(zipfile.ZipFile(place)))
         if not found:
@@ -61,11 +61,13 @@ def listed(place: Path) -> Iterator[Listed]:
         yield sorted(found.items(), key=lambda pair: pair[0].parts)
 
 
-def _in_folder(place: Path) -> dict[PurePosixPath, Read]:
-    return {file: partial(_content, place / file) for file in files_below(place) if _is_image(file)}
+def in_folder(place: Path) -> dict[PurePosixPath, Read]:
+    """Return the path of each image below a folder, and what reads it."""
+    return {file: partial(content, place / file) for file in files_below(place) if _is_image(file)}
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """Return what is in a file, unless it is too large to be an image."""
     if not path.is_file() or path.stat().st_size > LARGEST:
         raise PerdureError(f"expected a file of at most {LARGEST} bytes; found something else at {path}")
     return path.read_bytes()

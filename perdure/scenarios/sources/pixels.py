@@ -76,8 +76,11 @@ def _bytes(image: Image, size: int, channels: int, odd: list[str]) -> Pixels:
         if layer.getchannel("A").tobytes().strip(b"\xff"):
             odd.append(TRANSPARENT)
             image = images.alpha_composite(images.new("RGBA", image.size, "white"), layer)
-    plain = image.convert("L" if channels == 1 else "RGB")
-    resized = plain.resize((size, size), images.Resampling.BILINEAR)
+    mode = "L" if channels == 1 else "RGB"
+    # What is so already is not copied: files that are read again each epoch are mostly of the right size.
+    plain = image if image.mode == mode else image.convert(mode)
+    small = plain.size == (size, size)
+    resized = plain if small else plain.resize((size, size), images.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.uint8).reshape(size, size, channels).transpose(2, 0, 1)
 
 
