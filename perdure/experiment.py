@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -23,7 +23,7 @@ from perdure.engine import redraw
 from perdure.engine.checkpoint import Checkpoint, open_run
 from perdure.engine.engine import Engine
 from perdure.engine.external import check_external, run_external
-from perdure.engine.outcome import Outcome, collect, join, name_all
+from perdure.engine.outcome import Outcome, collect, join, name_all, renamed
 from perdure.engine.trained import Trained
 from perdure.optim.optimizer import Optimizer
 from perdure.scenarios.contract.check_stream import check_stream
@@ -72,6 +72,8 @@ def compare(
         A stream or its name (``"split-digits"``).
     strategies:
         Strategies or their names (``"ewc(strength=20)"``, ``"replay(200) + ewc"``); one alone will do.
+        Results call each by the text that was typed, a strategy object by ``str(strategy)``; a table gives
+        labels: ``{"weak": "ewc(1)", "strong": EWC(20.0)}``.
     model:
         A name (``"mlp(hidden=[64, 64])"``), a function that builds a module (of nothing, or of the input
         shape and the number of outputs), or a module, which is re-drawn for each seed through
@@ -127,15 +129,17 @@ def compare(
         weight_decay=weight_decay, schedule=schedule, device=device, dtype=dtype, precision=precision,
         pretrained=pretrained, eval_every=eval_every, tune=tune,
     )  # fmt: skip
-    kinds = get_kinds(plugins)
+    if not plugins:
+        raise PerdureError("expected at least one strategy; found none")
     check_stream(stream)
     with open_run(out, resume, overwrite) as kept:
-        config = describe(stream, kinds, settings)
+        config = describe(stream, plugins, settings)
         done = kept.finished(config)
         if done is not None:
-            config |= name_all({**kinds_in(done.config), **kinds})
-        config["bounds"] = bounds_in(plugins, config, done)
-        todo = left_to_do(plugins, config, None if keep else done)
+            config |= name_all(plugins, done.config)
+            done = renamed(done, config)
+        config["bounds"] = bounds_in(plugins.values(), config, done)
+        todo = left_to_do(plugins.values(), config, None if keep else done)
         if done is not None and not todo:
             kept.clear(done)
             return done
@@ -271,30 +275,13 @@ def get_phases(strategy: Strategy, stream: Stream) -> list[Phase]:
     return phases
 
 
-def get_kinds(strategies: Sequence[Strategy]) -> dict[str, str]:
-    """Return the kind of each strategy by its name with all parameters; no two may be the same."""
-    if not strategies:
-        raise PerdureError("expected at least one strategy; found none")
-    kinds: dict[str, str] = {}
-    for strategy in strategies:
-        if str(strategy) in kinds:
-            raise PerdureError(f"expected different strategies; found {str(strategy)!r} twice")
-        kinds[str(strategy)] = "+".join(p.name for p in parts(strategy))
-    return kinds
-
-
 def notes_on(settings: Settings) -> list[str]:
     """Say what seeds share of a model that is a module, and what of it is lost."""
     given = settings.model
     return redraw.notes(given) if isinstance(given, nn.Module) and not settings.pretrained else []
 
 
-def kinds_in(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return what :func:`name_all` named."""
-    return {spec: config["kinds"][name] for name, spec in config["strategies"].items()}
-
-
-def bounds_in(strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None) -> list[str]:
+def bounds_in(strategies: Iterable[Strategy], config: Mapping[str, Any], done: Results | None) -> list[str]:
     """Name the strategies of ``config`` that bound the others, those that are finished already included."""
     specs = {str(s) for s in strategies if any(p.bound for p in parts(s))}
     if done is not None:
@@ -303,7 +290,7 @@ def bounds_in(strategies: Sequence[Strategy], config: Mapping[str, Any], done: R
 
 
 def left_to_do(
-    strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None
+    strategies: Iterable[Strategy], config: Mapping[str, Any], done: Results | None
 ) -> dict[str, Strategy]:
     """Return the strategies that are not among the finished ones, under the names of ``config``."""
     names = {spec: name for name, spec in config["strategies"].items()}
@@ -311,7 +298,7 @@ def left_to_do(
     return {names[str(s)]: s for s in strategies if str(s) not in finished}
 
 
-def describe(stream: Stream, kinds: Mapping[str, str], settings: Settings) -> dict[str, Any]:
+def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Settings) -> dict[str, Any]:
     """Return the configuration as results keep it: enough to run the same again."""
     model, tuned = settings.model, settings.grid[0]
     return {
@@ -325,7 +312,7 @@ def describe(stream: Stream, kinds: Mapping[str, str], settings: Settings) -> di
         "test_sizes": [len(t.test) for t in stream],
         "metric": stream[0].objective.metric,
         "higher_is_better": stream[0].objective.higher_is_better,
-        **name_all(kinds),
+        **name_all(strategies),
         "seeds": list(settings.seeds),
         "model": model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__),
         "epochs": settings.epochs,

@@ -19,11 +19,11 @@ from perdure.optim.schedules import SCHEDULES
 from perdure.optim.sgd import SGD
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.registry import get as get_stream
-from perdure.strategies.contract.registry import get as get_strategy
+from perdure.strategies.contract.naming import name_strategies
 from perdure.strategies.contract.strategy import Strategy
 
 Model = str | nn.Module | Callable[..., nn.Module]
-Strategies = Strategy | str | Sequence[Strategy | str]
+Strategies = Strategy | str | Sequence[Strategy | str] | Mapping[str, Strategy | str]
 TUNABLE = ("lr", "weight_decay")
 # More replicas than any machine trains at once, and more epochs than anybody waits for.
 MOST_REPLICAS, MOST_EPOCHS = 100_000, 10**9
@@ -71,10 +71,9 @@ def read_stream(stream: Stream | str) -> Stream:
 
 
 @checked
-def read_strategies(strategies: Strategies) -> list[Strategy]:
-    """Return the strategies that are given, or named; one alone is a list of one."""
-    several = [strategies] if isinstance(strategies, str | Strategy) else strategies
-    return [get_strategy(one) if isinstance(one, str) else one for one in several]
+def read_strategies(strategies: Strategies) -> dict[str, Strategy]:
+    """Return the strategies that are given, or named, under the names that results have for them."""
+    return name_strategies(strategies)
 
 
 @checked

@@ -101,8 +101,8 @@ def test_a_foreign_optimizer_is_told_its_name():
 
 
 def test_a_single_strategy_is_a_list_of_one():
-    assert read_strategies("naive") == read_strategies(Naive()) == [Naive()]
-    assert [str(s) for s in read_strategies("replay + ewc")] == ["replay + ewc"]
+    assert read_strategies("naive") == read_strategies(Naive()) == {"naive": Naive()}
+    assert [str(s) for s in read_strategies("replay + ewc").values()] == ["replay + ewc"]
     results = compare("split-digits | take(2)", "naive", **QUICK)
     assert results.strategies == ["naive"]
 

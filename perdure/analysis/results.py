@@ -15,7 +15,7 @@ from perdure.analysis.diverged import diverged
 from perdure.analysis.metrics import needs
 from perdure.analysis.metrics.matrix import Array
 from perdure.analysis.notes import doubts
-from perdure.core.errors import PerdureError, unknown
+from perdure.core.errors import PerdureError, UnknownName, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,13 @@ class Curve:
                 "expected a curve with steps [K], stage [K] and scores [replica, K, task]; found "
                 f"{self.steps.shape}, {self.stage.shape} and {self.scores.shape}"
             )
+
+
+class ByStrategy(dict[str, Array]):
+    """Arrays by strategy; a name that is not there is an error that shows the nearest ones."""
+
+    def __missing__(self, name: str) -> Array:
+        raise UnknownName(str(unknown("strategy", name, self)))
 
 
 @dataclass(eq=False)
@@ -90,7 +97,7 @@ class Results:
     def __post_init__(self) -> None:
         if not self.scores:
             raise PerdureError("expected the scores of at least one strategy; found none")
-        self.scores = {name: np.array(value, dtype=np.float64) for name, value in self.scores.items()}
+        self.scores = ByStrategy((k, np.array(value, dtype=np.float64)) for k, value in self.scores.items())
         self.untrained = {name: np.array(value, dtype=np.float64) for name, value in self.untrained.items()}
         self.costs = {n: {k: float(v) for k, v in cost.items()} for n, cost in self.costs.items()}
         self.extras = wellformed.plain("extras", self.extras)

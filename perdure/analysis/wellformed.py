@@ -67,7 +67,7 @@ def _check_values(what: str, values: Any, forms: Mapping[str, tuple[Callable[[An
 def check(results: Results) -> None:
     """Refuse names that cannot be written, shapes that do not fit, and settings of a wrong kind."""
     for name in results.scores:
-        _check_name(name)
+        check_name(name)
     _check_values("config", results.config, CONFIG)
     for name, extras in results.extras.items():
         _check_values(f"extras[{name!r}]", extras, EXTRAS)
@@ -103,7 +103,7 @@ def check(results: Results) -> None:
             raise unknown("strategy", name, results.scores)
 
 
-def _check_name(name: object) -> None:
+def check_name(name: object) -> None:
     """Refuse what cannot be written in files and on terminals."""
     if not isinstance(name, str) or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise PerdureError(

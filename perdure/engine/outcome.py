@@ -12,10 +12,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from perdure.analysis.notes import doubts
 from perdure.analysis.results import Curve, Results
 from perdure.core.errors import PerdureError
 from perdure.engine.trained import Trained
+from perdure.strategies.contract.composition import parts
+from perdure.strategies.contract.strategy import Strategy
 from perdure.training import Settings
+
+# What results hold by strategy, and runs on disk with them.
+MEASURED = ("scores", "untrained", "curves", "costs", "extras")
 
 
 @dataclass
@@ -83,14 +89,30 @@ class Outcome:
         return Curve(np.array(steps), np.array(stages), array(torch.stack(scores, 1)))
 
 
-def name_all(kinds: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Name each strategy by its kind, or by its parameters too where a kind comes twice."""
-    several = {kind for kind in kinds.values() if list(kinds.values()).count(kind) > 1}
-    names = {spec: spec if kind in several else kind for spec, kind in kinds.items()}
-    return {
-        "strategies": {names[spec]: spec for spec in kinds},
-        "kinds": {names[spec]: kind for spec, kind in kinds.items()},
-    }
+def name_all(
+    strategies: Mapping[str, Strategy], before: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, str]]:
+    """Return specs and kinds by name, as the configuration of results keeps them.
+
+    Parameters
+    ----------
+    strategies:
+        The strategies by name.
+    before:
+        The configuration of a run that they are added to. Its strategies stand first, under the names that
+        they have now where they are asked for again; one whose name is taken goes by its spec.
+    """
+    asked = {str(strategy): name for name, strategy in strategies.items()}
+    specs, kinds = {}, {}
+    there = before or {"strategies": {}}
+    for old, spec in there["strategies"].items():
+        name = asked.get(spec, spec if old in strategies else old)
+        if name in specs or (name in strategies and spec not in asked):
+            raise PerdureError(f"expected another label than {name!r}, a strategy of the run that is there")
+        specs[name], kinds[name] = spec, there["kinds"][old]
+    for name, strategy in strategies.items():
+        specs[name], kinds[name] = str(strategy), "+".join(part.name for part in parts(strategy))
+    return {"strategies": specs, "kinds": kinds}
 
 
 def collect(
@@ -122,27 +144,43 @@ def collect(
     )
 
 
-def join(before: Results, new: Results) -> Results:
-    """Add finished results to new ones, whose configuration names the strategies of both."""
-    names = {spec: name for name, spec in new.config["strategies"].items()}
+def renamed(before: Results, config: Mapping[str, Any]) -> Results:
+    """Return finished results under the names that ``config`` has for their strategies."""
+    names = {spec: name for name, spec in config["strategies"].items()}
     name_of = {old: names[spec] for old, spec in before.config["strategies"].items()}
-    attempted = {*new.scores, *new.config.get("failed", {})}
-    kept = {old: name for old, name in name_of.items() if name not in attempted}
-
-    def both(what: str) -> dict[str, Any]:
-        first = {kept[n]: value for n, value in getattr(before, what).items() if n in kept}
-        return {**first, **getattr(new, what)}
-
-    failed = {kept[n]: why for n, why in before.config.get("failed", {}).items() if n in kept}
-    failed |= new.config.get("failed", {})
-    lines = [
-        name + text.removeprefix(old)
-        for old, name in kept.items()
-        for text in before.warnings
-        if text.startswith(f"{old}: ")
-    ]
+    if all(old == name for old, name in name_of.items()):
+        return before
+    stale = doubts(before)  # They are found again, with the new names.
+    lines = [line for line in before.warnings if line not in stale]
+    told = {line: owner for line in lines for owner in name_of if line.startswith(f"{owner}: ")}
+    own: dict[str, Any] = {
+        key: {name_of[old]: value for old, value in before.config[key].items()}
+        for key in ("strategies", "kinds", "failed")
+        if key in before.config
+    }
+    if "bounds" in before.config:
+        own["bounds"] = [name_of[old] for old in before.config["bounds"]]
     return Results(
-        **{what: both(what) for what in ("scores", "untrained", "curves", "costs", "extras")},
+        **{what: {name_of[n]: v for n, v in getattr(before, what).items()} for what in MEASURED},
+        config={**before.config, **own},
+        warnings=[
+            name_of[told[line]] + line.removeprefix(told[line]) if line in told else line for line in lines
+        ],
+    )
+
+
+def join(before: Results, new: Results) -> Results:
+    """Add finished results to new ones, whose configuration names the strategies of both alike."""
+    attempted = {*new.scores, *new.config.get("failed", {})}
+    kept = [name for name in before.config["strategies"] if name not in attempted]
+
+    def both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+        return {**{name: first[name] for name in kept if name in first}, **second}
+
+    failed = both(before.config.get("failed", {}), new.config.get("failed", {}))
+    lines = [text for name in kept for text in before.warnings if text.startswith(f"{name}: ")]
+    return Results(
+        **{what: both(getattr(before, what), getattr(new, what)) for what in MEASURED},
         config={**new.config, "failed": failed} if failed else new.config,
         warnings=[*lines, *new.warnings],
         trained=new.trained,
