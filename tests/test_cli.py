@@ -38,7 +38,7 @@ def test_compare_writes_a_run_and_its_report(monkeypatch, capsys, tmp_path):
     assert "average accuracy" in out
     assert f"report: {folder / 'report.html'}" in out.replace("\n", "")
     assert "<html" in (folder / "report.html").read_text()
-    assert load(folder).strategies == ["naive", "ewc"]
+    assert load(folder).strategies == ["naive", "ewc(strength=20)"]
 
 
 def test_report_is_made_again_from_the_folder(monkeypatch, capsys, tmp_path):
