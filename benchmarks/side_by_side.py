@@ -125,9 +125,8 @@ def ours(work, seeds: int, strategy: str) -> dict:
     tasks = [Task(f"t{i}", Part(*a), Part(*b), Part(*b), classes) for i, (a, b) in enumerate(pairs)]
     stream = Stream("work", tuple(tasks), "domain", work.outputs)
     settings = make_settings(
-        stream, model=work.model, seeds=seeds, epochs=1, batch_size=work.batch_size, optimizer="sgd",
-        lr=work.lr, weight_decay=0.0, schedule="constant", device="cpu", dtype="float32", precision=None,
-        pretrained=False, eval_every=None, tune=None,
+        stream, model=work.model, seeds=seeds, epochs=1, batch_size=work.batch_size,
+        lr=work.lr, device="cpu",
     )  # fmt: skip
     began = time.perf_counter()
     ends: list[tuple[float, int]] = []

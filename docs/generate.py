@@ -28,7 +28,7 @@ MODULES = (
     "perdure.core.net",
     "perdure.core.random",
     "perdure.strategies.parts.importance",
-    "perdure.optim.optimizers",
+    "perdure.optim",
     "perdure.core.registry",
     "perdure.core.errors",
 )

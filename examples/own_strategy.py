@@ -4,9 +4,7 @@ python examples/own_strategy.py runs/own_strategy
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,17 +12,16 @@ from perdure import check_strategy, compare
 from perdure.core.batch import Params, State
 from perdure.core.net import Net
 from perdure.scenarios import Stream
-from perdure.strategies import Naive, Replay, Step, Strategy
+from perdure.strategies import Naive, Replay, Step, Strategy, strategy
 
 
-@dataclass(frozen=True)
+@strategy("slow")
 class Slow(Strategy):
     """Score with weights that follow the trained ones slowly: ``s <- s + rate (theta - s)``.
 
     Written for one model; the state is the slow weights, one tensor per parameter.
     """
 
-    name: ClassVar[str] = "slow"
     rate: float = 0.01
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:

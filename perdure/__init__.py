@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from perdure.scenarios import check_stream
     from perdure.sensitivity import measure_sensitivity
     from perdure.testing import check_strategy
+    from perdure.training import Training
 
 __all__ = [
     "PerdureError",
     "Results",
+    "Training",
     "check_strategy",
     "check_stream",
     "compare",
@@ -32,6 +34,7 @@ __all__ = [
 _PLACES = {
     "PerdureError": "perdure.core.errors",
     "Results": "perdure.analysis",
+    "Training": "perdure.training",
     "check_strategy": "perdure.testing",
     "check_stream": "perdure.scenarios",
     "compare": "perdure.experiment",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -23,22 +24,35 @@ from perdure.engine import redraw
 from perdure.engine.checkpoint import Checkpoint, open_run
 from perdure.engine.engine import Engine
 from perdure.engine.external import check_external, run_external
-from perdure.engine.outcome import Outcome, collect, join, name_all, renamed
+from perdure.engine.outcome import Outcome, choose, collect, join, name_all, renamed
 from perdure.engine.trained import Trained
-from perdure.optim.optimizer import Optimizer
+from perdure.engine.tuning import Trial, check_keys, chooses, trials, with_numbers
 from perdure.scenarios.contract.check_stream import check_stream
 from perdure.scenarios.contract.doubts import doubts
 from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.operators import take
 from perdure.strategies.contract.composition import lay_out, parts
 from perdure.strategies.contract.external import External
 from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.strategy import Strategy
-from perdure.training import Model, Settings, Strategies, make_settings, read_strategies, read_stream
+from perdure.training import (
+    TUNABLE,
+    Model,
+    Settings,
+    Strategies,
+    Training,
+    Tune,
+    make_settings,
+    read_strategies,
+    read_stream,
+    takes_training,
+)
 
 # Share of the first loss by which the last may lie above it and still be taken for the same.
 LOSS_NOISE = 1e-3
 
 
+@takes_training
 @checked
 def compare(
     stream: Stream | str,
@@ -46,23 +60,17 @@ def compare(
     *,
     model: Model = "mlp",
     seeds: int | Sequence[int] = 10,
-    epochs: int | None = None,
-    batch_size: int = 32,
-    optimizer: str | Optimizer = "sgd",
-    lr: float = 0.1,
-    weight_decay: float = 0.0,
-    schedule: str = "constant",
-    device: str | torch.device = "auto",
-    dtype: str = "float32",
-    precision: str | None = None,
+    training: Training | None = None,
     pretrained: bool = False,
     eval_every: int | None = None,
-    tune: Mapping[str, Sequence[float]] | None = None,
+    tune: Tune | None = None,
+    tune_on: int | None = None,
     out: str | os.PathLike[str] | None = None,
     quiet: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     keep: bool = False,
+    **keywords: Any,
 ) -> Results:
     """Train every strategy on the stream, all seeds at once, and score every task after every stage.
 
@@ -80,25 +88,23 @@ def compare(
         ``reset_parameters``; a warning in the results names what that cannot draw, or replaces.
     seeds:
         How many seeds, or which. A seed fixes the weights at the start and every later draw.
-    epochs, batch_size:
-        Passes over each task's data, and samples per step. Without ``epochs``, as many as give a task of
-        typical size at least 50 steps, and 10 per class; one if the stream is online.
-    optimizer, lr, weight_decay, schedule:
-        ``sgd``, ``adam`` or ``adamw`` with parameters (``"sgd(momentum=0.9)"``); the schedule runs once over
-        each phase.
-    device:
-        ``"auto"`` takes CUDA where there is one.
-    dtype:
-        ``"float32"`` or ``"float64"``.
-    precision:
-        ``"bfloat16"`` runs the model under autocast.
+    training, keywords:
+        How strategies are trained, a :class:`perdure.Training`. Its fields are keywords of ``compare`` too:
+        ``lr=0.05`` is short for ``training=Training(lr=0.05)``.
+    epochs, batch_size, optimizer, lr, weight_decay, schedule, clip, device, dtype, precision:
+        As in :class:`perdure.Training`; what is set there must not be given here again.
     pretrained:
         Keep the weights of ``model``, a module, as the common start.
     eval_every:
         Also score all tasks every so many steps.
     tune:
-        Values of ``lr`` and ``weight_decay`` to choose from. All are trained in one go; each strategy gets
-        the values with the best final average score on the validation parts, meaned over seeds.
+        Values to choose from of ``lr``, ``weight_decay``, and numbers of strategies by kind and name:
+        ``{"ewc.strength": [1, 10, 100], "lr": [0.03, 0.1]}``. Each strategy tries all combinations of what
+        it has, in one go where numbers only scale, and gets the values with the best final average score on
+        the validation parts, meaned over seeds: ``results.extras[name]["chosen"]``. Its name stays.
+    tune_on:
+        Choose on the first so many tasks only (Chaudhry et al., ICLR 2019): the values are tried on a stream
+        of those, and what is best goes through the whole stream. Without, on all tasks.
     out:
         Folder to save the results in. One that holds a run is refused without ``resume`` or ``overwrite``.
     quiet:
@@ -125,9 +131,8 @@ def compare(
     """
     stream, plugins = read_stream(stream), read_strategies(strategies)
     settings = make_settings(
-        stream, model=model, seeds=seeds, epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr,
-        weight_decay=weight_decay, schedule=schedule, device=device, dtype=dtype, precision=precision,
-        pretrained=pretrained, eval_every=eval_every, tune=tune,
+        stream, model=model, seeds=seeds, training=training, pretrained=pretrained, eval_every=eval_every,
+        tune=tune, tune_on=tune_on, **keywords,
     )  # fmt: skip
     if not plugins:
         raise PerdureError("expected at least one strategy; found none")
@@ -138,26 +143,31 @@ def compare(
         if done is not None:
             config |= name_all(plugins, done.config)
             done = renamed(done, config)
-        config["bounds"] = bounds_in(plugins.values(), config, done)
-        todo = left_to_do(plugins.values(), config, None if keep else done)
+        each = list(plugins.values())
+        check_keys(settings.grid[0], each, [] if done is None else kinds_of_parts(done.config))
+        config["bounds"] = bounds_in(each, config, done)
+        todo = left_to_do(each, config, None if keep else done)
         if done is not None and not todo:
             kept.clear(done)
             return done
-        rehearse(stream, list(todo.values()), settings)
-        kept.begin(config)
+        plans = {name: trials(strategy, settings.grid) for name, strategy in todo.items()}
+        for plan in plans.values():
+            rehearse(stream, plan, settings)
+        kept.begin(config, {str(todo[name]): labels(plan, settings) for name, plan in plans.items()})
         outcomes, failed = {}, {}
         with Progress(quiet) as progress:
             for name, strategy in todo.items():
                 try:
-                    outcome = run(stream, strategy, settings, progress.of(name), kept.of(str(strategy)))
+                    of = partial(kept.of, str(strategy))
+                    outcome = tuned(stream, strategy, plans[name], settings, progress.of(name), of)
                 except FolderError:
                     raise
                 except Exception as error:  # The others go on; the results say what became of this one.
                     failed[name] = error
                 else:
                     outcomes[name] = outcome if keep else replace(outcome, trained=None)
-        results = collect(outcomes, failed, settings, config)
-        results.warnings[:0] = [*doubts(stream), *notes_on(settings)]
+        results = collect(outcomes, failed, config)
+        results.warnings[:0] = [*doubts(stream), *notes_on(settings, stream)]
         if done is not None:
             results = join(done, results)
         results.warnings += kept.left_out(config)
@@ -180,7 +190,7 @@ def run(
         return run_external(stream, strategy, settings, tick)
     engine = make_engine(stream, strategy, settings)
     phases = get_phases(strategy, stream)
-    total = sum(engine.steps_in(p, [len(stream[t].train) for t in p.tasks]) for p in phases)
+    total = sum(engine.steps_in(p, [len(getattr(stream[t], p.part)) for t in p.tasks]) for p in phases)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         with engine.during("train"):
@@ -203,14 +213,15 @@ def run(
                 replica = engine.boundary(replica, phase, data, "end_task")
             if phase.stage:
                 with engine.during("eval"):
-                    scores = engine.evaluate(replica)
+                    scores, counts = engine.examine(replica)
                 if settings.eval_every and engine.step_count % settings.eval_every:
                     outcome.curve.append((engine.step_count, len(outcome.scores), scores))
                 outcome.scores.append(scores)
+                outcome.confusions += [] if counts is None else [counts]
                 engine.costs.end_stage()
             outcome.hear(heard)
             checkpoint.save(engine, replica, outcome, i + 1)
-        if len(settings.grid) > 1:
+        if settings.choosing:
             outcome.validation = engine.evaluate(replica, engine.load_scored([t.val for t in stream]))
         with engine.during("eval"):
             outcome.learned = engine.training_loss(replica, last) <= began + LOSS_NOISE * began.abs()
@@ -219,39 +230,71 @@ def run(
     outcome.costs = engine.report_costs(replica)
     outcome.trained = Trained(engine.program, {k: replica[k] for k in ("params", "buffers", "state")})
     outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage(engine.one_pass(phases))}
-    return outcome if len(settings.grid) > 1 else outcome.told(settings.seeds)
+    return outcome if settings.choosing else outcome.told(settings.seeds)
+
+
+def tuned(
+    stream: Stream,
+    strategy: Strategy,
+    plan: Sequence[Trial],
+    settings: Settings,
+    tick: Callable[[int, int], None],
+    checkpoint_of: Callable[[str], Checkpoint],
+) -> Outcome:
+    """Run what a strategy tries, and return what came out best; without a choice, its one run."""
+    seeds, first = len(settings.seeds), chooses_first(plan, settings)
+    tasks = stream if first is None else take(stream, first)
+    outcomes = []
+    for i, (trial, label) in enumerate(zip(plan, labels(plan, settings), strict=True)):
+
+        def tick_on(done: int, total: int, before: int = i) -> None:
+            tick(before * total + done, len(plan) * total)
+
+        one = replace(settings, grid=trial.points, choosing=chooses(plan))
+        outcomes.append(run(tasks, trial.strategy, one, tick_on, checkpoint_of(label)))
+    if not chooses(plan):
+        point = plan[0].shared
+        extras = {"chosen": point, "tried": [point]} if point else {}
+        return replace(outcomes[0], extras={**outcomes[0].extras, **extras})
+    choice = choose(outcomes, plan, seeds, stream[0].objective.higher_is_better)
+    if first is not None:
+        rates: dict[str, Any] = {key: value for key, value in choice.chosen.items() if key in TUNABLE}
+        one = replace(settings, training=replace(settings.training, **rates), grid=({},), choosing=False)
+        outcome = run(stream, with_numbers(strategy, choice.chosen), one, tick, checkpoint_of(""))
+    else:
+        outcome = outcomes[choice.run].of_point(choice.place, seeds).told(settings.seeds)
+    return outcome.after(outcomes, {"chosen": choice.chosen, "tried": choice.tried})
+
+
+def chooses_first(plan: Sequence[Trial], settings: Settings) -> int | None:
+    """Return on how many first tasks a strategy's numbers are chosen, where it is not on all."""
+    return settings.tune_on if chooses(plan) else None
+
+
+def labels(plan: Sequence[Trial], settings: Settings) -> list[str]:
+    """Name the checkpoints of what a strategy tries; a run that is its only one has none."""
+    alone = len(plan) == 1 and chooses_first(plan, settings) is None
+    return [""] if alone else [f"tune{i}" for i in range(len(plan))]
 
 
 def make_engine(stream: Stream, strategy: Strategy, settings: Settings) -> Engine:
     """Lay out one replica per seed and grid point."""
-    replicas = settings.replicas
-    return Engine(
-        stream,
-        strategy,
-        settings.optimizer,
-        settings.builder(),
-        seeds=[seed for seed, _ in replicas],
-        lr=[point.get("lr", settings.lr) for _, point in replicas],
-        decay=[point.get("weight_decay", settings.weight_decay) for _, point in replicas],
-        schedule=settings.factor(),
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        device=settings.device,
-        dtype=settings.dtype,
-        precision=settings.precision,
-        pretrained=settings.pretrained,
-    )
+    seeds, points = zip(*settings.replicas, strict=True)
+    return Engine(stream, strategy, settings.training, settings.builder(), seeds, points, settings.pretrained)
 
 
-def rehearse(stream: Stream, strategies: Sequence[Strategy], settings: Settings) -> None:
-    """Lay out one replica of every strategy, so that what does not fit is found before any work."""
-    one = replace(settings, seeds=settings.seeds[:1], grid=({},))
-    for strategy in strategies:
+def rehearse(stream: Stream, plan: Sequence[Trial], settings: Settings) -> None:
+    """Lay out one replica of all that a strategy tries, so that a misfit is found before any work."""
+    first = chooses_first(plan, settings)
+    for trial in plan:
+        strategy, replicas = trial.strategy, len(settings.seeds) * len(trial.points)
+        one = replace(settings, seeds=settings.seeds[:1], grid=trial.points[:1])
         if isinstance(strategy, External):
-            check_external(strategy, settings)
+            check_external(strategy, stream, replace(settings, choosing=chooses(plan)))
         else:
-            get_phases(strategy, stream)
-            with warnings.catch_warnings(), bounded(str(strategy), len(settings.replicas), settings.device):
+            for tasks in [stream] if first is None else [take(stream, first), stream]:
+                get_phases(strategy, tasks)
+            with warnings.catch_warnings(), bounded(str(strategy), replicas, settings.training.place):
                 # The run says the same again, among its results.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 make_engine(stream, strategy, one).start()
@@ -275,13 +318,22 @@ def get_phases(strategy: Strategy, stream: Stream) -> list[Phase]:
     return phases
 
 
-def notes_on(settings: Settings) -> list[str]:
-    """Say what seeds share of a model that is a module, and what of it is lost."""
+def notes_on(settings: Settings, stream: Stream) -> list[str]:
+    """Say what seeds share of a model that is a module, what of it is lost, and what was chosen on."""
     given = settings.model
-    return redraw.notes(given) if isinstance(given, nn.Module) and not settings.pretrained else []
+    lines = redraw.notes(given) if isinstance(given, nn.Module) and not settings.pretrained else []
+    if settings.tune_on is not None:
+        names = ", ".join(stream.names[: settings.tune_on])
+        lines.append(f"tune chose on the validation parts of the first tasks only ({names}), by tune_on")
+    return lines
 
 
-def bounds_in(strategies: Iterable[Strategy], config: Mapping[str, Any], done: Results | None) -> list[str]:
+def kinds_of_parts(config: Mapping[str, Any]) -> set[str]:
+    """Return the kinds of all parts of the strategies of a run."""
+    return {kind for kinds in config["kinds"].values() for kind in kinds.split("+")}
+
+
+def bounds_in(strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None) -> list[str]:
     """Name the strategies of ``config`` that bound the others, those that are finished already included."""
     specs = {str(s) for s in strategies if any(p.bound for p in parts(s))}
     if done is not None:
@@ -290,7 +342,7 @@ def bounds_in(strategies: Iterable[Strategy], config: Mapping[str, Any], done: R
 
 
 def left_to_do(
-    strategies: Iterable[Strategy], config: Mapping[str, Any], done: Results | None
+    strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None
 ) -> dict[str, Strategy]:
     """Return the strategies that are not among the finished ones, under the names of ``config``."""
     names = {spec: name for name, spec in config["strategies"].items()}
@@ -300,7 +352,7 @@ def left_to_do(
 
 def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Settings) -> dict[str, Any]:
     """Return the configuration as results keep it: enough to run the same again."""
-    model, tuned = settings.model, settings.grid[0]
+    model, training, in_grid = settings.model, settings.training, settings.grid[0]
     return {
         "stream": stream.name,
         "setting": stream.setting,
@@ -315,16 +367,18 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         **name_all(strategies),
         "seeds": list(settings.seeds),
         "model": model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__),
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "optimizer": str(settings.optimizer),
-        "lr": None if "lr" in tuned else settings.lr,
-        "weight_decay": None if "weight_decay" in tuned else settings.weight_decay,
-        "schedule": settings.schedule,
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "optimizer": str(training.rule),
+        "lr": None if "lr" in in_grid else training.lr,
+        "weight_decay": None if "weight_decay" in in_grid else training.weight_decay,
+        "schedule": training.schedule,
+        "clip": training.clip,
         "eval_every": settings.eval_every,
-        "tune": list(settings.grid) if len(settings.grid) > 1 else None,
-        "device": settings.device.type,
-        "dtype": str(settings.dtype).removeprefix("torch."),
-        "precision": None if settings.precision is None else str(settings.precision).removeprefix("torch."),
+        "tune": list(settings.grid) if in_grid else None,
+        "tune_on": None if settings.tune_on is None else stream.names[: settings.tune_on],
+        "device": training.place.type,
+        "dtype": training.dtype,
+        "precision": training.precision,
         "versions": {"perdure": version("perdure"), "torch": torch.__version__, "numpy": np.__version__},
     }

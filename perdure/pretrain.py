@@ -38,7 +38,7 @@ def pretrain(
     out:
         The file; what is there is written over.
     model, settings:
-        As in :func:`perdure.compare`: ``epochs``, ``lr``, ``optimizer``, ``tune``, ...
+        Whatever :func:`perdure.compare` takes: ``epochs``, ``lr``, ``clip``, ``training``, ``tune``, ...
     seed:
         One seed: of the weights at the start and of the order of the samples.
 

@@ -23,17 +23,16 @@ if TYPE_CHECKING:
 
 @checked
 def measure_sensitivity(
-    stream: Stream | str, *, model: Any = "mlp", seeds: int | Sequence[int] = 3, epochs: int | None = None,
-    **settings: Any,
-) -> pd.DataFrame:  # fmt: skip
+    stream: Stream | str, *, model: Any = "mlp", seeds: int | Sequence[int] = 3, **settings: Any
+) -> pd.DataFrame:
     """Train task after task without protection, and return how far each module moved in each epoch.
 
     Parameters
     ----------
-    stream, model, seeds, epochs:
+    stream, model, seeds:
         As in :func:`perdure.compare`.
     settings:
-        Further settings of :func:`perdure.compare`: ``lr``, ``batch_size``, ``optimizer``, ...
+        Further settings of :func:`perdure.compare` for how it trains: ``epochs``, ``lr``, ``training``, ...
 
     Returns
     -------
@@ -61,15 +60,10 @@ def measure_sensitivity(
     import pandas as pd
 
     stream = read_stream(stream)
-    given: dict[str, Any] = {
-        "batch_size": 32, "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant",
-        "device": "auto", "dtype": "float32", "precision": None, "pretrained": False,
-    }  # fmt: skip
-    if extra := sorted(set(settings) - set(given)):
-        raise PerdureError(f"expected settings among {', '.join(given)}; found {extra[0]!r}")
-    chosen = make_settings(
-        stream, model=model, seeds=seeds, epochs=epochs, eval_every=None, tune=None, **(given | settings)
-    )
+    for key in ("eval_every", "tune", "tune_on"):
+        if settings.get(key) is not None:
+            raise PerdureError(f"expected settings of one plain training; found {key}")
+    chosen = make_settings(stream, model=model, seeds=seeds, **settings)
     engine = make_engine(stream, Naive(), chosen)
     replica = engine.start()
     rows = []

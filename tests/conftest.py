@@ -29,6 +29,15 @@ def root():
 
 
 @pytest.fixture
+def table(monkeypatch):
+    """The table of strategies; what a test registers is taken away again."""
+    from perdure.strategies import STRATEGIES
+
+    monkeypatch.setattr(STRATEGIES, "_makers", dict(STRATEGIES._makers))
+    return STRATEGIES
+
+
+@pytest.fixture
 def shared_data():
     """The folder of real data sets that PERDURE_DATA points to; the test is skipped without it."""
     place = os.environ.get("PERDURE_DATA")

@@ -228,7 +228,7 @@ def test_one_setting_changed_in_what_was_begun_is_noticed(broken_run):
 class Warns(Strategy):
     """Says something in the first task only, and branches there."""
 
-    kind = "warns"
+    name = "warns"
 
     def begin_task(self, net, params, state, task):
         if task.index == 0:

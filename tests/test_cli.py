@@ -10,7 +10,7 @@ import time
 import pytest
 
 from perdure import load
-from perdure.cli.app import app as cli
+from perdure.cli import app as cli
 from perdure.experiment import compare
 from perdure.strategies import Naive
 

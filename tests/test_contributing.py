@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+OWN = ("strategy with a memory", "generator without a source", "source")  # in a folder of one's own
 RECIPES = ("strategy", "stream generator", "stream operator", "data source", "metric")
 STEP = re.compile(
     r"^(?:(?P<new>New file)|(?P<end>Append to)|"
@@ -19,11 +20,12 @@ STEP = re.compile(
 )
 
 
-def sections():
-    """The recipes by name."""
+def sections(verb="Add"):
+    """The recipes by name: those that add to the repository, or those that write a file of one's own."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    parts = re.split(r"^## Add an? (.+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    parts = re.split(r"^## (Add|Write) an? (.+)\n", text, flags=re.MULTILINE)
+    found = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    return {name: body for said, name, body in found if said == verb}
 
 
 def follow(step, root):
@@ -66,12 +68,12 @@ def copy(tmp_path_factory):
     return root
 
 
-def run(root, command, *arguments):
-    """Run a command of this environment in the copy, on the copy's package."""
+def run(root, command, *arguments, package=None):
+    """Run a command of this environment in a folder, on the package there or in ``package``."""
     place = Path(sys.executable).with_name(command) if command != sys.executable else command
     done = subprocess.run(
         [str(place), *map(str, arguments)], cwd=root, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": str(package or root)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -79,8 +81,29 @@ def run(root, command, *arguments):
 
 def test_the_recipes_are_there_and_every_block_is_a_step():
     assert tuple(sections()) == RECIPES
-    for name, text in sections().items():
+    assert tuple(sections("Write")) == OWN
+    for name, text in [*sections().items(), *sections("Write").items()]:
         assert text.count("```python") == len(list(STEP.finditer(text))), name
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_file_of_ones_own_is_short_and_alone(name):
+    code, test = (step for step in STEP.finditer(sections("Write")[name]))
+    assert code["new"]
+    assert test["new"]
+    assert test["path"] == f"test_{code['path']}"
+    assert code["text"].count("\n") + test["text"].count("\n") < 80
+
+
+@pytest.mark.slow
+def test_files_of_ones_own_work_without_a_change_elsewhere(tmp_path):
+    for recipe in sections("Write").values():
+        for step in STEP.finditer(recipe):
+            follow(step, tmp_path)
+    assert "failed" not in run(
+        tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", package=ROOT
+    )
+    run(tmp_path, "ruff", "check", "--isolated", "--select", "E,F,W,B,UP,SIM", "--line-length", "110", ".")
 
 
 @pytest.mark.slow

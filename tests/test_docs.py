@@ -56,7 +56,7 @@ def test_the_readme_names_what_is_registered():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(3))
-def test_the_readme_code_runs(index, tmp_path, monkeypatch):
+def test_the_readme_code_runs(index, tmp_path, monkeypatch, table):
     monkeypatch.chdir(tmp_path)
     exec(
         compile(blocks(ROOT / "README.md")[index], f"README.md, block {index}", "exec"),
@@ -68,7 +68,7 @@ def test_the_readme_code_is_all_tested_and_short():
     code = blocks(ROOT / "README.md")
     assert len(code) == 3
     stream, strategy = ([line for line in block.splitlines() if line.strip()] for block in code[:2])
-    start, end = strategy.index("@dataclass(frozen=True)"), strategy.index("check_strategy(Slow())")
+    start, end = strategy.index('@strategy("slow")'), strategy.index("check_strategy(Slow())")
     assert len(stream) <= 10
     assert end - start <= 10
 
@@ -89,7 +89,7 @@ def test_the_command_line_in_the_readme_is_understood(monkeypatch, tmp_path):
 
     from typer.testing import CliRunner
 
-    from perdure.cli.app import app as cli
+    from perdure.cli import app as cli
 
     called = []
     monkeypatch.setattr(cli, "carry_out", lambda arguments, *more, **others: called.append(arguments))

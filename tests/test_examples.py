@@ -28,8 +28,9 @@ def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(WRITTEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITTEN)
-def test_example(name, tmp_path, capsys):
+def test_example(name, tmp_path, capsys, table):
     out = tmp_path / "run"
     runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](out, seeds=3)
     said = capsys.readouterr().out

@@ -172,7 +172,10 @@ BAD = [
     ({"device": "cuda:99"}, "CUDA devices found"),
     ({"device": "gpu"}, "device must be"),
     ({"eval_every": 0}, "eval_every must be"),
-    ({"tune": {"momentum": [1]}}, "tune can choose lr and weight_decay; found 'momentum'"),
+    (
+        {"tune": {"momentum": [1]}},
+        "tune can choose lr, weight_decay or a number of a strategy, such as ewc.strength; found 'momentum'",
+    ),
     ({"tune": {"lr": []}}, "found none"),
     ({"tune": {"lr": [0.1, 0.2, 0.1]}}, "different values for 'lr'"),
     ({"tune": {"lr": [-0.1]}}, "tune's lr must be"),

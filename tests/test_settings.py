@@ -1,15 +1,18 @@
 """What `compare` takes beside the stream and the strategies."""
 
 import datetime
+import inspect
 
 import numpy as np
 import pytest
 import torch
 
-from perdure import PerdureError, compare
-from perdure.cli.app import read_file, read_seeds
+from perdure import PerdureError, Training, compare
+from perdure.cli.app import read_file, read_seeds, read_tune
+from perdure.optim.sgd import SGD
+from perdure.scenarios import get
 from perdure.strategies import EWC, Naive
-from perdure.training import get_device, get_seeds, read_strategies
+from perdure.training import get_device, get_seeds, make_settings, names, read_strategies
 
 QUICK = {"seeds": 1, "epochs": 1, "quiet": True}
 
@@ -76,6 +79,15 @@ QUICK = {"seeds": 1, "epochs": 1, "quiet": True}
         ("tune", {"lr": [True]}),
         ("tune", {"momentum": [1]}),
         ("tune", "lr=0.1"),
+        ("tune", {"ewc.": [1]}),
+        ("tune", {"ewc.strength": [True]}),
+        ("tune_on", 1),
+        ("tune_on", 1.5),
+        ("clip", 0),
+        ("clip", "1"),
+        ("clip", float("nan")),
+        ("training", {"lr": 0.1}),
+        ("momentum", 0.9),
         ("quiet", "no"),
         ("resume", "no"),
         ("resume", True),
@@ -107,6 +119,48 @@ def test_a_single_strategy_is_a_list_of_one():
     assert results.strategies == ["naive"]
 
 
+def test_a_training_and_keywords_are_the_same():
+    training = Training(
+        epochs=1, batch_size=64, optimizer="sgd(momentum=0.9)", lr=0.05, clip=0.5, device="cpu"
+    )
+    usual = {"seeds": 1, "quiet": True, "model": "mlp(hidden=[4])"}
+    stream = "split-digits | take(2)"
+    given = compare(stream, "naive", training=training, **usual)
+    fields = {key: getattr(training, key) for key in names()}
+    flat = compare(stream, "naive", **fields, **usual)
+    mixed = compare(stream, "naive", training=Training(1, 64, lr=0.05, clip=0.5), device="cpu",
+                    optimizer=SGD(momentum=0.9), **usual)  # fmt: skip
+    for results in (flat, mixed):
+        assert results.config == given.config
+        assert np.array_equal(results.scores["naive"], given.scores["naive"])
+    assert given.config["clip"] == 0.5
+
+
+def test_what_is_given_twice_or_does_not_exist_is_refused():
+    with pytest.raises(PerdureError, match="expected lr in training or as a keyword; found both"):
+        compare("split-digits", "naive", training=Training(lr=0.05), lr=0.05)
+    with pytest.raises(PerdureError, match="unknown setting 'learning_rate'"):
+        compare("split-digits", "naive", learning_rate=0.1)
+    with pytest.raises(PerdureError, match="unknown setting 'batchsize': did you mean batch_size"):
+        compare("split-digits", "naive", batchsize=3)
+    with pytest.raises(PerdureError, match="training: lr must be a number"):
+        Training(lr="x")
+
+
+def test_all_settings_are_seen_among_the_keywords():
+    for function in (compare, make_settings):
+        shown = inspect.signature(function).parameters
+        assert {*names(), "training", "tune", "tune_on"} <= set(shown)
+        assert shown["lr"].default == Training().lr
+
+
+def test_a_training_finds_out_its_epochs_on_a_stream():
+    assert (
+        Training().on(get("split-digits")).epochs == make_settings(get("split-digits")).training.epochs == 7
+    )
+    assert Training(3).on(get("split-digits")) == Training(3)
+
+
 def test_seeds_of_numpy_and_ranges():
     results = compare("split-digits | take(2)", "naive", **{**QUICK, "seeds": np.array([7, 3])})
     assert results.config["seeds"] == [7, 3]
@@ -126,6 +180,20 @@ def test_one_particular_seed_on_the_command_line(text, seeds):
 def test_what_are_no_seeds(text):
     with pytest.raises(PerdureError, match="seeds must be a count or a list"):
         read_seeds(text)
+
+
+def test_numbers_of_strategies_on_the_command_line():
+    read = read_tune(["lr=0.01, 0.1", "ewc.strength=1,10,1e2", "replay.capacity=50,200"])
+    assert read == {"lr": [0.01, 0.1], "ewc.strength": [1, 10, 100.0], "replay.capacity": [50, 200]}
+    assert [type(value) for value in read["replay.capacity"]] == [int, int]
+
+
+@pytest.mark.parametrize("line", ["ewc.strength = [1, 10]", '"ewc.strength" = [1, 10]'])
+def test_numbers_of_strategies_in_toml(line, tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text(f"stream = 'split-digits'\nstrategies = ['ewc']\nclip = 1.0\n[tune]\nlr = [0.1]\n{line}")
+    read = read_file(file)
+    assert (read["tune"], read["clip"]) == ({"lr": [0.1], "ewc.strength": [1, 10]}, 1.0)
 
 
 @pytest.mark.parametrize("name", ["cpu:5", "cpu:0", "cuda:-1", "gpu", "", "meta", "cuda:", "cpu\n"])

@@ -170,8 +170,8 @@ def test_every_line_of_the_listing_can_be_used(kind, line):
 
 
 def test_avalanche_takes_the_name_as_it_is_listed():
-    assert str(get("avalanche(name='Naive')")) == "avalanche"
-    made = get("avalanche(name=Naive)")
+    assert str(get("avalanche(strategy='Naive')")) == "avalanche"
+    made = get("avalanche(strategy=Naive)")
     assert made == get("avalanche")
 
 

@@ -9,7 +9,7 @@ import torch
 from perdure import PerdureError, compare
 from perdure.scenarios import get
 from perdure.scenarios.contract.objective import Regression
-from perdure.testing.check_strategy import Embedded, tiny_stream, token_stream
+from perdure.testing import TinyTokens, tiny_stream
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def test_streams_that_were_not_learned():
 
 
 def test_token_ids_stay_whole():
-    stream = token_stream()
-    kept = compare(stream, ["naive"], model=Embedded, seeds=2, epochs=1, quiet=True, keep=True).trained[
+    stream = tiny_stream("class", 2, kind="tokens")
+    kept = compare(stream, ["naive"], model=TinyTokens, seeds=2, epochs=1, quiet=True, keep=True).trained[
         "naive"
     ]
     assert kept.predict(np.array([[1, 2, 3]], dtype=np.int32)).shape == (2, 1, 4)

@@ -18,19 +18,19 @@ def main(seeds: int = 10, write: bool = True, quick: bool = False) -> str:
     for setting, title in SETTINGS.items():
         stream = split("digits", classes_per_task=2, setting=setting)
         results = compare(stream, STRATEGIES, tune=TUNE, seeds=seeds, quiet=True, **changes)
-        for name in results.strategies:
-            rows.append(
-                {
-                    "setting": title,
-                    "strategy": name.replace("+", " + "),
-                    "average accuracy": cell(results.metric("average_accuracy", name)),
-                    "forgetting": cell(results.metric("forgetting", name)),
-                    "accuracy when learned": cell(results.metric("learning_accuracy", name)),
-                    "lr": f"{results.extras[name]['chosen']['lr']:g}",
-                    "numbers": f"{results.costs[name]['parameters']:,.0f}",
-                    "state, kB": f"{results.costs[name]['state_bytes'] / 1000:,.0f}",
-                }
-            )
+        rows += [
+            {
+                "setting": title,
+                "strategy": name.replace("+", " + "),
+                "average accuracy": cell(results.metric("average_accuracy", name)),
+                "forgetting": cell(results.metric("forgetting", name)),
+                "accuracy when learned": cell(results.metric("learning_accuracy", name)),
+                "lr": f"{results.extras[name]['chosen']['lr']:g}",
+                "numbers": f"{results.costs[name]['parameters']:,.0f}",
+                "state, kB": f"{results.costs[name]['state_bytes'] / 1000:,.0f}",
+            }
+            for name in results.strategies
+        ]
     text = markdown(rows)
     print(text)
     if write:

@@ -74,8 +74,7 @@ class Protocol:
         """Train all seeds at all learning rates at once; replicas are rates times seeds."""
         settings = make_settings(
             self.stream, model=self.model, seeds=self.seeds, epochs=self.epochs, batch_size=64,
-            optimizer="adam", lr=self.rates[0], weight_decay=0.0, schedule="constant", device="cpu",
-            dtype="float32", precision=None, pretrained=False, eval_every=None, tune={"lr": self.rates},
+            optimizer="adam", device="cpu", tune={"lr": self.rates},
         )  # fmt: skip
         return run(self.stream, strategy, settings)
 

@@ -23,7 +23,6 @@ import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from scipy import stats
@@ -34,7 +33,7 @@ from table import cell, markdown, put
 from perdure import compare
 from perdure.models import encoder, matcher
 from perdure.scenarios import SOURCES, Stream, get, tokenize
-from perdure.strategies import STRATEGIES, Phase, Strategy
+from perdure.strategies import Phase, Strategy, strategy
 
 SOURCE = "minilm"  # or any transformer that `perdure.models.encoder` takes
 KEPT = Path(__file__).with_suffix(".jsonl")
@@ -99,12 +98,9 @@ LABELS = "one two three four five six seven eight nine ten eleven twelve thirtee
 LENGTH, SENTENCES = 20, 750
 
 
-@STRATEGIES.register("untouched")
-@dataclass(frozen=True)
+@strategy("untouched")
 class Untouched(Strategy):
     """Learns nothing: what the pretrained model knows already."""
-
-    name: ClassVar[str] = "untouched"
 
     def phases(self, stream: Stream) -> list[Phase]:
         return [replace(phase, epochs=0) for phase in super().phases(stream)]

@@ -41,7 +41,7 @@ def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 _to_disk(file.fileno())
-            os.replace(draft, target)
+            draft.replace(target)
         finally:
             with suppress(OSError):
                 draft.unlink()
@@ -108,7 +108,7 @@ def _lock(folder: Path) -> int:
             _take(file, folder)
             # Whoever held it may have removed it in between: then it keeps nobody out.
             with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file), os.stat(folder / LOCK)):
+                if os.path.samestat(os.fstat(file), (folder / LOCK).stat()):
                     return file
         except BaseException:
             os.close(file)

@@ -182,6 +182,12 @@ class Results:
 
         Parameters
         ----------
+        metric:
+            Name of what is compared, one number per seed.
+        dialect:
+            Whose definition of it.
+        confidence:
+            Of the intervals, in (0, 1).
         against:
             The baseline; by default naive, or the first strategy where there is none. ``"all"`` compares
             every pair: the correction grows with their number, and ``frame.attrs["note"]`` says where it

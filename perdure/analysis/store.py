@@ -112,7 +112,7 @@ def settle(path: Path) -> None:
         if (path / WAITING[ARRAYS]).exists() and _matches(path / WAITING[ARRAYS], read_head(path)):
             for name, waiting in WAITING.items():
                 if (path / waiting).exists():
-                    os.replace(path / waiting, path / name)
+                    (path / waiting).replace(path / name)
         for waiting in reversed(WAITING.values()):
             (path / waiting).unlink(missing_ok=True)
     except OSError as error:

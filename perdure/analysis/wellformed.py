@@ -79,6 +79,14 @@ def check(results: Results) -> None:
             )
     if not _is_list(str)(results.warnings):
         raise PerdureError(f"expected warnings to be a list of texts; found {shown(results.warnings)}")
+    _check_shapes(results)
+    for name in (*results.untrained, *results.curves, *results.costs, *results.extras):
+        if name not in results.scores:
+            raise unknown("strategy", name, results.scores)
+
+
+def _check_shapes(results: Results) -> None:
+    """Refuse scores that are not those of each seed, stage and task."""
     seeds, tasks = len(results.config.get("seeds", [])), len(results.config.get("tasks", []))
     for name, value in results.scores.items():
         if value.shape not in ((seeds, tasks, tasks), (seeds, 1, tasks)):
@@ -98,9 +106,6 @@ def check(results: Results) -> None:
                 f"expected a curve of {name!r} over {seeds} seeds and {tasks} tasks; found "
                 f"{list(curve.scores.shape)}"
             )
-    for name in (*results.untrained, *results.curves, *results.costs, *results.extras):
-        if name not in results.scores:
-            raise unknown("strategy", name, results.scores)
 
 
 def check_name(name: object) -> None:

@@ -134,13 +134,16 @@ def compare_command(
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.1,
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
     schedule: Annotated[str, typer.Option(help="constant, cosine, linear or steps.")] = "constant",
+    clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     precision: Annotated[str | None, typer.Option(help="bfloat16 for autocast.")] = None,
     eval_every: Annotated[int | None, typer.Option(help="Also score every so many steps.")] = None,
     tune: Annotated[
-        list[str] | None, typer.Option(help="lr=0.01,0.1: chosen per strategy on validation data.")
+        list[str] | None,
+        typer.Option(help="lr=0.01,0.1 or ewc.strength=1,10: chosen per strategy on validation data."),
     ] = None,
+    tune_on: Annotated[int | None, typer.Option(help="Choose on the first so many tasks only.")] = None,
     out: Out = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -151,8 +154,9 @@ def compare_command(
         {
             "stream": stream, "strategies": strategies, "model": model, "seeds": read_seeds(seeds),
             "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr,
-            "weight_decay": weight_decay, "schedule": schedule, "device": device, "dtype": dtype,
-            "precision": precision, "eval_every": eval_every, "tune": read_tune(tune or []),
+            "weight_decay": weight_decay, "schedule": schedule, "clip": clip, "device": device,
+            "dtype": dtype, "precision": precision, "eval_every": eval_every,
+            "tune": read_tune(tune or []), "tune_on": tune_on,
         },
         out, quiet=quiet, resume=resume, overwrite=overwrite,
     )  # fmt: skip
@@ -269,17 +273,25 @@ def read_seeds(text: str) -> int | list[int]:
 
 
 def read_tune(texts: list[str]) -> dict[str, list[float]] | None:
-    """Read ``["lr=0.01,0.1"]`` as ``{"lr": [0.01, 0.1]}``."""
+    """Read ``["lr=0.01,0.1", "replay.capacity=50,200"]`` as a table; whole numbers stay whole."""
     grid: dict[str, list[float]] = {}
     for text in texts:
         key, _, values = text.partition("=")
         if key.strip() in grid:
             raise PerdureError(f"tune must give {key.strip()} once, such as lr=0.01,0.1; found {texts}")
         try:
-            grid[key.strip()] = [float(value) for value in values.split(",")]
+            grid[key.strip()] = [number(value) for value in values.split(",")]
         except ValueError:
             raise PerdureError(f"tune must look like lr=0.01,0.1; found {text!r}") from None
     return grid or None
+
+
+def number(text: str) -> float:
+    """Read a number, a whole one as such."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -294,7 +306,7 @@ def read_file(file: Path) -> dict[str, Any]:
         raise PerdureError(f"expected a TOML file; cannot read {file}") from None
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, too many digits, nested too deeply
         raise PerdureError(f"expected a TOML file; {file} is none: {error}") from None
-    known = set(inspect.signature(compare).parameters) - {"quiet", "resume", "overwrite"}
+    known = set(inspect.signature(compare).parameters) - {"training", "quiet", "resume", "overwrite"}
     for key in arguments:
         if key not in known:
             raise unknown(f"key in {file}", key, known)
@@ -303,4 +315,9 @@ def read_file(file: Path) -> dict[str, Any]:
             raise PerdureError(
                 f"expected the key {key!r} in {file}; found {', '.join(arguments) or 'nothing'}"
             )
+    if isinstance(tune := arguments.get("tune"), dict):
+        # TOML reads `ewc.strength = [1, 10]` as a table within the table.
+        tables = {k: v for k, v in tune.items() if isinstance(v, dict)}
+        flat = {f"{kind}.{name}": v for kind, table in tables.items() for name, v in table.items()}
+        arguments["tune"] = {k: v for k, v in tune.items() if k not in tables} | flat
     return arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import collections.abc
 import functools
 import inspect
@@ -162,7 +163,9 @@ def _resolve(owner: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     # Fields of a data class may be inherited from another module.
     for base in owner.__mro__ if isinstance(owner, type) else ():
         if parameter.name in vars(base).get("__annotations__", {}):
-            hint, scope = vars(base)["__annotations__"][parameter.name], vars(sys.modules[base.__module__])
+            hint = vars(base)["__annotations__"][parameter.name]
+            # Code that `exec` ran belongs to no module.
+            scope = vars(sys.modules.get(base.__module__, builtins))
             break
     if hint is parameter.empty:
         return Any

@@ -30,11 +30,12 @@ class Registry(Generic[T]):
         """Enter the decorated function or class under ``name``.
 
         Its arguments are held against their annotations from then on, whoever calls it
-        (:func:`perdure.core.checks.checked`).
+        (:func:`perdure.core.checks.checked`). A name that is taken is refused, but for the same thing
+        defined once more, as by a notebook's cell that is run again.
         """
 
         def enter(maker: Callable[..., T]) -> Callable[..., T]:
-            if name in self._makers:
+            if name in self._makers and _origin(self._makers[name]) != _origin(maker):
                 raise PerdureError(f"{self.kind} {name!r} is registered already")
             self._makers[name] = checked(maker, name)
             return self._makers[name]
@@ -77,6 +78,12 @@ class Registry(Generic[T]):
             )
         name, args, kwargs = parse(spec)
         return self.make(name, *args, **kwargs)
+
+
+def _origin(maker: Callable[..., Any]) -> tuple[object, ...]:
+    """Return where something was defined, by which it is known when it is defined again."""
+    name = getattr(maker, "__qualname__", "<lambda>")
+    return (id(maker),) if "<lambda>" in name else (maker.__module__, name)
 
 
 def _guess(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], takes: list[str]) -> str | None:

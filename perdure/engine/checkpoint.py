@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -115,7 +115,7 @@ class Checkpoints:
         before = (self.begun or self.head).get("config")
         if self.path is None or self.overwrite or not isinstance(before, dict):
             return None
-        changed = [k for k, v in comparable.items() if k not in before or before[k] != v]
+        changed = [k for k, v in comparable.items() if before.get(k) != v]
         if changed:
             what = ", ".join(changed)
             raise PerdureError(
@@ -125,14 +125,18 @@ class Checkpoints:
         kept = self.head.get("finished") and not self.begun.get("replaces")
         return load(self.path) if kept else None
 
-    def begin(self, config: Mapping[str, Any]) -> None:
-        """Note what is about to run. Every checkpoint that it will go on from is read once before."""
+    def begin(self, config: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> None:
+        """Note what is about to run. Every checkpoint that it will go on from is read once before.
+
+        ``labels`` names the runs of each strategy, as in :meth:`of`.
+        """
         if self.path is None:
             return
         if self.overwrite:
             self._remove(self._own())
         for spec in config["strategies"].values():
-            self.of(spec).read()
+            for label in {"", *labels.get(spec, ())}:
+                self.of(spec, label).read()
         replaces = bool(self.begun.get("replaces") or (self.overwrite and self.head.get("finished")))
         # A finished run stays what it is until the new results are whole.
         if not self.head.get("finished"):
@@ -140,13 +144,22 @@ class Checkpoints:
         content = {"config": plain(dict(config)), "replaces": replaces}
         write_beside(self.path / FOLDER / CONFIG, seal(content, FORMAT))
 
-    def of(self, spec: str) -> Checkpoint:
-        """Return the checkpoint of a strategy, wherever it stands in the list."""
+    def of(self, spec: str, label: str = "") -> Checkpoint:
+        """Return the checkpoint of a strategy, wherever it stands in the list; of several runs, that of one.
+
+        The file of each ends as those of the strategy's other runs do.
+        """
         if self.path is None:
             return Checkpoint()
         owner = hashlib.sha256(f"{self.settings}\n{spec}".encode()).hexdigest()
         readable = re.sub(r"[^a-z0-9]+", "-", spec.lower())[:40].strip("-")
-        return Checkpoint(self.path / FOLDER / f"{readable}-{owner[:16]}.safetensors", owner)
+        name = f"{readable}-{label}-{owner[:16]}" if label else f"{readable}-{owner[:16]}"
+        return Checkpoint(self.path / FOLDER / f"{name}.safetensors", owner + label)
+
+    def _of_all(self, specs: Iterable[str]) -> list[Path]:
+        """Return the checkpoints of strategies, with all their runs."""
+        ends = {_end(path) for spec in specs if (path := self.of(spec).path)}
+        return [file for file in self._own() if _end(file) in ends]
 
     def finish(self, results: Results) -> None:
         """Save the results in place of those before; their checkpoints go."""
@@ -157,12 +170,12 @@ class Checkpoints:
     def clear(self, results: Results) -> None:
         """Remove the checkpoints of what is finished; those of others stay."""
         if self.path is not None:
-            done = {self.of(results.config["strategies"][name]).path for name in results.strategies}
-            self._remove([file for file in self._own() if file in done])
+            self._remove(self._of_all(results.config["strategies"][name] for name in results.strategies))
 
     def left_out(self, config: Mapping[str, Any]) -> list[str]:
         """Say how many strategies were begun that are not asked for now; their checkpoints stay."""
-        count = len(set(self._own()) - {self.of(spec).path for spec in config["strategies"].values()})
+        others = set(self._own()) - set(self._of_all(config["strategies"].values()))
+        count = len({_end(file) for file in others})
         what = "1 strategy was" if count == 1 else f"{count} strategies were"
         return [f"{what} begun in {self.path} and left out: name it to go on with it"] if count else []
 
@@ -219,11 +232,13 @@ class Checkpoint:
             "costs": asdict(engine.costs),
             "mapped": engine.mapper.mapped,
             "stages": len(outcome.scores),
+            "confusions": [list(c.shape) for c in outcome.confusions],
             "curve": [(step, stage) for step, stage, _ in outcome.curve],
             "warnings": outcome.warnings,
         }
         tensors = leaves({"replica": replica, "held": engine.held, "untrained": outcome.untrained})
         tensors |= leaves({"scores": outcome.scores, "curve": [scores for _, _, scores in outcome.curve]})
+        tensors |= leaves({"confusions": outcome.confusions})
         tensors = {k: v.detach().contiguous().to("cpu", copy=True) for k, v in tensors.items()}
         text = json.dumps(notes)
         metadata = {"notes": text, "sha256": checksum(text, tensors)}
@@ -263,12 +278,14 @@ class Checkpoint:
         expected, layout = leaves(tree), pytree.tree_structure(tree)
         numbers = {"scores": notes["stages"], "curve": len(notes["curve"])}
         scores = {f"['{k}'][{i}]": outcome.untrained for k, n in numbers.items() for i in range(n)}
-        if form(tensors) != form({**expected, **scores}):
+        answers = leaves({"confusions": [torch.zeros(shape) for shape in notes["confusions"]]})
+        if form(tensors) != form({**expected, **scores, **answers}):
             raise self._foreign()
         tree = pytree.tree_unflatten([tensors[name] for name in expected], layout)
         engine.go_on(notes["steps"], Costs(**notes["costs"]), notes["mapped"], tree["held"])
         outcome.untrained = tree["untrained"]
         outcome.scores = [tensors[f"['scores'][{i}]"] for i in range(notes["stages"])]
+        outcome.confusions = [tensors[name] for name in answers]
         outcome.curve = [
             (step, stage, tensors[f"['curve'][{i}]"]) for i, (step, stage) in enumerate(notes["curve"])
         ]
@@ -280,6 +297,11 @@ class Checkpoint:
             f"expected a checkpoint of this strategy, model and settings; {self.path} holds another: without "
             "that file the strategy starts anew"
         )
+
+
+def _end(file: Path) -> str:
+    """Return how the names of all checkpoints of a strategy end."""
+    return file.stem[-16:]
 
 
 def _is_ours(config: Path) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -26,16 +26,17 @@ from perdure.engine.recording.trace import Traced
 from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
 from perdure.engine.step import Program, Replica
 from perdure.engine.worlds import Worlds, episodes
-from perdure.optim.optimizer import Optimizer
-from perdure.scenarios.contract.objective import totals
+from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import samples
 from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.accepts import Fits
-from perdure.strategies.contract.composition import Composition, acting, apart, overrides, parts
+from perdure.strategies.contract.composition import NUMBERS, Composition, acting, apart, overrides, parts
 from perdure.strategies.contract.phase import Phase, TaskData
 from perdure.strategies.contract.strategy import Strategy
+from perdure.training import Training
 
 # Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
 SMALL_WORK = 1.5e8
@@ -43,6 +44,8 @@ SMALL_WORK = 1.5e8
 EVAL_SAMPLES, EVAL_WORK = 10_240, 1.5e9
 # Training samples that tell whether a run has learned anything.
 LOSS_SAMPLES = 256
+# Numbers of all replicas' tables of labels and answers, beyond which answers are not counted.
+MOST_COUNTS = 1_000_000
 # What each replica scores at least: a matcher encodes the names of all classes beside it.
 LEAST_SCORED = 128
 
@@ -59,41 +62,34 @@ class Engine:
 
     Parameters
     ----------
-    stream, strategy, optimizer:
+    stream, strategy:
         What is run.
+    training:
+        How.
     model:
         Builder of the architecture (or a module).
     seeds:
         Seed of each replica.
-    lr, decay:
-        Learning rate and weight decay of each replica.
-    schedule:
-        Factor of the learning rate from the step and the number of steps of a phase.
-    batch_size, epochs:
-        As usual; a stream that is online has one epoch.
-    device, dtype, precision:
-        Where and in what numbers.
+    points:
+        Of each replica the numbers that are its own: ``lr``, ``weight_decay``, and numbers of strategies that
+        only scale (``"ewc.strength"``). Without any all are alike.
     pretrained:
         Keep the weights of ``model``, a module, as the start of all replicas.
     """
 
     stream: Stream
     strategy: Strategy
-    optimizer: Optimizer
+    training: Training
     model: Callable[..., nn.Module] | nn.Module
     seeds: Sequence[int]
-    lr: Sequence[float]
-    decay: Sequence[float]
-    schedule: Callable[[int, int], float]
-    batch_size: int = 32
-    epochs: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32
-    precision: torch.dtype | None = None
+    points: Sequence[Mapping[str, float]] = ()
     pretrained: bool = False
 
     def __post_init__(self) -> None:
         self.replicas = len(self.seeds)
+        self.training = self.training.on(self.stream)
+        self.batch_size = self.training.batch_size
+        self.device, self.dtype = self.training.place, self.training.numbers
         self._all_threads = torch.get_num_threads()
         self.costs = Costs()
         self.step_count = 0
@@ -107,15 +103,17 @@ class Engine:
         modules = self._modules()
         self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
         masks = self.stream.masks()
+        lr, decay = self._own("lr", self.training.lr), self._own("weight_decay", self.training.weight_decay)
         self.program = Program(
             modules[0],
             self.composition,
-            self.optimizer,
+            self.training.rule,
             None if bool(masks.all()) else masks.to(self.device),
             self.stream.objective,
             Fits.of(self.stream),
-            decays=any(self.decay),
-            precision=self.precision,
+            decays=any(decay),
+            clip=self.training.clip,
+            precision=self.training.autocast,
         )
         untrained = stack(modules, self.device, self.dtype)
         self._untrained: tuple[Params, Params] | None = untrained
@@ -125,12 +123,22 @@ class Engine:
         self.mapper.unroll = self.mapper.unroll or alone
         self.hyper = {
             "seed": torch.tensor(list(self.seeds), device=self.device),
-            "lr": torch.tensor(list(self.lr), dtype=torch.float64, device=self.device),
-            "decay": torch.tensor(list(self.decay), dtype=self.dtype, device=self.device),
+            "lr": torch.tensor(lr, dtype=torch.float64, device=self.device),
+            "decay": torch.tensor(decay, dtype=self.dtype, device=self.device),
+        }
+        keys = {key for point in self.points for key in point if "." in key}
+        # Of the type of the weights, as a number that a hook multiplies them with would be taken.
+        self.numbers = {
+            key: torch.tensor([point[key] for point in self.points], dtype=self.dtype, device=self.device)
+            for key in sorted(keys)
         }
         exact = couples_samples(modules[0])
         least = least_batch(self, modules[0], untrained)
         self.sampler = Sampler(self.hyper["seed"], self.batch_size, self.dtype, exact, least)
+
+    def _own(self, key: str, value: float) -> list[float]:
+        """Return a number for each replica: its own one, or the value of all."""
+        return [point.get(key, value) for point in self.points or [{}] * self.replicas]
 
     # ---- time and threads -----------------------------------------------------------------------------
 
@@ -183,12 +191,14 @@ class Engine:
         params, buffers = self._untrained or stack(self._modules(), self.device, self.dtype)
         self._untrained = None
 
-        def init(params: Params, buffers: Params, seed: Tensor) -> tuple[Any, Any]:
+        def init(params: Params, buffers: Params, seed: Tensor, numbers: Params) -> tuple[Any, Any]:
             net = program.net(buffers, Rng(seed, torch.zeros_like(seed), "init/"))
-            return program.optimizer.init(params), program.strategy.init(net, params, self.stream)
+            strategy = program.strategy.owning(numbers)
+            return program.optimizer.init(params), strategy.init(net, params, self.stream)
 
         with torch.no_grad(), no_foreign_draws(self.program.module):
-            optim, state = self.mapper(init, params, buffers, self.hyper["seed"], kind="init")
+            optim, state = self.mapper(init, params, buffers, self.hyper["seed"], self.numbers, kind="init")
+        state = {**state, NUMBERS: self.numbers} if self.numbers else state
         replica = {"params": params, "buffers": buffers, "optim": optim, "state": state}
         check_batches(self, replica)
         return unshare(replica)  # type: ignore[no-any-return]
@@ -235,8 +245,8 @@ class Engine:
         """Return the number of steps of a phase with all its portions."""
         if phase.steps is not None:
             return phase.steps
-        epochs = 1 if self.stream.online else self.epochs
-        epochs = epochs if phase.epochs is None else phase.epochs
+        epochs = self.training.epochs if phase.epochs is None else phase.epochs
+        assert epochs is not None  # the training is one on a stream
         first = getattr(self.stream[phase.tasks[0]], phase.part)
         epochs *= first.passes if isinstance(first, World) else 1
         if phase.batch_per_task:
@@ -256,7 +266,8 @@ class Engine:
         start = self._draws_at(own) - first
         # Laid out at once: a tensor made from a number at every step would wait for a GPU each time.
         steps = torch.arange(start, start + total, device=self.device)
-        values = [self.schedule(i, total) for i in range(total)]
+        schedule = self.training.factor
+        values = [schedule(i, total) for i in range(total)]
         factors = torch.tensor(values, dtype=torch.float64, device=self.device)
         same = factors[:1].squeeze() if len(set(values)) == 1 else None
         while done < last:
@@ -491,22 +502,48 @@ class Engine:
 
     def evaluate(self, replica: Replica, scored: Scored | None = None) -> Tensor:
         """Score all tasks, ``[replicas, tasks]``, without waiting for the device."""
+        return self.examine(replica, scored)[0]
+
+    @cached_property
+    def _counted(self) -> int:
+        """How many classes answers are counted by; 0: they are not, for there are none, or too many."""
+        classes = all(isinstance(task.objective, Classification) for task in self.stream)
+        few = self.replicas * self.stream.outputs**2 <= MOST_COUNTS
+        return (
+            self.stream.outputs if classes and few and len(self.stream.tables) == 3 * len(self.stream) else 0
+        )
+
+    def examine(self, replica: Replica, scored: Scored | None = None) -> tuple[Tensor, Tensor | None]:
+        """Score all tasks, ``[replicas, tasks]``, and count their answers.
+
+        The second is ``[replicas, label, answer]``, over the samples of all tasks; ``None`` where tasks are
+        no classifications, or classes are too many to count.
+        """
         scored = self.test if scored is None else scored
+        classes = self._counted
         tasks = len(scored.counts)
         view = {k: replica[k] for k in ("params", "buffers", "state")}
 
-        def mapped(total: Tensor, view: Any, seed: Tensor, step: Tensor, rows: Rows, owner: Tensor) -> Tensor:
-            def score(view: Any, seed: Tensor, step: Tensor, rows: Rows) -> Tensor:
+        def mapped(total: Any, view: Any, seed: Tensor, step: Tensor, rows: Rows, owner: Tensor) -> Any:
+            def score(view: Any, seed: Tensor, step: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
                 return self.program.score(view, rows, Rng(seed, step, "score/"))
 
             rows = {**rows, "x": self.place.numbers(rows["x"])}
-            found = self.mapper(score, view, seed, step, rows, shared=(2, 3), kind="score")
-            return add_by_task(total, owner, found.to(total.dtype))
+            found, answer = self.mapper(score, view, seed, step, rows, shared=(2, 3), kind="score")
+            sums = add_by_task(total["sums"], owner, found.to(total["sums"].dtype))
+            if not classes:
+                return {**total, "sums": sums}
+            # Padding belongs to no task: it is counted behind the others.
+            cell = torch.where(owner < tasks, rows["y"] * classes + answer, classes**2)
+            counts = total["counts"].scatter_add(1, cell, torch.ones_like(found, dtype=torch.float32))
+            return {"sums": sums, "counts": counts}
 
         width = self.program.objective.width(self.stream.outputs)
         shape = (self.replicas, tasks + 1) if width is None else (self.replicas, tasks + 1, width)
         # Sums of squares and counts need more digits than a mean of scores.
-        total = torch.zeros(shape, dtype=self.dtype if width is None else torch.float64, device=self.device)
+        sums = torch.zeros(shape, dtype=self.dtype if width is None else torch.float64, device=self.device)
+        counts = torch.zeros(self.replicas, classes**2 + 1 if classes else 0, device=self.device)
+        total = {"sums": sums, "counts": counts}
         # Draws of a model that draws in evaluation mode differ by evaluation and by chunk.
         first = self.step_count << 24
         steps = torch.arange(first, first + len(scored.chunks), device=self.device)
@@ -514,11 +551,13 @@ class Engine:
             arguments = (total, view, self.hyper["seed"], steps[i], rows, owner)
             total = self.run(("score", rows["x"].shape), mapped, arguments, first + i)
         self._forget()
-        sums = total[:, :tasks].unsqueeze(-1) if width is None else total[:, :tasks]
+        sums = total["sums"][:, :tasks]
+        sums = sums.unsqueeze(-1) if width is None else sums
         scores = totals(self.program.objective, sums, scored.counts)
         for t, world in scored.worlds:
             scores[:, t] = episodes(self, view, t, world)
-        return scores
+        shape = (self.replicas, classes, classes)
+        return scores, total["counts"][:, :-1].view(shape) if classes else None
 
     def training_loss(self, replica: Replica, tasks: Sequence[int]) -> Tensor:
         """Mean loss of some training samples of tasks, the model in evaluation mode, ``[replicas]``."""
@@ -577,7 +616,8 @@ class Engine:
     def sizes(self, replica: Replica) -> tuple[int, int]:
         """Return the trained numbers of one replica, and the bytes of its strategy's state."""
         numbers = sum(v[0].numel() for v in replica["params"].values())
-        state = sum(v.nbytes for v in pytree.tree_leaves(replica["state"]) if isinstance(v, Tensor))
+        held = {k: v for k, v in replica["state"].items() if k != NUMBERS}
+        state = sum(v.nbytes for v in pytree.tree_leaves(held) if isinstance(v, Tensor))
         return numbers, state // self.replicas
 
 

@@ -19,20 +19,21 @@ from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
 from perdure.optim.optimizer import Optimizer
 from perdure.optim.sgd import SGD
-from perdure.scenarios.contract.objective import score_task
 from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.several import score_task
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.task import Task, samples
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External, Learner, Terms
 from perdure.strategies.contract.phase import Phase
-from perdure.training import Settings
+from perdure.training import Settings, Training
 
 
 def run_external(
     stream: Stream, strategy: External, settings: Settings, tick: Callable[[int, int], None]
 ) -> Outcome:
     """Train a learner per seed and score all tasks before the first phase and after every stage."""
+    training = settings.training.on(stream)
     seconds = {"train": 0.0, "eval": 0.0}
     untrained, stages = [], []
     parameters = 0
@@ -47,20 +48,20 @@ def run_external(
     for done, seed in enumerate(settings.seeds):
         with seeded() as seed_all:
             seed_all(seed)
-            module = build(settings.builder(), stream.input_shape, stream.outputs).to(settings.device)
+            module = build(settings.builder(), stream.input_shape, stream.outputs).to(training.place)
             parameters = sum(p.numel() for p in module.parameters())
             module.register_forward_pre_hook(count)
             terms = Terms(
-                module, seed, 1 if stream.online else settings.epochs, settings.batch_size,
-                get_torch(settings), settings.device,
+                module, seed, training.epochs or 1, training.batch_size,
+                get_torch(settings.training), training.place,
             )  # fmt: skip
             learner = strategy.start(stream, terms)
-            rows = [score_all(stream, learner, settings.device)]
+            rows = [score_all(stream, learner, training.place)]
             for i, phase in enumerate(phases):
                 began = time.perf_counter()
                 learner.learn(together(stream, phase), phase.tasks[-1])
                 middle = time.perf_counter()
-                rows += [score_all(stream, learner, settings.device)] if phase.stage else []
+                rows += [score_all(stream, learner, training.place)] if phase.stage else []
                 seconds["train"] += middle - began
                 seconds["eval"] += time.perf_counter() - middle
                 tick(done * len(phases) + i + 1, len(settings.seeds) * len(phases))
@@ -77,11 +78,15 @@ def run_external(
     return outcome.told(settings.seeds)
 
 
-def check_external(strategy: External, settings: Settings) -> None:
-    """Refuse settings that a learner of one's own cannot keep to."""
-    if len(settings.grid) > 1:
-        raise PerdureError(f"tune needs a strategy that is mapped over replicas; {strategy} is not")
-    get_torch(settings)
+def check_external(strategy: External, stream: Stream, settings: Settings) -> None:
+    """Refuse settings that a learner of one's own cannot keep to, and streams that it cannot learn."""
+    for setting, found in {"tune": settings.choosing, "clip": settings.training.clip}.items():
+        if found:
+            raise PerdureError(f"{setting} needs a strategy that is mapped over replicas; {strategy} is not")
+    for task in stream:
+        task.map_parts(lambda part: part)
+    strategy.check(stream)
+    get_torch(settings.training)
 
 
 def together(stream: Stream, phase: Phase) -> Task:
@@ -107,12 +112,10 @@ def score_all(stream: Stream, learner: Learner, device: torch.device) -> Tensor:
     masks = stream.masks().to(device)
     scores = []
     for i, task in enumerate(stream):
-        if not isinstance(task.test, Part):
-            raise PerdureError(f"expected a test part of samples; that of task {task.name!r} is a world")
         with torch.no_grad():
-            output = learner.predict(task.test.inputs().to(device), i)
+            output = learner.predict(samples(task.test).inputs().to(device), i)
         output = output.masked_fill(~masks[i], CLOSED)
-        rows = {k: v.to(device) for k, v in stream.labels(task.test).items()}
+        rows = {k: v.to(device) for k, v in stream.labels(samples(task.test)).items()}
         rows["task"] = torch.full((len(output),), i, device=device)
         zero = torch.zeros((), dtype=torch.int64, device=device)
         batch = Batch(weigh(rows, torch.ones_like(output[:, 0])), zero, Rng(zero, zero))
@@ -120,10 +123,10 @@ def score_all(stream: Stream, learner: Learner, device: torch.device) -> Tensor:
     return torch.stack(scores).cpu().float()
 
 
-def get_torch(settings: Settings) -> Callable[[Any], torch.optim.Optimizer]:
+def get_torch(training: Training) -> Callable[[Any], torch.optim.Optimizer]:
     """Return what builds torch's optimiser with the same rule."""
-    rule: Optimizer = settings.optimizer
-    rates: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    rule: Optimizer = training.rule
+    rates: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
     if isinstance(rule, AdamW):
         return lambda p: torch.optim.AdamW(p, betas=(rule.beta1, rule.beta2), eps=rule.eps, **rates)
     if isinstance(rule, Adam):

@@ -15,7 +15,9 @@ from perdure.core.net import normalises
 from perdure.core.random import Rng
 from perdure.engine.flops import CountFlops
 from perdure.engine.step import Replica
+from perdure.engine.worlds import Worlds
 from perdure.scenarios.contract.task import samples
+from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.phase import Phase
 
@@ -73,7 +75,11 @@ def least_batch(engine: Engine, module: nn.Module, untrained: tuple[Params, Para
 def check_batches(engine: Engine, replica: Replica) -> None:
     """Refuse batches of one sample where the model needs two, unless the strategy fills them up."""
     for phase in lay_out(engine.strategy, engine.stream):
-        lengths = [len(engine.stream[t].train) for t in phase.tasks]
+        trains = [getattr(engine.stream[t], phase.part) for t in phase.tasks]
+        if any(isinstance(part, World) for part in trains):
+            Worlds.of(engine, phase, trains)
+            continue
+        lengths = [len(part) for part in trains]
         size = engine.sampler.smallest(sum(lengths))
         if phase.batch_per_task:
             size = len(lengths) * min(engine.batch_size, *lengths)

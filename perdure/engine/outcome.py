@@ -16,9 +16,9 @@ from perdure.analysis.notes import doubts
 from perdure.analysis.results import Curve, Results
 from perdure.core.errors import PerdureError
 from perdure.engine.trained import Trained
+from perdure.engine.tuning import Trial
 from perdure.strategies.contract.composition import parts
 from perdure.strategies.contract.strategy import Strategy
-from perdure.training import Settings
 
 # What results hold by strategy, and runs on disk with them.
 MEASURED = ("scores", "untrained", "curves", "costs", "extras")
@@ -28,12 +28,14 @@ MEASURED = ("scores", "untrained", "curves", "costs", "extras")
 class Outcome:
     """What one strategy's run measured, with a leading axis of replicas.
 
-    ``diverged`` tells of each replica whether its weights are not finite, ``learned`` whether its loss in
-    training ended no higher than it began, where that was looked at.
+    ``confusions`` count labels and answers at each stage, ``[replicas, label, answer]``. ``diverged`` tells
+    of each replica whether its weights are not finite, ``learned`` whether its loss in training ended no
+    higher than it began, where that was looked at.
     """
 
     untrained: Tensor
     scores: list[Tensor] = field(default_factory=list)
+    confusions: list[Tensor] = field(default_factory=list)
     curve: list[tuple[int, int, Tensor]] = field(default_factory=list)
     validation: Tensor | None = None
     diverged: Tensor | None = None
@@ -47,27 +49,32 @@ class Outcome:
         """Add what was warned of, each line once."""
         self.warnings = sorted({*self.warnings, *(str(w.message) for w in heard)})
 
-    def choose(self, settings: Settings) -> Outcome:
-        """Keep the replicas of the grid point whose validation scores are best, meaned over seeds."""
-        if self.validation is None:
-            return self
-        seeds = len(settings.seeds)
-        means = self.validation.mean(1).view(-1, seeds).mean(1)
-        best = int(means.nan_to_num(-torch.inf).argmax())
-        kept = slice(best * seeds, (best + 1) * seeds)
-        tried = [{**point, "validation": float(m)} for point, m in zip(settings.grid, means, strict=True)]
-        chosen = replace(
+    def of_point(self, point: int, seeds: int) -> Outcome:
+        """Keep the replicas of one point of the grid; there are ``seeds`` of each."""
+        kept = slice(point * seeds, (point + 1) * seeds)
+        return replace(
             self,
             untrained=self.untrained[kept],
             scores=[s[kept] for s in self.scores],
+            confusions=[c[kept] for c in self.confusions],
             curve=[(step, stage, s[kept]) for step, stage, s in self.curve],
             validation=None,
             diverged=None if self.diverged is None else self.diverged[kept],
             learned=None if self.learned is None else self.learned[kept],
-            extras={**self.extras, "chosen": settings.grid[best], "tried": tried},
             trained=None if self.trained is None else self.trained.chosen(kept),
         )
-        return chosen.told(settings.seeds)
+
+    def after(self, others: Sequence[Outcome], found: dict[str, Any]) -> Outcome:
+        """Return the outcome with what choosing it took: seconds, warnings, and what it found."""
+        runs = [self, *(o for o in others if o.costs is not self.costs)]
+        spent = {k: sum(o.costs[k] for o in runs) for k in self.costs if k.startswith("seconds_")}
+        warnings = sorted({w for o in runs[1:] for w in o.warnings} - set(self.warnings))
+        return replace(
+            self,
+            costs={**self.costs, **spent},
+            extras={**self.extras, **found},
+            warnings=[*self.warnings, *warnings],
+        )
 
     def told(self, seeds: Sequence[int]) -> Outcome:
         """Return the outcome with the seeds that diverged among its extras: results then name them."""
@@ -87,6 +94,31 @@ class Outcome:
         """Return the evaluations during training."""
         steps, stages, scores = zip(*self.curve, strict=True)
         return Curve(np.array(steps), np.array(stages), array(torch.stack(scores, 1)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of several points is best on the validation parts.
+
+    ``run`` and ``place`` say which run it was one of, and which of its points; ``tried`` holds the score of
+    each point.
+    """
+
+    run: int
+    place: int
+    chosen: dict[str, float]
+    tried: list[dict[str, float]]
+
+
+def choose(outcomes: Sequence[Outcome], trials: Sequence[Trial], seeds: int, higher: bool = True) -> Choice:
+    """Choose by the scores on the validation parts, meaned over tasks and seeds."""
+    means = [o.validation.mean(1).view(-1, seeds).mean(1) for o in outcomes if o.validation is not None]
+    scores = torch.cat(means)
+    best = int((scores if higher else -scores).nan_to_num(-torch.inf).argmax())
+    places = [(run, place) for run, trial in enumerate(trials) for place in range(len(trial.points))]
+    points = [point for trial in trials for point in trial.whole()]
+    tried = [{**point, "validation": float(score)} for point, score in zip(points, scores, strict=True)]
+    return Choice(*places[best], points[best], tried)
 
 
 def name_all(
@@ -118,17 +150,16 @@ def name_all(
 def collect(
     outcomes: Mapping[str, Outcome],
     failed: Mapping[str, Exception],
-    settings: Settings,
     config: dict[str, Any],
 ) -> Results:
-    """Bring the outcomes of all strategies into one object; of a grid, only what was chosen."""
+    """Bring the outcomes of all strategies into one object."""
     reasons = {name: said(error) for name, error in failed.items()}
     if not outcomes:
         what = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise PerdureError(f"expected a strategy that finishes; found none: {what}") from next(
             iter(failed.values())
         )
-    kept = {name: outcome.choose(settings) for name, outcome in outcomes.items()}
+    kept = dict(outcomes)
     return Results(
         scores={n: array(torch.stack(o.scores, 1)) for n, o in kept.items()},
         untrained={n: array(o.untrained) for n, o in kept.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +37,7 @@ class Program:
     objective: Objective
     fits: Fits
     decays: bool = False
+    clip: float | None = None
     mappable: bool = True
     precision: torch.dtype | None = None
     # Asked once: finding names in a large model takes longer than a small step.
@@ -113,8 +115,10 @@ class Program:
         changed = strategy.gradient(quiet, params, replica["state"], grads, batch)
         grads = like(params, changed, f"gradient of {strategy}")
         lr = hyper["lr"] * at["factor"]
+        # A strategy that follows the step sees the gradient of the loss, however short the step is kept.
+        taken = grads if self.clip is None else clipped(grads, names, self.clip)
         moved, memory = self.optimizer.update(
-            learned, grads, replica["optim"], lr, hyper["decay"] if self.decays else None
+            learned, taken, replica["optim"], lr, hyper["decay"] if self.decays else None
         )
         moved = like(learned, moved, f"the optimiser {self.optimizer}")
         if len(names) < len(params):
@@ -142,10 +146,10 @@ class Program:
         net = self.net(replica["buffers"], rng)
         return self.strategy.forward(net, replica["params"], replica["state"], x, task)
 
-    def score(self, replica: Replica, rows: Rows, rng: Rng | None) -> Tensor:
-        """What the score adds up, for each sample: ``[n]`` or ``[n, width]``."""
+    def score(self, replica: Replica, rows: Rows, rng: Rng | None) -> tuple[Tensor, Tensor]:
+        """What the score adds up, ``[n]`` or ``[n, width]``, and each sample's highest output, ``[n]``."""
         output = self.outputs(replica, rows["x"], rows["task"], rng)
-        return self.objective.score(output, answered(output, rows, rng))
+        return self.objective.score(output, answered(output, rows, rng)), output.argmax(-1)
 
     def act(self, replica: Replica, task: Tensor, rng: Rng) -> Act:
         """Return the policy of a world's task: the outputs that are scored."""
@@ -157,6 +161,13 @@ class Program:
         batch = answered(output, rows, rng)
         each = self.objective.loss(output, batch)
         return each.mean() if each.ndim == 1 else weighted_mean(each, batch.weight)
+
+
+def clipped(grads: Params, names: Sequence[str], longest: float) -> Params:
+    """Shorten a gradient to a norm: that over the parameters of these names, which are trained."""
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grads[k]) for k in names]))
+    factor = (longest / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_ has it
+    return {k: g * factor for k, g in grads.items()}
 
 
 def answered(output: Tensor, rows: Rows, rng: Rng | None) -> Batch:

@@ -18,10 +18,10 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net, takes_task
 from perdure.engine.replicas import Mapper
 from perdure.engine.step import Program, Replica
-from perdure.scenarios.contract.objective import totals
+from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
 from perdure.strategies.contract.accepts import Fits, check_index
-from perdure.strategies.contract.composition import overrides
+from perdure.strategies.contract.composition import NUMBERS, overrides
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Trained:
 
     def state(self, kind: str, k: int = 0) -> dict[str, Any]:
         """State of replica ``k`` of a part of the strategy, by its kind (``"replay"``)."""
-        states = self.replica["state"]
+        states = [name for name in self.replica["state"] if name != NUMBERS]
         if not isinstance(kind, str) or kind not in states:
             raise PerdureError(f"expected one of {', '.join(states)}; found {kind!r}")
         return dict(self._one("state", k)[kind])
@@ -130,7 +130,7 @@ class Trained:
         program = replace(self.program, masks=open_masks, objective=stream.objective)
 
         def score(view: Replica, rows: Rows) -> Tensor:
-            return program.score(view, rows, None)
+            return program.score(view, rows, None)[0]
 
         sums, counts = [], []
         for index, one in enumerate(stream):

@@ -26,6 +26,7 @@ from perdure.strategies.contract import (
     Terms,
     get,
 )
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.interop import AvalancheStrategy
 from perdure.strategies.isolation import PackNet
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
@@ -82,4 +83,5 @@ __all__ = [
     "pareto",
     "save_anchor",
     "save_deltas",
+    "strategy",
 ]

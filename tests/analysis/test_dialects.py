@@ -173,6 +173,7 @@ def test_two_tasks_in_the_dialects_that_skip_one() -> None:
             assert two.metric(metric, "a", dialect).tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_avalanche_itself_agrees(noise: Results) -> None:
     metrics = pytest.importorskip("avalanche.evaluation.metrics")
     for seed, (r, b) in enumerate(zip(noise.scores["ewc"], noise.untrained["ewc"], strict=True)):

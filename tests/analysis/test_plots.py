@@ -110,7 +110,11 @@ def _boxes(figure: Figure) -> tuple[list[object], list[object]]:
         (("naive",), 1),
         (("naive", "joint"), 2),
         (("naive", "ewc(strength=20)", "replay(500) + ewc(strength=20)"), 11),
-        (("naive", "ewc", "si", "mas", "lwf", "replay", "der", "agem", "joint", "single"), 20),
+        pytest.param(
+            ("naive", "ewc", "si", "mas", "lwf", "replay", "der", "agem", "joint", "single"),
+            20,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_nothing_overlaps(

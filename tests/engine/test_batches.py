@@ -8,10 +8,10 @@ from torch import nn
 from perdure import PerdureError, compare
 from perdure.engine.data import Sampler
 from perdure.scenarios import from_arrays
-from perdure.testing.check_strategy import normed, tiny_stream
+from perdure.testing import tiny_norm, tiny_stream
 
 
-def run(strategy, data, batch_size=4, model=normed, epochs=2):
+def run(strategy, data, batch_size=4, model=tiny_norm, epochs=2):
     return compare(data, [strategy], model=model, seeds=1, epochs=epochs, batch_size=batch_size, quiet=True)
 
 
@@ -73,9 +73,9 @@ def instance(shape, outputs):
 @pytest.mark.parametrize(
     ("strategy", "data", "batch_size", "model", "line"),
     [
-        ("naive", (8, 9), 1, normed, "need at least 2 samples in each batch .*; found batch_size=1"),
-        ("fpf", (8, 9), 1, normed, "need at least 2 samples in each batch .*; found batch_size=1"),
-        ("naive", (8, 1), 4, normed, "in each batch of training; found a phase of one training sample"),
+        ("naive", (8, 9), 1, tiny_norm, "need at least 2 samples in each batch .*; found batch_size=1"),
+        ("fpf", (8, 9), 1, tiny_norm, "need at least 2 samples in each batch .*; found batch_size=1"),
+        ("naive", (8, 1), 4, tiny_norm, "in each batch of training; found a phase of one training sample"),
         (
             "naive",
             (8, 8),

@@ -9,7 +9,7 @@ from torch import nn
 
 from perdure import compare
 from perdure.strategies import External, Strategy
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 SIZES, BATCH, EPOCHS = (9, 12, 7), 4, 2
 STEPS = [3, 3, 2]  # of an epoch of each task
@@ -72,9 +72,8 @@ def test_compute_efficiency_by_hand():
         assert results.extras[name]["pass_flops"] == once
         expected = sum(a / b for a, b in zip(once, training, strict=True)) / len(once)
         assert results.metric("compute_efficiency", name) == pytest.approx([min(1.0, expected)] * 2)
-    assert (
-        results.extras["gdumb(capacity=4, epochs=2)"]["pass_flops"] == PASS
-    )  # collecting and fitting are one pass
+    # Collecting and fitting are one pass.
+    assert results.extras["gdumb(capacity=4, epochs=2)"]["pass_flops"] == PASS
     efficiency = {n: results.metric("compute_efficiency", n)[0] for n in ("naive", "replay(5)", "cumulative")}
     assert efficiency["naive"] > efficiency["cumulative"]
     assert efficiency["naive"] == pytest.approx(2 * efficiency["replay(5)"])

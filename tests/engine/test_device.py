@@ -16,18 +16,19 @@ from torch.utils import _pytree as pytree
 
 from perdure.core.errors import PerdureError
 from perdure.engine.engine import Engine, add_by_task
-from perdure.optim.optimizer import OPTIMIZERS
 from perdure.optim.schedules import SCHEDULES
 from perdure.strategies import STRATEGIES, get
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
+from perdure.training import Training
 
 ABSENT = torch.device("lazy", 0)
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}
 SPECS = {
     "gem": "gem(samples_per_task=2)", "agem": "agem(samples_per_task=2, sample=4)", "replay": "replay(6)",
-    "der": "der(6)", "derpp": "derpp(6)", "gdumb": "gdumb(6)", "fpf": "fpf(6)", "kfpf": "kfpf(6)",
+    "der": "der(6)", "derpp": "derpp(6)", "gdumb": "gdumb(6, epochs=2)", "fpf": "fpf(6, steps=3)",
+    "kfpf": "kfpf(6, k=2, steps=3)",
     "icarl": "icarl(6)", "clr": "clr(pretrain=0)", "weighted": "weighted(preference=[0.5, 0.5])",
     "weighted-replay": "weighted-replay(preference=[0.5, 0.5], capacity=6)",
 }  # fmt: skip
@@ -56,10 +57,8 @@ def away(tree):
 def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cosine"):
     """Start, train, measure, score and cross all boundaries of a small stream on an absent device."""
     stream = tiny_stream("task", (9, 8))
-    engine = Engine(
-        stream, strategy, OPTIMIZERS.get(optimizer), model, [0, 1], [0.1] * 2, [0.0] * 2,
-        SCHEDULES.get(schedule), 4,
-    )  # fmt: skip
+    training = Training(1, 4, optimizer, schedule=schedule, device="cpu")
+    engine = Engine(stream, strategy, training, model, [0, 1])
     # Preferences are checked on the host at the start, once.
     checks_values = "weighted" in str(strategy)
     started = engine.start() if checks_values else None

@@ -9,17 +9,21 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from perdure.core.errors import PerdureError
+from perdure.engine.engine import Engine
 from perdure.experiment import compare, make_engine, run
 from perdure.scenarios import Source, from_arrays, get, split
 from perdure.strategies import Naive
 from perdure.strategies import get as strategy
-from perdure.training import make_settings
+from perdure.training import Training, make_settings
 
 DEFAULTS = {
-    "model": "mlp(hidden=[16])", "seeds": 2, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.1,
-    "weight_decay": 0.0, "schedule": "constant", "device": "cpu", "dtype": "float64", "precision": None,
-    "pretrained": False, "eval_every": None, "tune": None,
-}  # fmt: skip
+    "model": "mlp(hidden=[16])",
+    "seeds": 2,
+    "epochs": 2,
+    "batch_size": 16,
+    "device": "cpu",
+    "dtype": "float64",
+}
 
 
 def settings(stream, **changes):
@@ -69,7 +73,7 @@ def test_naive_follows_a_plain_loop_to_the_last_bit_of_the_order():
             for i in range(0, len(data), 16):
                 rows = order[i : i + 16]
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(model(data.x[rows]), data.y[rows]).backward()
+                nn.functional.cross_entropy(model(data.rows["x"][rows]), data.rows["y"][rows]).backward()
                 optimizer.step()
                 step += 1
         assert step == engine.step_count
@@ -119,7 +123,7 @@ def test_running_statistics_belong_to_the_replica_and_follow_torch():
         for i in range(0, len(data), 16):
             rows = order[i : i + 16]
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(data.x[rows]), data.y[rows]).backward()
+            nn.functional.cross_entropy(model(data.rows["x"][rows]), data.rows["y"][rows]).backward()
             optimizer.step()
         assert torch.allclose(replica["buffers"]["1.running_mean"][r], model[1].running_mean, atol=1e-12)
         assert torch.allclose(replica["buffers"]["1.running_var"][r], model[1].running_var, atol=1e-12)
@@ -274,7 +278,7 @@ def test_token_ids_are_scored_in_rows_no_longer_than_they_need(monkeypatch):
     monkeypatch.setattr("perdure.engine.engine.EVAL_SAMPLES", 30)
     monkeypatch.setattr("perdure.engine.engine.LEAST_SCORED", 4)
     cut = make_engine(stream, Naive(), settings(stream, model=Sum))
-    assert [chunk[0].shape[1] for chunk in cut.test.chunks] == [4, 8, 10]
+    assert [rows["x"].shape[1] for rows, _ in cut.test.chunks] == [4, 8, 10]
     assert torch.allclose(cut.evaluate(replica), expected, atol=1e-12)
 
 
@@ -350,3 +354,50 @@ def test_warnings_of_a_run_stay_inside_it():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         test_a_branching_model_runs()
+
+
+# ---- clipping -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("longest", [0.05, 0.3, 100.0])
+def test_clipping_is_that_of_torch_for_each_replica(longest):
+    stream = small("domain", samples=32, tasks=1)
+    seeds, training = [5, 6], {"batch_size": 16, "lr": 0.1, "dtype": "float64", "device": "cpu"}
+    engine = Engine(stream, Naive(), Training(2, clip=longest, **training), normed, seeds)
+    (phase,) = Naive().phases(stream)
+    replica, data = engine.start(), engine.load(phase)
+    start = {k: v.clone() for k, v in {**replica["buffers"], **replica["params"]}.items()}
+    end = finish(engine, replica, phase, data)
+    for r in range(len(seeds)):
+        model = normed((6,), 2).double()
+        model.load_state_dict({k: v[r] for k, v in start.items()})
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(2):
+            order = engine.sampler.order(len(data), epoch, "order")[r]
+            for rows in order.split(16):
+                optimizer.zero_grad()
+                x, y = stream[0].train.x[rows].double(), stream[0].train.y[rows]
+                nn.functional.cross_entropy(model(x), y).backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), longest)
+                optimizer.step()
+        for k, v in model.named_parameters():
+            torch.testing.assert_close(end["params"][k][r], v, rtol=0, atol=1e-12)
+
+
+def test_what_is_clipped_is_what_strategies_made_of_the_gradient():
+    stream = small("domain", samples=16, tasks=1)
+    training = Training(1, 16, lr=1.0, clip=0.5, dtype="float64", device="cpu")
+    engine = Engine(stream, Steep(), training, linear, [0, 1])
+    (phase,) = Naive().phases(stream)
+    replica = engine.start()
+    before = {k: v.clone() for k, v in replica["params"].items()}
+    replica = finish(engine, replica, phase, engine.load(phase))
+    moves = torch.cat([(v - before[k]).flatten(1) for k, v in replica["params"].items()], 1)
+    assert torch.allclose(moves.norm(dim=1), torch.tensor(0.5, dtype=torch.float64))
+
+
+class Steep(Naive):
+    """Makes the gradient a thousand times as long."""
+
+    def gradient(self, net, params, state, grads, batch):
+        return {k: 1000 * g for k, g in grads.items()}

@@ -12,19 +12,14 @@ from perdure import PerdureError
 from perdure.core.batch import Batch
 from perdure.experiment import run
 from perdure.scenarios import from_arrays
-from perdure.scenarios.contract.objective import Objective
-from perdure.scenarios.contract.part import Part
-from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Task
 from perdure.strategies import Naive, get
 from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.strategy import Strategy
 from perdure.training import make_settings
 
 BASE = {
-    "model": "mlp(hidden=[8])", "seeds": 3, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "lr": 0.1,
-    "weight_decay": 0.0, "schedule": "constant", "device": "cpu", "dtype": "float64", "precision": None,
-    "pretrained": False, "eval_every": None, "tune": None,
+    "model": "mlp(hidden=[8])", "seeds": 3, "epochs": 2, "batch_size": 16, "device": "cpu",
+    "dtype": "float64",
 }  # fmt: skip
 
 
@@ -47,42 +42,6 @@ def points(tasks=2, setting="domain", n=64):
         return x, (x[:, t] > 0).long() + (0 if setting == "domain" else 2 * t)
 
     return from_arrays([(part(t, n), part(t, 40)) for t in range(tasks)], setting=setting)
-
-
-# ---- an objective that makes its batches from the current parameters -----------------------------
-
-
-@dataclass(frozen=True)
-class Bandit(Objective):
-    """A two-armed bandit: arm ``best`` pays 1. The policy acts, and learns from what it did (REINFORCE)."""
-
-    metric = "reward"
-    best: int = 0
-
-    def init(self, seed):
-        return {"pulls": torch.zeros((), dtype=torch.int64)}
-
-    def sample(self, net, params, carry, batch):
-        share = net(params, batch.x, batch.task).softmax(-1)[:, 1]
-        arm = (batch.rng.uniform("arm", len(batch), dtype=share.dtype) < share).long()
-        return replace(batch, y=arm), {"pulls": carry["pulls"] + len(batch)}
-
-    def loss(self, output, batch):
-        reward = (batch.y == self.best).to(output.dtype) - 0.5
-        return -reward * output.log_softmax(-1).gather(-1, batch.y[:, None])[:, 0]
-
-    def score(self, output, y):
-        return output.softmax(-1)[:, self.best]
-
-
-def test_an_objective_may_draw_its_batches_from_the_current_policy():
-    x = torch.ones(64, 1)
-    part = Part(x, torch.zeros(64, dtype=torch.int64))
-    for best in (0, 1):
-        task = Task("bandit", part, part, part, (0, 1), Bandit(best))
-        outcome = train(Stream("bandit", (task,), "domain", 2), Strategy(), epochs=20, lr=0.5)
-        assert float(outcome.untrained.mean()) < 0.8
-        assert float(outcome.scores[0].min()) > 0.9
 
 
 # ---- several tasks in a batch, a loss each, and a rule that combines their gradients -------------

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import Naive, Strategy
+from perdure.training import Training
 
 WIDTH, LENGTH = 8, 4
 
@@ -194,10 +194,8 @@ LAYERS = dict(layers())
 
 
 def engine(model, seeds=(0, 1), recorded=True, strategy=None):
-    made = Engine(
-        STREAM, strategy or Naive(), SGD(), lambda shape, outputs: model(), seeds, [0.05] * len(seeds),
-        [0.0] * len(seeds), constant(), 8, 1, dtype=torch.float64,
-    )  # fmt: skip
+    training = Training(1, 8, lr=0.05, device="cpu", dtype="float64")
+    made = Engine(STREAM, strategy or Naive(), training, lambda shape, outputs: model(), seeds)
     if not recorded:
         made.mapper.mapped = False
         made.program = replace(made.program, mappable=False)
@@ -229,14 +227,13 @@ def apart(one, other, rows=slice(None), others=slice(None)):
 @pytest.mark.filterwarnings("ignore:the model or strategy cannot be mapped", "ignore:.*batching rule")
 def test_a_layer_trains_the_same_recorded_or_not_alone_or_not_whole_or_resumed(name):
     generators = torch.get_rng_state(), random.getstate(), numpy_state()
-    whole = trained(engine(LAYERS[name]))
-    unrecorded = trained(engine(LAYERS[name], recorded=False))
-    alone = trained(engine(LAYERS[name], seeds=(1,)))
-    assert apart(whole, unrecorded) < 1e-9
+    made = engine(LAYERS[name])
+    first = pytree.tree_map(torch.clone, trained(made, upto=1)[0])
+    whole = trained(made, start=pytree.tree_map(torch.clone, first))
+    alone = trained(engine(LAYERS[name], seeds=(1,), recorded=False))
     assert apart(whole, alone, slice(1, 2)) < 1e-9
     torch.manual_seed(99)
     random.seed(99)
-    first = trained(engine(LAYERS[name]), upto=1)[0]
     again = engine(LAYERS[name])
     again.start()
     again.step_count = again.costs.steps = len(STREAM[0].train) // 8 + (len(STREAM[0].train) % 8 > 0)
@@ -372,9 +369,9 @@ def test_a_model_that_writes_on_its_inputs_leaves_the_data_alone():
             return self.body(x.sub_(1.0))
 
     made = engine(Centres, recorded=False)
-    before = [chunk[0].clone() for chunk in made.test.chunks]
+    before = [rows["x"].clone() for rows, _ in made.test.chunks]
     one = trained(made)
-    assert all(torch.equal(b, c[0]) for b, c in zip(before, made.test.chunks, strict=True))
+    assert all(torch.equal(b, c[0]["x"]) for b, c in zip(before, made.test.chunks, strict=True))
     assert apart(one, trained(engine(Centres))) < 1e-9
 
 

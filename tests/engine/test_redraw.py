@@ -9,7 +9,7 @@ from torch import nn
 from perdure import PerdureError, compare
 from perdure.engine.redraw import notes, redraw
 from perdure.models import get as get_model
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 
 class Raw(nn.Module):

@@ -13,11 +13,10 @@ from torch import nn
 from perdure import compare
 from perdure.core.refusals import describe
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import Naive, Strategy, get
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
+from perdure.training import Training
 
 
 @dataclass(frozen=True)
@@ -91,17 +90,8 @@ LINES = [
 
 @pytest.mark.parametrize(("make", "code", "hint"), LINES, ids=[m.__name__ for m, _, _ in LINES])
 def test_the_message_names_the_users_own_line_and_what_to_write(make, code, hint):
-    engine = Engine(
-        tiny_stream("domain", (5,)),
-        make(),
-        SGD(),
-        nn.Linear(5, 2),
-        [0, 1],
-        [0.1] * 2,
-        [0.0] * 2,
-        constant(),
-        4,
-    )
+    training = Training(1, 4, device="cpu")
+    engine = Engine(tiny_stream("domain", (5,)), make(), training, nn.Linear(5, 2), [0, 1])
     replica, phase = engine.start(), Naive().phases(engine.stream)[0]
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -179,10 +169,8 @@ def test_one_warning_says_so(kind, seeds):
 
 
 def test_the_fallback_of_one_net_alone():
-    engine = Engine(
-        sequences(), get("mas"), SGD(), lambda: Recurrent("GRU"), [0], [0.1], [0.0], constant(), 4,
-        dtype=torch.float64,
-    )  # fmt: skip
+    training = Training(1, 4, device="cpu", dtype="float64")
+    engine = Engine(sequences(), get("mas"), training, lambda: Recurrent("GRU"), [0])
     net = engine.program.net({})
     params = {k: v[0] for k, v in engine.start()["params"].items()}
     x, task = torch.randn(3, 3, 2, dtype=torch.float64), torch.zeros((), dtype=torch.int64)

@@ -21,7 +21,7 @@ from perdure import PerdureError, compare, experiment, load
 from perdure.analysis.files import DRAFT, LOCK
 from perdure.analysis.report import page as report
 from perdure.analysis.store import WAITING
-from perdure.cli.app import app as cli
+from perdure.cli import app as cli
 from perdure.engine.checkpoint import Checkpoint
 from perdure.models import MODELS
 from perdure.scenarios import from_arrays

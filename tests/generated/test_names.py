@@ -30,7 +30,8 @@ from perdure.scenarios import get as get_stream
 from perdure.scenarios.operators import OPERATORS
 from perdure.strategies import STRATEGIES
 from perdure.strategies import get as get_strategy
-from perdure.training import make_settings
+from perdure.training import Training, make_settings
+from perdure.training import names as names_of_settings
 
 EXAMPLES = int(os.environ.get("PERDURE_EXAMPLES", "30"))
 REGISTRIES = {
@@ -47,9 +48,8 @@ NAMES = [
 # A `transformers` configuration is of no class that can be named without importing that library.
 PASS_UNCHECKED = {("model", "encoder"): ["source"]}
 SETTINGS = {
-    "model": "mlp", "seeds": 2, "epochs": 1, "batch_size": 32, "optimizer": "sgd", "lr": 0.1,
-    "weight_decay": 0.0, "schedule": "constant", "device": "cpu", "dtype": "float32", "precision": None,
-    "pretrained": False, "eval_every": None, "tune": None,
+    **{name: getattr(Training, name) for name in names_of_settings()}, "epochs": 1, "device": "cpu",
+    "model": "mlp", "seeds": 2, "pretrained": False, "eval_every": None, "tune": None, "tune_on": None,
 }  # fmt: skip
 STREAM = split("digits", tasks=2)
 
@@ -327,18 +327,20 @@ def short(value):
 @generated
 @given(
     st.dictionaries(
-        st.sampled_from(sorted(SETTINGS)), anything | mutated() | st.just({"lr": [0.1, 1]}), max_size=3
+        st.sampled_from(sorted(SETTINGS)),
+        anything | mutated() | st.just({"lr": [0.1, 1]}) | st.just({"ewc.strength": [0.1, 1]}),
+        max_size=3,
     )
 )
 def test_settings(changes):
     made = outcome(make_settings, STREAM, **(SETTINGS | changes))
     if made is None:
         return
-    hints = typing.get_type_hints(make_settings)
+    hints = typing.get_type_hints(make_settings) | typing.get_type_hints(Training)
     for key, value in changes.items():
         assert satisfies(plain_value(value), hints[key]) or callable(value), f"took {key}={value!r}"
     assert all(type(seed) is int and 0 <= seed < 2**32 for seed in made.seeds)
-    assert all(0 < point.get("lr", made.lr) < math.inf for _, point in made.replicas)
+    assert all(0 < point.get("lr", made.training.lr) < math.inf for _, point in made.replicas)
 
 
 @generated
@@ -376,13 +378,13 @@ def test_toml(tmp_path_factory, values):
         outcome(compare, STREAM, **({"strategies": ["naive"]} | {key: value}), lr=-1.0)
     if stream is not None:
         made = outcome(make_settings, stream, **(SETTINGS | arguments))
-        assert made is None or type(made.epochs) is int
+        assert made is None or type(made.training.epochs) is int
 
 
 @generated
 @given(
     st.text(max_size=12) | st.text("0123456789,[] -", max_size=8),
-    st.lists(st.text("lr=0.1,we_dcaynif ", max_size=12)),
+    st.lists(st.text("lr=0.1,we_dcaynif ", max_size=12) | st.just("ewc.strength=1,10")),
 )
 def test_the_command_lines_own_words(seeds, tune):
     read = outcome(read_seeds, seeds)

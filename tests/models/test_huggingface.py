@@ -77,6 +77,7 @@ def test_a_decoder_sees_the_past_only(name, causal):
     assert same == causal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bert", "t5", "llama"])
 def test_replicas_are_mapped_and_equal_those_alone(name):
     options = {"model": encoder(CONFIGS[name]()), "epochs": 2, "optimizer": "adamw", "lr": 3e-3,

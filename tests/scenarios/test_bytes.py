@@ -98,12 +98,15 @@ def test_samples_stay_bytes_on_the_device():
     kept, plain = sources()
     place = Place(torch.device("cpu"), torch.float64, Bytes())
     data = place.train(permuted(kept, 2), [0, 1])
-    assert data.x.dtype == torch.uint8
-    numbers = place.numbers(data.x)
+    assert data.rows["x"].dtype == torch.uint8
+    numbers = place.numbers(data.rows["x"])
     assert numbers.dtype == torch.float64
-    assert torch.equal(numbers, Place(torch.device("cpu"), torch.float64).train(permuted(plain, 2), [0, 1]).x)
-    scored = place.scored([task.test for task in split(kept)], 16)
-    assert {chunk[0].dtype for chunk in scored.chunks} == {torch.uint8}
+    assert torch.equal(
+        numbers, Place(torch.device("cpu"), torch.float64).train(permuted(plain, 2), [0, 1]).rows["x"]
+    )
+    stream = split(kept)
+    scored = place.scored(stream, [task.test for task in stream], 16)
+    assert {rows["x"].dtype for rows, _ in scored.chunks} == {torch.uint8}
 
 
 def test_parts_of_several_scales_become_numbers():

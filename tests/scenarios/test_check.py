@@ -16,6 +16,7 @@ from perdure.scenarios import (
     from_arrays,
     split,
 )
+from perdure.scenarios.contract.several import Targets
 
 
 def change(stream, index=0, **parts):
@@ -54,11 +55,11 @@ class Forgetful(Stream):
         (lambda s: change(s, test=nan_in(s[0].test)), ["test part", "NaN", "sample 1"]),
         (lambda s: change(s, train=spoil(s[0].train, y=s[0].train.y.int())), ["int64", "int32"]),
         (lambda s: change(s, train=spoil(s[0].train, y=s[0].train.y + 4)), ["labels", "0..3"]),
-        (lambda s: change(s, train=spoil(s[0].train, y=s[0].train.y + 1)), ["`classes`", "such as 2"]),
+        (lambda s: change(s, train=spoil(s[0].train, y=s[0].train.y + 1)), ["`outputs`", "such as 2"]),
         (lambda s: change(s, train=spoil(s[0].train, y=s[0].train.y[1:])), ["[n, ...]"]),
-        (lambda s: change(s, classes=(0, 4)), ["`classes`", "0..3", "4"]),
-        (lambda s: change(s, classes=(0, 0)), ["different"]),
-        (lambda s: change(s, classes=()), ["`classes`"]),
+        (lambda s: change(s, outputs=(0, 4)), ["`outputs`", "0..3", "4"]),
+        (lambda s: change(s, outputs=(0, 0)), ["different"]),
+        (lambda s: change(s, outputs=()), ["`outputs`"]),
         (lambda s: change(s, test=s[0].train), ["test part must be disjoint from the training part"]),
         (lambda s: change(s, val=s[0].train.take(torch.arange(3))), ["validation", "3 of 3"]),
         (lambda s: change(s, test=s[0].val), ["disjoint from the validation"]),
@@ -67,7 +68,7 @@ class Forgetful(Stream):
             ["`task`", "int64", "float32"],
         ),
         (lambda s: change(s, train=spoil(s[0].train, task=s[0].train.y + 2)), ["`task` must be in 0..1"]),
-        (lambda s: change(s, train=spoil(s[0].train, task=s[0].train.y * 0 + 1)), ["`classes`"]),
+        (lambda s: change(s, train=spoil(s[0].train, task=s[0].train.y * 0 + 1)), ["`outputs`"]),
         (lambda s: Forgetful(s.name, s.tasks, s.setting, s.outputs), ["the same each time"]),
         (
             lambda s: change(s, train=spoil(s[0].train, transform=lambda x: x + torch.rand(1))),
@@ -163,23 +164,28 @@ class Settled(Objective):
         object.__setattr__(self, "weight", weight)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (Classification(), Regression()),
-        (Regression(), Weighed()),
-        (Weighed(1.0), Weighed(2.0)),
-        (Settled(1.0), Settled(2.0)),
-        (Settled(torch.ones(2)), Settled(torch.ones(2))),
-        (Classification(), 5),
-    ],
-)
-@pytest.mark.parametrize("turned", [False, True])
-def test_one_objective_for_all_tasks(one, other, turned, source, refuses):
-    first, second = (other, one) if turned else (one, other)
-    stream = with_objective(with_objective(split(source, 2), 0, first), 1, second)
+def test_each_task_has_an_objective_of_its_own(source, refuses):
+    def part(real):
+        return [(torch.randn(30, 3), torch.randn(30) if real else torch.arange(30) % 2) for _ in range(3)]
+
+    def task(name, objective, outputs, real):
+        return Task(name, *(Part(x, y) for x, y in part(real)), outputs, objective)
+
+    classes, real = task("a", Classification(), (0, 1), False), task("b", Regression(), (2,), True)
+    for tasks in ((classes, real), (real, classes)):
+        check_stream(Stream("mixed", tasks, "task", 3))
+    for one in (Weighed(2.0), Settled(1.0), Settled(torch.ones(2))):
+        check_stream(Stream("mixed", (classes, real, task("c", one, (2,), True)), "task", 3))
+    with refuses("reads 1 outputs", "(0, 1)"):
+        check_stream(Stream("mixed", (classes, task("b", Regression(), (0, 1), True)), "task", 3))
+    with refuses("as many labels for each sample as the first, 1; found 2"):
+        check_stream(
+            Stream(
+                "mixed", (classes, task("b", Targets((Regression(),) * 2, (1, 1)), (2, 3), True)), "task", 4
+            )
+        )
     with refuses("bjective"):
-        check_stream(stream)
+        check_stream(with_objective(split(source, 2), 1, 5))
 
 
 def test_kinds_of_labels(source, refuses):
@@ -200,8 +206,8 @@ def test_kinds_of_labels(source, refuses):
     [
         ({"train": None}, ["training part", "Part of tensors"]),
         ({"val": Part(np.ones((3, 3)), np.ones(3))}, ["validation part", "Part of tensors"]),
-        ({"classes": 3}, ["`classes`", "3"]),
-        ({"classes": ("a", "b")}, ["`classes`"]),
+        ({"outputs": 3}, ["`outputs`", "3"]),
+        ({"outputs": ("a", "b")}, ["`outputs`"]),
         ({"train": Part(ONES[0], ONES[0])}, ["[n, ...]"]),
         ({"train": Part(ONES, ONES[0], transform=lambda x: x @ 5)}, ["cannot read the inputs"]),
         ({"train": Part(ONES, ONES[0], transform=lambda x: None)}, ["must give a tensor"]),
@@ -224,6 +230,6 @@ def test_streams_of_something_else(source, refuses):
         Stream("odd", stream.tasks, np.zeros(2), 4)
     with refuses("two classes"):
         check_stream(split((np.eye(20), np.zeros(20, dtype=int)), 1))
-    with refuses("one output", "3"):
+    with refuses("output 1 is read by no task", "3"):
         x = np.random.default_rng(0).normal(size=(30, 2))
         check_stream(from_arrays([(x, x[:, 0])]).with_tasks(from_arrays([(x, x[:, 0])]).tasks, outputs=3))

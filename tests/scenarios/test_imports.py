@@ -36,8 +36,7 @@ def imported(path):
 def test_the_room_imports_nothing_to_its_right():
     # Models stand to its left; of them it needs the loading of transformers alone, for sentences.
     allowed = tuple(
-        f"perdure.{room}"
-        for room in ("errors", "arguments", "specs", "registry", "scenarios", "envs", "models.huggingface")
+        f"perdure.{room}" for room in ("core", "scenarios", "envs", "models.backbones.huggingface")
     )
     for path in ROOM.rglob("*.py"):
         for name in imported(path):
@@ -55,7 +54,7 @@ def test_nothing_is_unpickled():
 def test_files_stay_small():
     for path in ROOM.rglob("*.py"):
         text = path.read_text()
-        assert len(text.splitlines()) <= 250, path
+        assert len(text.splitlines()) <= 300, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body

@@ -138,7 +138,7 @@ def test_concat(setting, outputs, classes):
     both = concat(first, second)
     assert len(both) == 10
     assert both.outputs == outputs
-    assert both[5].classes == classes
+    assert both[5].outputs == classes
     assert both.names[5] == "0/1 (2)"
     assert set(both[5].train.task.tolist()) == {5, 6}
     check_stream(both)

@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from torch.utils import _pytree as pytree
 
 from perdure.engine.engine import Engine
 from perdure.optim.adamw import AdamW
-from perdure.optim.schedules import constant
 from perdure.strategies import get
 from perdure.strategies.contract.composition import lay_out
+from perdure.training import Training
 
 
 @pytest.fixture
@@ -22,13 +21,12 @@ def walk():
     """
 
     def moments(
-        strategy, stream, model, *, optimizer=None, lr=0.02, decay=0.1, epochs=3, batch=4, dtype=torch.float64
+        strategy, stream, model, *, optimizer=None, lr=0.02, decay=0.1, epochs=3, batch=4, dtype="float64"
     ):
         strategy = get(strategy) if isinstance(strategy, str) else strategy
         optimizer = AdamW() if optimizer is None else optimizer
-        engine = Engine(
-            stream, strategy, optimizer, model, [0], [lr], [decay], constant(), batch, epochs, dtype=dtype
-        )
+        training = Training(epochs, batch, optimizer, lr, decay, device="cpu", dtype=dtype)
+        engine = Engine(stream, strategy, training, model, [0])
         # A few steps are done sooner than recorded.
         engine.mapper.mapped = False
         engine.program = replace(engine.program, mappable=False)

@@ -14,7 +14,7 @@ from torch import nn
 from perdure import PerdureError, compare
 from perdure.scenarios import blur, from_arrays
 from perdure.strategies import AvalancheStrategy, Phase, get
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 needed = [
     pytest.mark.slow,
@@ -140,7 +140,7 @@ def start(stream, strategy):
 
 def test_joint_training_has_one_stage():
     joint = object.__new__(AvalancheStrategy)
-    object.__setattr__(joint, "name", "JointTraining")
+    object.__setattr__(joint, "strategy", "JointTraining")
     assert joint.phases(tiny_stream("class", (4, 4))) == [Phase((0, 1))]
 
 
@@ -148,7 +148,7 @@ def test_joint_training_has_one_stage():
 def test_it_refuses_what_it_cannot_learn():
     x = np.linspace(0, 1, 40)[:, None]
     with pytest.raises(PerdureError, match="classifications only"):
-        start(from_arrays([(x, 2.0 * x[:, 0]), (x + 1, x[:, 0])]), get("avalanche"))
+        get("avalanche").check(from_arrays([(x, 2.0 * x[:, 0]), (x + 1, x[:, 0])]))
     mixed = blur(tiny_stream("task", (12, 12)), 0.5)
     with pytest.raises(PerdureError, match="labels whole tasks"):
         start(mixed, get("avalanche"))

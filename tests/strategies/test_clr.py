@@ -15,12 +15,11 @@ from perdure.engine.engine import Engine
 from perdure.models.adapters.anchored import layout, load_anchor, load_deltas, plain_names, reprogram
 from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
-from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, Part, Stream, Task
 from perdure.strategies import CLR, get, get_deltas, save_anchor, save_deltas
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import check_strategy, tiny_stream
+from perdure.training import Training
 
 
 def images(tasks=3, n=24, setting="task", seed=0):
@@ -89,8 +88,8 @@ def anchor_of(engine, replica):
 
 def learn(strategy, stream, model=sized, optimizer=AdamW(), seeds=(0,), decay=0.1, epochs=3):  # noqa: B008
     """Yield the engine, the phase, and the replicas after each phase."""
-    engine = Engine(stream, strategy, optimizer, model, list(seeds), [0.01] * len(seeds),
-                    [decay] * len(seeds), constant(), 8, epochs, dtype=torch.float32)  # fmt: skip
+    training = Training(epochs, 8, optimizer, 0.01, decay, device="cpu")
+    engine = Engine(stream, strategy, training, model, seeds)
     replica = engine.start()
     for phase in strategy.phases(stream):
         data = engine.load(phase)
@@ -277,7 +276,7 @@ def test_compare_shows_no_forgetting():
 def test_the_task_at_hand_is_scored_while_it_is_learned():
     stream = images(2, 40)
     strategy = CLR(pretrain=1)
-    engine = Engine(stream, strategy, Adam(), sized, [0], [0.02], [0.0], constant(), 8, 2)
+    engine = Engine(stream, strategy, Training(2, 8, Adam(), 0.02, device="cpu"), sized, [0])
     replica, own = engine.start(), slice(0, 10)
     for phase in strategy.phases(stream):
         data, before = engine.load(phase), answers(engine, replica)
@@ -299,6 +298,7 @@ def test_the_task_at_hand_is_scored_while_it_is_learned():
             assert torch.equal(during[own], before[own]) == (phase.tasks != (0,))
 
 
+@pytest.mark.slow
 def test_a_replica_learns_the_same_alone_as_among_three():
     check_strategy(CLR(variant="scalar"), images(2, 5), model=sized)
 
@@ -306,8 +306,8 @@ def test_a_replica_learns_the_same_alone_as_among_three():
 def test_mapped_over_replicas_it_gives_the_same_as_one_by_one():
     stream, ends = images(2, 8), []
     for unroll in (True, False):
-        engine = Engine(stream, CLR(), SGD(momentum=0.9), sized, [0, 1], [0.01] * 2, [0.1] * 2, constant(), 4,
-                        dtype=torch.float64)  # fmt: skip
+        training = Training(1, 4, SGD(momentum=0.9), 0.01, 0.1, device="cpu", dtype="float64")
+        engine = Engine(stream, CLR(), training, sized, [0, 1])
         engine.mapper.unroll = unroll
         replica = engine.start()
         for phase in engine.strategy.phases(stream):
@@ -325,7 +325,7 @@ def test_mapped_over_replicas_it_gives_the_same_as_one_by_one():
 
 @pytest.mark.parametrize("spec", ["clr(pretrain=2, penalty=0.1)", "clr(variant='full', pretrain=0)"])
 def test_it_keeps_the_contract(spec):
-    check_strategy(get(spec), model=on_rows)
+    check_strategy(get(spec), model=on_rows, level="quick")
     check_strategy(get(spec), tiny_stream("task", (9, 12, 7)), model=on_rows)
 
 

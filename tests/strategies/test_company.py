@@ -12,12 +12,12 @@ from perdure import PerdureError, check_strategy, compare
 from perdure.engine import engine, step
 from perdure.engine.engine import Engine
 from perdure.experiment import get_phases
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import EWC, KFPF, MAS, DERpp, External, Naive, Phase, Replay, Strategy
 from perdure.strategies.contract.composition import Composition
-from perdure.testing.check_strategy import Broken, _train, tiny_stream
+from perdure.testing import Broken, tiny_stream
+from perdure.testing.runs import train
+from perdure.training import Training
 
 
 def perceptron(shape, outputs):
@@ -27,11 +27,11 @@ def perceptron(shape, outputs):
 
 def weights(strategy):
     """Return the trained weights and the scores; unrecorded, as a few steps are done sooner so."""
-    stream, rates = tiny_stream("domain", (9, 12)), ([0.05], [0.0])
-    engine = Engine(stream, strategy, SGD(), perceptron, [1], *rates, constant(), 4, 2, dtype=torch.float64)
+    training = Training(2, 4, lr=0.05, device="cpu", dtype="float64")
+    engine = Engine(tiny_stream("domain", (9, 12)), strategy, training, perceptron, [1])
     engine.mapper.mapped = False
     engine.program = replace(engine.program, mappable=False)
-    ran = _train(engine, "here")
+    ran = train(engine, "here")
     return torch.cat([v.flatten() for v in ran.params.values()]), ran.scores
 
 
@@ -93,7 +93,7 @@ class Trains(One):
 @dataclass(frozen=True)
 class Batches(One):
     def batch(self, net, params, state, batch):
-        return replace(batch, x=batch.x + batch.rng.normal("noise", *batch.x.shape, dtype=batch.x.dtype))
+        return batch.with_rows(x=batch.x + batch.rng.normal("noise", *batch.x.shape, dtype=batch.x.dtype))
 
 
 @dataclass(frozen=True)
@@ -353,7 +353,7 @@ class Marks(Strategy):
 
     def batch(self, net, params, state, batch):
         mark = batch.rng.integers("mark", 1000, len(batch)).to(batch.x.dtype) + 1
-        return replace(batch, x=torch.stack([batch.x[:, 0], batch.x[:, 1] + mark], 1))
+        return batch.with_rows(x=torch.stack([batch.x[:, 0], batch.x[:, 1] + mark], 1))
 
 
 def plane():

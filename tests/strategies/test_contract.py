@@ -10,17 +10,40 @@ from torch import nn
 
 from perdure import PerdureError
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.strategies import EWC, STRATEGIES, External, Phase, Strategy, get
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import Broken, Embedded, _train, tiny_stream, token_stream
+from perdure.testing import Broken, TinyTokens, check_strategy, tiny_stream
+from perdure.testing.runs import train
+from perdure.training import Training
+
+# With parameters where the defaults are for large streams: fewer steps break the same promises.
+SPECS = {"kfpf": "kfpf(10, k=2, steps=3)", "fpf": "fpf(10, steps=3)", "gdumb": "gdumb(8, epochs=2)"}
 
 
 # CLR takes convolutions and tasks with heads only, L2P transformers: their own tests check them there.
 @pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in ("avalanche", "clr", "l2p")])
 def test_every_strategy_keeps_the_contract(name):
-    check_strategy(get(name))
+    check_strategy(get(SPECS.get(name, name)), level="quick")
+
+
+# One of each kind: gradients, distillation, memories, phases, projections, masks. Others have the full level
+# in their own tests, with parameters that fill their memories.
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "naive",
+        "ewc",
+        "si",
+        "lwf",
+        "replay(6)",
+        "derpp(6)",
+        "cumulative",
+        "adaptive-svd",
+        "agem(4, 6)",
+        "packnet",
+    ],
+)
+def test_one_of_each_kind_keeps_all_of_it(spec):
+    check_strategy(get(spec))
 
 
 @pytest.mark.slow
@@ -33,20 +56,25 @@ def test_avalanches_strategies_keep_it():
 @pytest.mark.parametrize("name", [n for n in STRATEGIES if n != "avalanche"])
 def test_every_strategy_runs_on_token_ids_or_refuses_before_any_work(name):
     try:
-        engine = Engine(
-            token_stream(), get(name), SGD(), Embedded, [0], [0.05], [0.0], constant(), 4, dtype=torch.float64
-        )
+        training = Training(1, 4, lr=0.05, device="cpu", dtype="float64")
+        engine = Engine(tiny_stream("class", 2, kind="tokens"), get(name), training, TinyTokens, [0])
         engine.start()
     except PerdureError:
         return
     engine.mapper.mapped = False
     engine.program = replace(engine.program, mappable=False)
-    assert _train(engine, name).scores.isfinite().all()
+    assert train(engine, name).scores.isfinite().all()
 
 
 @pytest.mark.parametrize("spec", ["ewc(strength=5) + lwf", "si + mas", "replay(20) + ewc", "joint + si"])
 def test_compositions_keep_it(spec):
     check_strategy(get(spec))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in ("avalanche", "clr", "l2p")])
+def test_every_strategy_keeps_all_of_it_with_its_defaults(name):
+    check_strategy(get(name))
 
 
 def test_a_stream_and_a_model_of_ones_own():
@@ -150,6 +178,19 @@ class MixesReplicas(Scratch):
 
 
 @dataclass(frozen=True)
+class Remembers(Scratch):
+    """Counts the tasks on itself: a run that goes on in another process counts anew."""
+
+    def init(self, net, params, stream):
+        object.__setattr__(self, "tasks", 0)
+        return super().init(net, params, stream)
+
+    def begin_task(self, net, params, state, task):
+        object.__setattr__(self, "tasks", self.tasks + 1)
+        return {k: v * (1 + 0.1 * self.tasks) for k, v in params.items()}, state
+
+
+@dataclass(frozen=True)
 class Branches(Scratch):
     def losses(self, net, params, state, batch, losses):
         return losses * 2 if losses.sum() > 0.7 else losses
@@ -182,7 +223,7 @@ class AddsAWeight(Scratch):
 @dataclass(frozen=True)
 class UnevenBatch(Scratch):
     def batch(self, net, params, state, batch):
-        return batch.join(batch.x, batch.y, batch.task, batch.weight[:1])
+        return batch.join({**batch.rows, "weight": batch.weight[:1]})
 
 
 @dataclass(frozen=True)
@@ -236,6 +277,7 @@ class Disguised(EWC):
         (HugeWeights, "the parameters that end_task returns must be finite"),
         (SharesByClass, "a replica must learn the same alone"),
         (MixesReplicas, "a replica must learn the same alone"),
+        (Remembers, "a run that goes on from a checkpoint must give the same"),
         (Branches, "must map over replicas"),
         (CountsPadding, "samples of weight 0 are padding"),
         (OneLoss, "losses must be [entries]"),
@@ -258,8 +300,22 @@ def test_the_check_sees_a_broken_promise(broken, line):
     assert "\n" not in str(caught.value)
 
 
-def test_the_model_of_the_broken_ones_keeps_it():
-    check_strategy(Scratch())
+@pytest.mark.parametrize(
+    "broken", [Remembers, SharesByClass, MixesReplicas, Grows, WritesInPlace, DropsAWeight, Branches, Fails]
+)
+def test_the_quick_level_sees_it_too(broken):
+    with pytest.raises(Broken):
+        check_strategy(broken(), level="quick")
+
+
+def test_levels_are_two():
+    with pytest.raises(PerdureError, match="level must be 'quick' or 'full'; found 'fast'"):
+        check_strategy(EWC(), level="fast")
+
+
+@pytest.mark.parametrize("level", ["quick", "full"])
+def test_the_model_of_the_broken_ones_keeps_it(level):
+    check_strategy(Scratch(), level=level)
 
 
 @dataclass(frozen=True)
@@ -284,6 +340,7 @@ class WantsNothing(Strategy):
 
 def test_a_strategy_may_refuse_some_streams_but_not_all():
     check_strategy(WantsHeads())
+    check_strategy(WantsHeads(), level="quick")
     with pytest.raises(PerdureError, match="wants-nothing takes no stream"):
         check_strategy(WantsNothing())
 

@@ -12,8 +12,7 @@ from perdure.core.random import Rng
 from perdure.scenarios import from_arrays
 from perdure.scenarios.contract.objective import Classification
 from perdure.strategies import DER, DERpp, Naive, Phase, Step, TaskData
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import check_strategy, tiny_stream
 
 
 def forgetting(scores):

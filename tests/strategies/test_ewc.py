@@ -13,7 +13,7 @@ from perdure.scenarios import Classification
 from perdure.strategies import EWC, OnlineEWC
 from perdure.strategies.parts.importance import _by_layer, _by_sample, _linear_layers, gradient_powers
 from perdure.strategies.regularization.ewc import fisher_sum
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 
 def batch_of(x, y, weight=None, seed=0):
@@ -108,7 +108,7 @@ def ended(strategy, rounds):
     params = {"w": torch.zeros(3, dtype=torch.float64)}
     state = strategy.init(None, params, None)
     for weights, fisher in rounds:
-        done = type("Done", (), {"measured": {"fisher": {"w": 2 * fisher}, "count": 2.0}})()
+        done = type("Done", (), {"accumulated": {"fisher": {"w": 2 * fisher}, "count": 2.0}})()
         _, state = strategy.end_task(None, {"w": weights}, state, done)
     return state
 

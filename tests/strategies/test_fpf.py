@@ -10,13 +10,13 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from perdure import PerdureError, compare, measure_sensitivity
-from perdure.cli.app import app as cli
+from perdure.cli import app as cli
 from perdure.engine.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
 from perdure.engine.step import Program
 from perdure.experiment import get_phases, run
 from perdure.optim.adam import Adam
-from perdure.optim.schedules import constant, cosine
+from perdure.optim.schedules import SCHEDULES
 from perdure.optim.sgd import SGD
 from perdure.strategies import EWC, FPF, GEM, KFPF, SI, DERpp, LwF, Naive, Strategy
 from perdure.strategies import get as strategy
@@ -24,17 +24,16 @@ from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.parts.sensitivity import all_weights, by_module, sensitivity
 from perdure.strategies.replay import fpf
 from perdure.strategies.replay.fpf import FINE_TUNE, interleave
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import normed, tiny_stream
-from perdure.training import make_settings
+from perdure.testing import check_strategy, tiny_norm, tiny_stream
+from perdure.training import Training, make_settings
 
 
-def build(plugin, stream=None, model=normed, seeds=(0, 1), optimizer=None, **changes):
+def build(plugin, stream=None, model=tiny_norm, seeds=(0, 1), optimizer=None, **changes):
     stream = stream or tiny_stream("class", (10, 12, 7))
     optimizer = optimizer or SGD(momentum=0.9)
-    settings = {"schedule": constant(), "batch_size": 4, "epochs": 2, "dtype": torch.float64, **changes}
-    lr, decay = [0.05] * len(seeds), [0.01] * len(seeds)
-    return Engine(stream, plugin, optimizer, model, seeds, lr, decay, **settings)
+    settings = {"batch_size": 4, "epochs": 2, "dtype": "float64", "device": "cpu", **changes}
+    training = Training(optimizer=optimizer, lr=0.05, weight_decay=0.01, **settings)
+    return Engine(stream, plugin, training, model, seeds)
 
 
 def copied(tree):
@@ -209,7 +208,7 @@ def test_phases_by_hand():
 
 
 def test_none_is_plain_learning_to_the_bit():
-    for changes in ({}, {"dtype": torch.float32, "schedule": cosine()}):
+    for changes in ({}, {"dtype": "float32", "schedule": "cosine"}):
         plain, none = (trained(build(s, **changes)) for s in (Naive(), KFPF(k=0, modules="auto", kd=0.5)))
         assert all(same(plain[what], none[what]) for what in ("params", "buffers", "optim"))
 
@@ -236,9 +235,9 @@ class Cut(Strategy):
         return {k: p + 0.01 * noise[k] for k, p in params.items()}, {**state, "ended": state["ended"] + 1}
 
 
-@pytest.mark.parametrize("model", [normed, "mlp"])
+@pytest.mark.parametrize("model", [tiny_norm, "mlp"])
 def test_portions_are_the_whole_to_the_bit(model):
-    changes = {"epochs": 3, "schedule": cosine(), "model": model if model is normed else nn.Linear(5, 6)}
+    changes = {"epochs": 3, "schedule": "cosine", "model": model if model is tiny_norm else nn.Linear(5, 6)}
     whole, cut = (trained(build(Cut(times), **changes)) for times in (0, 7))
     assert len(Cut(7).phases(tiny_stream("class", (10, 12, 7)))) > 7
     assert same(whole, cut)
@@ -272,9 +271,8 @@ def test_the_stream_is_drawn_as_if_fine_tuning_had_not_been():
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     stream, plugin = tiny_stream("class", (10, 12, 7)), KFPF(10, k=5, steps=3, modules="auto")
     settings = make_settings(
-        stream, model=normed, seeds=2, epochs=3, batch_size=4, optimizer="sgd(momentum=0.9)", lr=0.05,
-        weight_decay=0.01, schedule="cosine", device="cpu", dtype="float64", precision=None, pretrained=False,
-        eval_every=4, tune=None,
+        stream, model=tiny_norm, seeds=2, epochs=3, batch_size=4, optimizer="sgd(momentum=0.9)", lr=0.05,
+        weight_decay=0.01, schedule="cosine", device="cpu", dtype="float64", eval_every=4,
     )  # fmt: skip
     whole = run(stream, plugin, settings)
 
@@ -297,7 +295,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
 def test_the_state_adds_up_the_epochs_that_the_measurement_reports():
     stream = tiny_stream("class", (10, 12, 7))
     settings = {"epochs": 3, "batch_size": 4, "lr": 0.05, "weight_decay": 0.01, "dtype": "float64"}
-    frame = measure_sensitivity(stream, model=normed, seeds=2, optimizer="sgd(momentum=0.9)", **settings)
+    frame = measure_sensitivity(stream, model=tiny_norm, seeds=2, optimizer="sgd(momentum=0.9)", **settings)
     assert frame.groupby(["seed", "task", "module"]).size().eq(3).all()
     state = trained(build(KFPF(k=0, modules="auto"), epochs=3))["state"]["kfpf"]
     expected = frame.groupby(["seed", "module"])["sensitivity"].sum().unstack()
@@ -305,12 +303,13 @@ def test_the_state_adds_up_the_epochs_that_the_measurement_reports():
     assert frame.groupby("module")["size"].first().tolist() == [36, 12, 42]
 
 
-def test_what_fine_tuning_moves_is_no_sensitivity():
+def test_what_fine_tuning_moves_is_no_sensitivity(monkeypatch):
     # Learning with rate 0 moves nothing, so all that moves is fine-tuning.
     def schedule(step, total):
         return 1.0 if total == 50 else 0.0
 
-    state = trained(build(KFPF(k=4, steps=50, modules="auto"), schedule=schedule))
+    monkeypatch.setitem(SCHEDULES._makers, "late", lambda: schedule)
+    state = trained(build(KFPF(k=4, steps=50, modules="auto"), schedule="late"))
     assert state["state"]["kfpf"]["moves"]["sums"].max() < 1e-12
     start = build(Naive()).start()["params"]
     assert not same(state["params"], start)
@@ -397,6 +396,7 @@ def digits():
     return names, settings, compare("split-digits", [strategy(n) for n in names], seeds=3, **settings)
 
 
+@pytest.mark.slow
 def test_it_forgets_far_less_than_naive_and_than_its_control(digits):
     names, _, results = digits
     scores = dict(zip(names, results.scores.values(), strict=True))
@@ -405,6 +405,7 @@ def test_it_forgets_far_less_than_naive_and_than_its_control(digits):
     assert lost["kfpf"] < 0.5 * lost["kfpf(control=True)"]
 
 
+@pytest.mark.slow
 def test_costs_count_every_sample_and_operation(digits):
     names, _, results = digits
     costs = dict(zip(names, results.costs.values(), strict=True))
@@ -426,6 +427,7 @@ def test_costs_count_every_sample_and_operation(digits):
     )
 
 
+@pytest.mark.slow
 def test_a_replica_learns_the_same_alone(digits):
     names, settings, results = digits
     chosen = [n for n in names if "kfpf" in n]
@@ -488,7 +490,7 @@ def test_fine_tuning_comes_between_the_phases_of_another_strategy(order):
 
 @pytest.mark.parametrize("other", ["adaptive-svd", "joint", "o-lora(rank=2)"])
 def test_any_strategy_of_plain_passes_can_be_fine_tuned(other):
-    check_strategy(strategy(f"{other} + kfpf(capacity=6, steps=2, k=3)"))
+    check_strategy(strategy(f"{other} + kfpf(capacity=6, steps=2, k=3)"), level="quick")
 
 
 def test_without_a_memory_the_command_says_so_in_one_line(monkeypatch, capsys):

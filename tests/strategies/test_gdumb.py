@@ -10,13 +10,12 @@ from perdure.core.batch import Batch
 from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.scenarios.contract.objective import Classification
 from perdure.strategies import GDumb, Naive, Step
 from perdure.strategies.replay.gdumb import greedy
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_stream
+from perdure.training import Training
 
 
 def forgetting(scores):
@@ -81,9 +80,8 @@ def test_passes_go_over_every_sample_once(held):
 def test_every_fit_starts_where_the_first_did_on_equally_many_of_every_class_and_task(setting):
     stream = tiny_stream(setting, (9, 12, 7))
     strategy = GDumb(6, epochs=2, batch_size=4)
-    engine = Engine(
-        stream, strategy, SGD(momentum=0.9), perceptron, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4
-    )
+    training = Training(1, 4, SGD(momentum=0.9), 0.05, device="cpu")
+    engine = Engine(stream, strategy, training, tiny_model, [0, 1])
     replica = engine.start()
     start = {k: v.clone() for k, v in replica["params"].items()}
     fits = 0

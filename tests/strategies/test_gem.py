@@ -6,12 +6,10 @@ from torch.func import vmap
 
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.strategies import GEM, Naive
 from perdure.strategies.projection.gem import nonnegative, project
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_stream
+from perdure.training import Training
 
 
 def forgetting(scores):
@@ -118,10 +116,8 @@ def test_room_that_is_left_does_not_count():
     stream = tiny_stream("domain", (9, 9, 9))
     params = {}
     for kept in (9, 30):
-        engine = Engine(
-            stream, GEM(kept), SGD(), perceptron, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4, 3,
-            dtype=torch.float64,
-        )  # fmt: skip
+        training = Training(3, 4, lr=0.05, device="cpu", dtype="float64")
+        engine = Engine(stream, GEM(kept), training, tiny_model, [0, 1])
         replica = engine.start()
         for phase in engine.strategy.phases(stream):
             data = engine.load(phase)

@@ -18,14 +18,13 @@ from perdure.scenarios import Part, Regression, Stream, Task, get, take
 from perdure.strategies import IBCL, Knowledge
 from perdure.strategies import get as get_strategy
 from perdure.strategies.bayesian.credal import divergence, get_sigma
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import normed, perceptron, tiny_stream
-from perdure.training import Settings
+from perdure.testing import check_strategy, tiny_model, tiny_norm, tiny_stream
+from perdure.training import Settings, Training
 
 
-def settings(model=perceptron, **changes):
-    base = {"model": model, "seeds": (0,), "epochs": 2, "batch_size": 4, "dtype": torch.float64}
-    return Settings(**{**base, "optimizer": Adam(), "lr": 0.02, **changes})
+def settings(model=tiny_model, pretrained=False, seeds=(0,), **changes):
+    base = {"epochs": 2, "batch_size": 4, "optimizer": Adam(), "lr": 0.02, "dtype": "float64"}
+    return Settings(model, seeds, Training(**{**base, **changes}), pretrained)
 
 
 def train(stream, strategy, chosen, tasks=None):
@@ -63,7 +62,7 @@ def test_the_contract(strategy):
 
 def test_an_infinite_distance_trains_as_well():
     stream = tiny_stream("task", (10, 8))
-    _, replica = train(stream, IBCL(distance=math.inf), settings(model=normed))
+    _, replica = train(stream, IBCL(distance=math.inf), settings(model=tiny_norm))
     assert all(p.isfinite().all() for p in replica["params"].values())
 
 
@@ -144,7 +143,7 @@ def test_a_spec_can_say_that_one_posterior_is_enough():
 @pytest.mark.parametrize("spec", ["gdumb + ibcl", "ibcl + gdumb"])
 def test_a_phase_without_training_is_refused(spec):
     with pytest.raises(PerdureError, match="phases that train; found 'collect' of 0 epochs") as caught:
-        compare(tiny_stream(), [spec], model=perceptron, seeds=2, quiet=True)
+        compare(tiny_stream(), [spec], model=tiny_model, seeds=2, quiet=True)
     assert "\n" not in str(caught.value)
 
 
@@ -192,6 +191,7 @@ def linear(n, weights, seed):
     return Task(f"seed {seed}", part, part, part, (0,), Regression())
 
 
+@pytest.mark.slow
 def test_a_conjugate_problem_recovers_the_exact_posterior_task_after_task():
     stream = Stream("linear", (linear(16, [1.0, -0.5], 0), linear(16, [0.4, 0.8], 1)), "domain", 1)
     chosen = settings(
@@ -244,7 +244,7 @@ def test_all_preference_on_one_task_returns_its_posterior():
 @pytest.mark.parametrize("setting", ["domain", "task"])
 def test_the_model_for_a_preference_is_the_one_that_is_scored(setting):
     stream = tiny_stream(setting, (10, 8))
-    engine, replica = train(stream, IBCL(), settings(model=normed))
+    engine, replica = train(stream, IBCL(), settings(model=tiny_norm))
     known = knowledge(engine, replica)
     view = {k: {n: v[0] for n, v in replica[k].items()} for k in ("params", "buffers")}
     state = {k: v[0] if not isinstance(v, dict) else {n: u[0] for n, u in v.items()} for k, v in
@@ -255,7 +255,7 @@ def test_the_model_for_a_preference_is_the_one_that_is_scored(setting):
         output = IBCL(score=score).forward(net, view["params"], state, x, torch.ones(6, dtype=torch.int64))
         model = known.model_for(preference)
         assert not model.training
-        assert len(list(model.parameters())) == len(list(normed((5,), 2).parameters()))
+        assert len(list(model.parameters())) == len(list(tiny_norm((5,), 2).parameters()))
         raw = model(x)
         open_ = stream.masks()[1]
         torch.testing.assert_close(raw[:, open_], output[:, open_])
@@ -284,7 +284,7 @@ def test_a_preference_for_a_task_not_learned_is_refused():
 
 
 def test_the_weights_of_one_model_are_trained_and_the_users_module_is_left_alone():
-    stream, model = tiny_stream("domain", (9, 12)), perceptron((5,), 2)
+    stream, model = tiny_stream("domain", (9, 12)), tiny_model((5,), 2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     engine, replica = train(stream, IBCL(), settings(model=model, pretrained=True))
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
@@ -311,7 +311,7 @@ def test_bad_parameters(bad, line):
 
 def test_frozen_layers_stay_and_a_model_with_nothing_to_train_is_refused():
     def half(shape, outputs):
-        model = perceptron(shape, outputs)
+        model = tiny_model(shape, outputs)
         model[1].requires_grad_(False)
         return model
 

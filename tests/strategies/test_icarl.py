@@ -15,13 +15,12 @@ from perdure.core.batch import Batch
 from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
 from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, from_arrays
 from perdure.strategies import ICaRL, get
 from perdure.strategies.replay.icarl import class_means, distances, features, herd, herding, surrogate
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_stream
+from perdure.training import Training
 
 
 def circle(*degrees):
@@ -177,10 +176,10 @@ def test_the_exemplars_are_avalanches(seed):
 # ---- the memory and the answers -----------------------------------------------------------------------
 
 
-def learn(strategy, stream, model=perceptron, seeds=(0, 1), epochs=2):
+def learn(strategy, stream, model=tiny_model, seeds=(0, 1), epochs=2):
     """Yield the engine, the task, the moment and the replicas."""
-    engine = Engine(stream, strategy, SGD(momentum=0.9), model, list(seeds), [0.05] * len(seeds),
-                    [0.0] * len(seeds), constant(), 4, epochs, dtype=torch.float64)  # fmt: skip
+    training = Training(epochs, 4, SGD(momentum=0.9), 0.05, device="cpu", dtype="float64")
+    engine = Engine(stream, strategy, training, model, seeds)
     engine.mapper.mapped = False  # A few steps are done sooner than recorded.
     engine.program = replace(engine.program, mappable=False)
     replica = engine.start()
@@ -284,7 +283,11 @@ def test_the_answers_do_not_depend_on_the_scale_of_the_features():
     (*_, (engine, _, _, replica)) = learn(strategy, stream)
     net, params, state = one(engine, replica)
     train, classes = stream[1].train, torch.arange(4) > 1
-    data = SimpleNamespace(x=train.x.double(), y=train.y, task=torch.ones(12).long(), classes=classes)
+    data = SimpleNamespace(
+        rows=(rows := {"x": train.x.double(), "y": train.y, "task": torch.ones(12).long()}),
+        outputs=classes,
+        **rows,
+    )
     found = []
     for scale in (1.0, 7.0):
         scaled = {**params, "1.weight": scale * params["1.weight"], "1.bias": scale * params["1.bias"]}
@@ -414,5 +417,5 @@ def test_what_it_cannot_learn_is_refused():
     with pytest.raises(PerdureError, match=r"icarl needs a head, .* 4 outputs; found none in Sequential"):
         compare(stream, ["icarl"], quiet=True, model=pooled)
     x = np.linspace(0, 1, 40)[:, None]
-    with pytest.raises(PerdureError, match="labels that are classes; found regression targets"):
+    with pytest.raises(PerdureError, match="labels that are classes; found Regression"):
         compare(from_arrays([(x, 2.0 * x[:, 0]), (x + 1, x[:, 0])]), ["icarl"], seeds=1, quiet=True)

@@ -14,7 +14,7 @@ from perdure.scenarios import Classification, from_arrays
 from perdure.strategies import InfLoRA, get
 from perdure.strategies.adapters.inflora import _rows, added, covariances, design
 from perdure.strategies.adapters.lora import ADAPT
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import tiny_model, tiny_stream
 
 DOWN, UP, BASE = (lowrank.key("1", part) for part in ("down", "up", "base"))
 
@@ -145,7 +145,7 @@ def test_the_inputs_of_a_grouped_convolution_are_those_of_all_groups():
 
 def test_covariances_of_the_whole_data_are_those_of_its_chunks():
     torch.manual_seed(0)
-    module = InfLoRA().extend(perceptron((5,), 2).double(), tiny_stream())
+    module = InfLoRA().extend(tiny_model((5,), 2).double(), tiny_stream())
     net = Net(module, dict(module.named_buffers()), None, Classification())
     params = {k: v.detach() for k, v in module.named_parameters()}
     x = torch.randn(600, 5).double()
@@ -161,7 +161,7 @@ def projector(rows):
     return rows.mT @ rows
 
 
-@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-11), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-11), ("float32", 1e-5)])
 @pytest.mark.parametrize("warm", [True, False])
 def test_what_earlier_tasks_gave_stays(dtype, close, warm, walk):
     # With all energy protected, and heads of their own, whose gradient is 0 in other tasks.
@@ -172,7 +172,7 @@ def test_what_earlier_tasks_gave_stays(dtype, close, warm, walk):
         task = phase.tasks[0]
         if moment == "begin" and phase.name == ADAPT:
             down = tensors[DOWN][task]
-            torch.testing.assert_close(down @ down.T, torch.eye(3, dtype=dtype), rtol=0, atol=close)
+            torch.testing.assert_close(down @ down.T, torch.eye(3, dtype=down.dtype), rtol=0, atol=close)
             # The principal directions of the inputs outside the old space, but for their sign.
             free = torch.eye(12).double() - state["inflora"]["old"]["1"]
             outside = stream[task].train.inputs().double() @ free
@@ -183,7 +183,7 @@ def test_what_earlier_tasks_gave_stays(dtype, close, warm, walk):
             for t, (x, before) in kept.items():
                 after = net(tensors, x, torch.tensor(t))[:, 2 * t : 2 * t + 2]
                 assert (after - before).abs().max() < close
-            x = stream[task].train.inputs().to(dtype)
+            x = stream[task].train.inputs().to(getattr(torch, dtype))
             kept[task] = (x, net(tensors, x, torch.tensor(task))[:, 2 * task : 2 * task + 2])
         if moment == "end" and phase.name == ADAPT:
             delta = lowrank.delta(net.module, tensors, "1") - lowrank.delta(net.module, begun, "1")

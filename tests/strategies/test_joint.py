@@ -5,21 +5,20 @@ import pytest
 
 from perdure import compare
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.strategies import Cumulative, Joint
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import tiny_model, tiny_stream
+from perdure.training import Training
 
 SIZES = (9, 12, 7)
 
 
 def lengths(strategy, stream):
     """How many samples of which tasks every phase draws from."""
-    engine = Engine(stream, strategy, SGD(), perceptron, [0], [0.1], [0.0], constant(), 4)
+    engine = Engine(stream, strategy, Training(1, 4, device="cpu"), tiny_model, [0])
     found = []
     for phase in strategy.phases(stream):
         data = engine.load(phase)
-        found.append((len(data), sorted(set(data.task.tolist()))))
+        found.append((len(data), sorted(set(data.rows["task"].tolist()))))
     return found
 
 
@@ -27,7 +26,7 @@ def lengths(strategy, stream):
 def test_joint_trains_on_everything_once(setting):
     stream = tiny_stream(setting, SIZES)
     assert lengths(Joint(), stream) == [(28, [0, 1, 2])]
-    results = compare(stream, [Joint()], model=perceptron, seeds=2, batch_size=4, epochs=3, quiet=True)
+    results = compare(stream, [Joint()], model=tiny_model, seeds=2, batch_size=4, epochs=3, quiet=True)
     assert results.scores["joint"].shape == (2, 1, 3)
     assert results.costs["joint"]["steps"] == 3 * 7
     assert results.costs["joint"]["samples_seen"] == 3 * 28
@@ -37,13 +36,13 @@ def test_cumulatives_phases_hold_all_tasks_so_far():
     stream = tiny_stream("class", SIZES)
     assert lengths(Cumulative(), stream) == [(9, [0]), (21, [0, 1]), (28, [0, 1, 2])]
     assert lengths(Cumulative(), tiny_stream("joint", SIZES)) == [(28, [0, 1, 2])]
-    results = compare(stream, [Cumulative()], model=perceptron, seeds=2, batch_size=4, quiet=True)
+    results = compare(stream, [Cumulative()], model=tiny_model, seeds=2, batch_size=4, quiet=True)
     assert results.scores["cumulative"].shape == (2, 3, 3)
 
 
 def test_in_the_joint_setting_they_are_naive():
     stream, strategies = tiny_stream("joint", SIZES), ["naive", "joint", "cumulative"]
-    results = compare(stream, strategies, model=perceptron, seeds=2, batch_size=4, quiet=True)
+    results = compare(stream, strategies, model=tiny_model, seeds=2, batch_size=4, quiet=True)
     naive, joint, cumulative = results.scores.values()
     np.testing.assert_array_equal(naive, joint)
     np.testing.assert_array_equal(naive, cumulative)

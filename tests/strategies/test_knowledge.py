@@ -8,12 +8,12 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.strategies import IBCL, Knowledge
-from perdure.testing.check_strategy import Embedded, normed, perceptron, tiny_stream, token_stream
+from perdure.testing import TinyTokens, tiny_model, tiny_norm, tiny_stream
 
 PREFERENCES = [[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3]]
 
 
-def train(stream, spec, model=perceptron):
+def train(stream, spec, model=tiny_model):
     chosen = {"optimizer": "adam", "lr": 0.02, "epochs": 3, "dtype": "float64", "quiet": True}
     return compare(stream, spec, model=model, seeds=2, keep=True, **chosen)
 
@@ -28,7 +28,7 @@ def three():
 @pytest.mark.parametrize("setting", ["domain", "task"])
 def test_equal_preference_scores_what_the_run_scored(setting):
     stream = tiny_stream(setting, (9, 12, 7))
-    results = train(stream, "ibcl", normed)
+    results = train(stream, "ibcl", tiny_norm)
     for k in range(2):
         front = Knowledge.of(results.trained["ibcl"], k).front(stream, [[1 / 3] * 3])
         torch.testing.assert_close(front.points[0], torch.as_tensor(results.scores["ibcl"][k, -1]))
@@ -107,9 +107,9 @@ def test_only_a_run_of_ibcl_has_knowledge():
 
 
 def test_fronts_of_token_ids():
-    stream = token_stream()
+    stream = tiny_stream("class", 2, kind="tokens")
     results = compare(
-        stream, {"ibcl": IBCL(distance=0.0)}, model=Embedded, seeds=1, epochs=1, quiet=True, keep=True
+        stream, {"ibcl": IBCL(distance=0.0)}, model=TinyTokens, seeds=1, epochs=1, quiet=True, keep=True
     )
     front = Knowledge.of(results.trained["ibcl"]).front(stream, [[0.5, 0.5]])
     np.testing.assert_allclose(front.points[0], results.scores["ibcl"][0, -1], atol=1e-6)

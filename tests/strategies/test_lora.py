@@ -10,14 +10,14 @@ from torch import nn
 
 from perdure import PerdureError, check_strategy, compare
 from perdure.core.net import Net
+from perdure.models import cnn, mlp, resnet
 from perdure.models.adapters import lowrank
-from perdure.models.backbones import cnn, mlp, resnet
 from perdure.optim.adamw import AdamW
 from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, split, take
 from perdure.strategies import LoRA, OLoRA, get
 from perdure.strategies.adapters.lora import ADAPT, WARM
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import tiny_model, tiny_stream
 
 FAMILY = ["lora", "lora(fresh=True)", "o-lora", "inflora", "sd-lora"]
 QUICK = {"seeds": 2, "epochs": 1, "batch_size": 64, "quiet": True}
@@ -211,7 +211,7 @@ def test_a_fresh_adapter_is_an_orthogonal_one_without_penalty(walk):
     # What is merged with the weights and what is kept beside them, frozen, computes the same.
     stream = tiny_stream("task", (9, 12, 7))
     downs = {}
-    for moment, phase, tensors, *_ in walk("lora(fresh=True, rank=2)", stream, perceptron):
+    for moment, phase, tensors, *_ in walk("lora(fresh=True, rank=2)", stream, tiny_model):
         if moment == "begin" and phase.name == ADAPT:
             downs[phase.tasks[0]] = tensors[lowrank.key("1", "down")][0]
     fresh = tensors[lowrank.key("1", "base")]
@@ -223,7 +223,7 @@ def test_a_fresh_adapter_is_an_orthogonal_one_without_penalty(walk):
             return {**params, name: drawn if task.index == 1 else params[name]}, state
 
     given = Given(rank=2, strength=0.0)
-    *_, (_, _, tensors, _, net) = walk(given, stream, perceptron)
+    *_, (_, _, tensors, _, net) = walk(given, stream, tiny_model)
     torch.testing.assert_close(lowrank.merge(net.module, tensors)["1.weight"], fresh, rtol=0, atol=1e-12)
     assert (downs[1] - downs[2]).abs().min() > 0
 
@@ -300,7 +300,7 @@ def test_bad_settings_are_one_line(kind):
             get(f"{kind}({terms})")
         assert "\n" not in str(caught.value)
     with pytest.raises(PerdureError, match=r"rank must be at most 5, the smaller side of 1.weight; found 6"):
-        get(f"{kind}(rank=6)").extend(perceptron((5,), 2), tiny_stream())
+        get(f"{kind}(rank=6)").extend(tiny_model((5,), 2), tiny_stream())
 
 
 def test_models_that_it_cannot_take():
@@ -310,7 +310,7 @@ def test_models_that_it_cannot_take():
     ):
         LoRA().extend(nn.Linear(5, 2), stream)
     with pytest.raises(PerdureError, match="need a layer that 'query' names besides the head '3'; found '1'"):
-        LoRA(targets="query").extend(perceptron((5,), 2), stream)
+        LoRA(targets="query").extend(tiny_model((5,), 2), stream)
     with pytest.raises(PerdureError, match="a linear or convolutional head; found ReLU without one"):
         LoRA().extend(nn.ReLU(), stream)
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))

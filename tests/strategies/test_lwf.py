@@ -14,7 +14,7 @@ from perdure.core.random import Rng
 from perdure.scenarios import Classification
 from perdure.strategies import LwF, Phase
 from perdure.strategies.regularization.lwf import divergence
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import tiny_stream
 
 
 def test_divergence_by_hand():
@@ -72,7 +72,7 @@ def learned(strategy, net, params, stream, tasks):
     for t in tasks:
         classes = torch.zeros(stream.outputs, dtype=torch.bool)
         classes[list(stream[t].outputs)] = True
-        done = type("Done", (), {"classes": classes, "phase": Phase((t,))})()
+        done = type("Done", (), {"outputs": classes, "phase": Phase((t,))})()
         _, state = strategy.end_task(net, params, state, done)
     return state
 

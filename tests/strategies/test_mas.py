@@ -78,7 +78,7 @@ def test_by_layer_is_by_sample():
 
 
 def done(values, measured):
-    return type("Done", (), {"measured": {"importance": {"w": torch.tensor(values)}, "count": measured}})()
+    return type("Done", (), {"accumulated": {"importance": {"w": torch.tensor(values)}, "count": measured}})()
 
 
 @pytest.mark.parametrize(("alpha", "expected"), [(None, [2.0, 7.0]), (0.25, [2.0, 4.25])])

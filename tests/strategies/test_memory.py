@@ -155,9 +155,9 @@ def net(module):
 
 def test_every_strategy_finds_the_samples_it_joined_and_those_that_came_in():
     start = batch(3, "a")
-    joined = start.join(*(v[:2] for v in (start.x + 10, start.y, start.task, start.weight)))
+    joined = start.join({k: v[:2] for k, v in {**start.rows, "x": start.x + 10}.items()})
     other = Batch(**{**vars(joined), "rng": rng(0, 0).scoped("b")})
-    both = other.join(*(v[:4] for v in (joined.x + 20, joined.y, joined.task, joined.weight)))
+    both = other.join({k: v[:4] for k, v in {**joined.rows, "x": joined.x + 20}.items()})
     assert (start.fresh, joined.fresh, both.fresh, len(both)) == (3, 3, 3, 9)
     assert both.x[both.own].flatten().tolist() == [20, 21, 22, 30]
     assert both.x[Batch(**{**vars(both), "rng": start.rng}).own].flatten().tolist() == [10, 11]

@@ -13,14 +13,14 @@ from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification
 from perdure.strategies import OLoRA, get
 from perdure.strategies.adapters.lora import ADAPT
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import tiny_model, tiny_stream
 
 DOWN, UP = (lowrank.key("1", part) for part in ("down", "up"))
 
 
 def penalty(strategy, down, up=None, current=1, phase=ADAPT):
-    """What the strategy adds to a loss of 0 of a perceptron with 5 inputs."""
-    module = strategy.extend(perceptron((5,), 6).double(), tiny_stream("class"))
+    """What the strategy adds to a loss of 0 of a tiny_model with 5 inputs."""
+    module = strategy.extend(tiny_model((5,), 6).double(), tiny_stream("class"))
     net = Net(module, dict(module.named_buffers()), None, Classification())
     params = {k: v.detach().clone() for k, v in module.named_parameters()}
     params[DOWN][:, :, : down.shape[2]], params[DOWN][:, :, down.shape[2] :] = down, 0.0
@@ -76,7 +76,7 @@ def test_only_the_new_adapter_feels_the_penalty():
 @pytest.mark.parametrize("warm", [True, False])
 def test_other_tasks_adapters_stay_to_the_bit(optimizer, warm, walk):
     stream, start, ends = tiny_stream("task", (9, 12, 7, 6)), None, {}
-    for moment, phase, tensors, *_ in walk(OLoRA(warm=warm), stream, perceptron, optimizer=optimizer):
+    for moment, phase, tensors, *_ in walk(OLoRA(warm=warm), stream, tiny_model, optimizer=optimizer):
         task = phase.tasks[0]
         start = tensors if start is None else start
         if moment != "end":
@@ -95,7 +95,7 @@ def overlap(strategy, walk, moment="end"):
     """Overlap of each task's projection with those before it, after each task."""
     found = []
     for when, phase, tensors, *_ in walk(
-        strategy, tiny_stream("task", (9, 12, 7)), perceptron, lr=0.03, decay=0.0, epochs=12
+        strategy, tiny_stream("task", (9, 12, 7)), tiny_model, lr=0.03, decay=0.0, epochs=12
     ):
         if when == moment:
             found.append(strategy.overlap(tensors[DOWN], torch.tensor(phase.tasks[0])).item())
@@ -120,7 +120,7 @@ def test_it_composes_with_replay():
 
 def test_the_strength_matters_from_the_second_adapter_on(walk):
     ends = [
-        [t[DOWN] for moment, _, t, *_ in walk(OLoRA(strength=s), tiny_stream("task", (9, 12, 7)), perceptron)]
+        [t[DOWN] for moment, _, t, *_ in walk(OLoRA(strength=s), tiny_stream("task", (9, 12, 7)), tiny_model)]
         for s in (0.0, 50.0)
     ]
     same = [torch.equal(a, b) for a, b in zip(*ends, strict=True)]

@@ -14,13 +14,12 @@ from perdure.engine.engine import Engine
 from perdure.models.inspect import find_head
 from perdure.optim.adam import Adam
 from perdure.optim.adamw import AdamW
-from perdure.optim.schedules import constant, cosine
 from perdure.optim.sgd import SGD
 from perdure.strategies import Naive, PackNet, get
 from perdure.strategies.contract.phase import Step
 from perdure.strategies.isolation.packnet import smallest
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import normed, perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_norm, tiny_stream
+from perdure.training import Training
 
 OPTIMIZERS = {"sgd": SGD(momentum=0.9, nesterov=True), "adam": Adam(), "adamw": AdamW()}
 
@@ -35,12 +34,12 @@ def convolved(shape, outputs):
 
 
 def learn(
-    strategy, stream, model=perceptron, optimizer=Adam(), seeds=(0,), decay=0.1, epochs=2, *,  # noqa: B008
-    schedule=constant(), mapped=False,  # noqa: B008
+    strategy, stream, model=tiny_model, optimizer=Adam(), seeds=(0,), decay=0.1, epochs=2, *,  # noqa: B008
+    schedule="constant", mapped=False,
 ):  # fmt: skip
     """Yield the engine, the phase, and the replicas as each phase begins, after each step, and as it ends."""
-    engine = Engine(stream, strategy, optimizer, model, list(seeds), [0.02] * len(seeds),
-                    [decay] * len(seeds), schedule, 4, epochs)  # fmt: skip
+    training = Training(epochs, 4, optimizer, 0.02, decay, schedule, device="cpu")
+    engine = Engine(stream, strategy, training, model, seeds)
     if not mapped:  # A few steps are done sooner than recorded.
         engine.mapper.mapped = False
         engine.program = replace(engine.program, mappable=False)
@@ -100,7 +99,7 @@ def test_two_tasks_by_hand():
     """A layer of one row of five weights, [0.5, -0.1, 0.3, 0.2, -0.4], and prune=0.5."""
     strategy, stream = PackNet(0.5), tiny_stream("task", (6, 6))
     model = strategy.extend(nn.Sequential(nn.Linear(5, 1), nn.Linear(1, 4)), stream)
-    engine = Engine(stream, strategy, SGD(), lambda: model, [0], [0.1], [0.0], constant(), 4)
+    engine = Engine(stream, strategy, Training(1, 4, device="cpu"), lambda: model, [0])
     net = engine.program.net({})
     params = {
         "0.weight": torch.tensor([[0.5, -0.1, 0.3, 0.2, -0.4]]), "0.bias": torch.tensor([0.7]),
@@ -149,9 +148,9 @@ def test_two_tasks_by_hand():
 @pytest.mark.parametrize(
     ("model", "optimizer", "mapped"),
     [
-        (perceptron, "adam", False),
-        (normed, "sgd", True),
-        (normed, "adamw", False),
+        (tiny_model, "adam", False),
+        (tiny_norm, "sgd", True),
+        (tiny_norm, "adamw", False),
         (convolved, "adam", False),
     ],
 )
@@ -215,7 +214,7 @@ def test_a_task_does_not_depend_on_later_tasks_weights():
 def test_only_what_is_the_tasks_own_moves_and_what_is_pruned_stays_zero_while_retraining():
     previous, norms = None, {}
     stream = tiny_stream("task", (8, 8))
-    for _, phase, moment, replica in learn(PackNet(), stream, normed, SGD(momentum=0.9)):
+    for _, phase, moment, replica in learn(PackNet(), stream, tiny_norm, SGD(momentum=0.9)):
         params, buffers, state = one(replica)
         task, owner = phase.tasks[0], state["owner"]["1.weight"]
         if moment == "step":
@@ -239,7 +238,7 @@ def test_only_what_is_the_tasks_own_moves_and_what_is_pruned_stays_zero_while_re
 def test_after_the_first_task_norms_go_by_their_statistics_in_training_too():
     held = []
     stream = tiny_stream("task", (8, 8))
-    for engine, _, moment, replica in learn(PackNet(), stream, normed):
+    for engine, _, moment, replica in learn(PackNet(), stream, tiny_norm):
         if moment == "begun":
             params, buffers, _ = one(replica)
             module = engine.program.module
@@ -260,7 +259,7 @@ def test_the_first_task_is_learned_as_without_it_and_all_weights_answer_until_th
     stream, ways = tiny_stream("task", (8, 4)), []
     for strategy in (Naive(), PackNet()):
         way = []
-        for engine, phase, moment, replica in learn(strategy, stream, normed, SGD(momentum=0.9)):
+        for engine, phase, moment, replica in learn(strategy, stream, tiny_norm, SGD(momentum=0.9)):
             if phase.name == "retrain" or phase.tasks != (0,):
                 break
             if moment != "ended":
@@ -287,7 +286,7 @@ def test_retraining_takes_half_the_steps_or_the_epochs_asked_for():
     assert counts(PackNet(retrain_epochs=3), 4) == [8, 6, 8, 6]
     # Half the steps are those of the schedule's second half: weights move less and less.
     moves, before = [], None
-    for _, phase, moment, replica in learn(PackNet(), stream, optimizer=SGD(), schedule=cosine(), epochs=4,
+    for _, phase, moment, replica in learn(PackNet(), stream, optimizer=SGD(), schedule="cosine", epochs=4,
                                            decay=0.0):  # fmt: skip
         weight = one(replica)[0]["1.weight"]
         if phase.name == "retrain" and phase.tasks == (0,) and moment == "step":
@@ -334,7 +333,7 @@ def test_epochs_are_whole():
 
 
 @pytest.mark.parametrize(
-    ("spec", "model"), [("packnet(prune=0.75, retrain_epochs=2)", normed), ("packnet + ewc", perceptron)]
+    ("spec", "model"), [("packnet(prune=0.75, retrain_epochs=2)", tiny_norm), ("packnet + ewc", tiny_model)]
 )
 def test_it_keeps_the_contract_where_it_is_at_home(spec, model):
     check_strategy(get(spec), tiny_stream("task", (8, 4)), model=model)
@@ -342,8 +341,8 @@ def test_it_keeps_the_contract_where_it_is_at_home(spec, model):
 
 def test_it_forgets_nothing_on_digits():
     results = compare(
-        "split-digits(setting='task')", {"packnet": "packnet(prune=0.75)"}, model="mlp(hidden=[64])", seeds=3, epochs=4,
-        optimizer="adam", lr=0.005, weight_decay=0.001, quiet=True,
+        "split-digits(setting='task')", {"packnet": "packnet(prune=0.75)"}, model="mlp(hidden=[64])", seeds=3,
+        epochs=4, optimizer="adam", lr=0.005, weight_decay=0.001, quiet=True,
     )  # fmt: skip
     scores = results.scores["packnet"]
     for t in range(5):

@@ -12,8 +12,8 @@ from perdure.experiment import make_engine
 from perdure.scenarios import Part, Regression, Stream, Task
 from perdure.strategies import Weighted, WeightedReplay, get
 from perdure.strategies.bayesian.preference import share_out
-from perdure.testing.check_strategy import normed, perceptron, tiny_stream
-from perdure.training import Settings
+from perdure.testing import tiny_model, tiny_norm, tiny_stream
+from perdure.training import Settings, Training
 
 
 def single_task(x, y, name):
@@ -72,14 +72,14 @@ def test_a_task_of_weight_0_leaves_no_trace():
     stream = tiny_stream("domain", (9, 12, 7))
     other = stream.with_tasks([stream[0], stream[1], stream[2].map_parts(lambda p: Part(p.x * 5, 1 - p.y))])
     for kind in (Weighted, WeightedReplay):
-        one, two = (final(s, kind((0.4, 0.6, 0.0)), perceptron) for s in (stream, other))
+        one, two = (final(s, kind((0.4, 0.6, 0.0)), tiny_model) for s in (stream, other))
         for k, p in one.items():
             torch.testing.assert_close(p, two[k], rtol=1e-12, atol=1e-12)
 
 
 def test_equal_weights_are_the_default():
     stream = tiny_stream("domain", (9, 12))
-    one, two = final(stream, Weighted(), perceptron), final(stream, Weighted((0.5, 0.5)), perceptron)
+    one, two = final(stream, Weighted(), tiny_model), final(stream, Weighted((0.5, 0.5)), tiny_model)
     assert all(torch.equal(p, two[k]) for k, p in one.items())
 
 
@@ -88,7 +88,7 @@ def test_equal_weights_are_the_default():
 
 def test_nothing_is_learned_before_a_task_that_counts():
     stream = tiny_stream("domain", (9, 12, 7))
-    settings = Settings(model=perceptron, seeds=(0,), epochs=2, batch_size=4, dtype=torch.float64)
+    settings = Settings(tiny_model, (0,), Training(2, 4, dtype="float64"))
     strategy = WeightedReplay((0.0, 0.5, 0.5), capacity=8)
     engine = make_engine(stream, strategy, settings)
     replica = engine.start()
@@ -106,8 +106,8 @@ def test_nothing_is_learned_before_a_task_that_counts():
 def test_all_weight_on_the_last_task_is_naive_on_it():
     stream = tiny_stream("domain", (9, 12))
     last = stream.with_tasks([stream[1]])
-    replayed = final(stream, WeightedReplay((0.0, 1.0)), perceptron, batch_size=12, epochs=1)
-    naive = final(last, "naive", perceptron, batch_size=12, epochs=1)
+    replayed = final(stream, WeightedReplay((0.0, 1.0)), tiny_model, batch_size=12, epochs=1)
+    naive = final(last, "naive", tiny_model, batch_size=12, epochs=1)
     for k, p in naive.items():
         torch.testing.assert_close(p, replayed[k], rtol=1e-9, atol=1e-12)
 
@@ -129,7 +129,7 @@ def test_the_shares_of_a_memory_by_hand():
 def test_tasks_are_drawn_in_proportion_to_their_weight():
     preference = torch.tensor([0.1, 0.3, 0.4, 0.2], dtype=torch.float64)
     held = memory([0, 0, 0, 1, 2, 2], [True] * 6)
-    engine = make_engine(regressions(), get("naive"), Settings(model=line, seeds=(0,), dtype=torch.float64))
+    engine = make_engine(regressions(), get("naive"), Settings(line, (0,), Training(1, dtype="float64")))
     zero, three = torch.tensor(0), torch.full((4,), 3)
     # The last sample is padding.
     weight = torch.tensor([1.0, 1.0, 1.0, 0.0]).double()
@@ -149,7 +149,7 @@ def test_tasks_are_drawn_in_proportion_to_their_weight():
 
 
 def test_batch_norm_sees_no_empty_memory():
-    found = final(tiny_stream("domain", (9, 12)), WeightedReplay((1.0, 0.0)), normed)
+    found = final(tiny_stream("domain", (9, 12)), WeightedReplay((1.0, 0.0)), tiny_norm)
     assert all(p.isfinite().all() for p in found.values())
 
 
@@ -170,7 +170,7 @@ def test_a_preference_off_the_simplex_is_refused(kind, bad, message):
 @pytest.mark.parametrize("kind", [Weighted, WeightedReplay])
 def test_a_preference_for_another_number_of_tasks_is_refused(kind):
     with pytest.raises(PerdureError, match="one weight for each of the 3 tasks"):
-        compare(tiny_stream(), [kind((0.5, 0.5))], model=perceptron, quiet=True)
+        compare(tiny_stream(), [kind((0.5, 0.5))], model=tiny_model, quiet=True)
 
 
 @pytest.mark.parametrize("bad", [{"capacity": 0}, {"batch_size": 0}])

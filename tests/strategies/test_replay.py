@@ -10,13 +10,11 @@ from perdure.core.batch import Batch
 from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.engine.engine import Engine
-from perdure.optim.schedules import constant
-from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.scenarios.contract.objective import Regression
 from perdure.strategies import DERpp, Naive, Replay
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import check_strategy, tiny_model, tiny_stream
+from perdure.training import Training
 
 
 def forgetting(scores):
@@ -60,10 +58,8 @@ def test_by_default_as_many_are_drawn_as_came_in_whatever_others_joined():
 
 
 def train(strategy, stream, epochs=1):
-    engine = Engine(
-        stream, strategy, SGD(), perceptron, [0, 1], [0.05] * 2, [0.0] * 2, constant(), 4, epochs,
-        dtype=torch.float64,
-    )  # fmt: skip
+    training = Training(epochs, 4, lr=0.05, device="cpu", dtype="float64")
+    engine = Engine(stream, strategy, training, tiny_model, [0, 1])
     replica = engine.start()
     for phase in strategy.phases(stream):
         data = engine.load(phase)

@@ -2,12 +2,13 @@
 
 import importlib
 import pkgutil
-from dataclasses import is_dataclass
+from dataclasses import FrozenInstanceError, dataclass, field, is_dataclass
 
 import pytest
 
 import perdure.strategies as room
-from perdure.strategies import STRATEGIES, Composition, External, Strategy
+from perdure import PerdureError
+from perdure.strategies import STRATEGIES, Composition, External, Strategy, get, strategy
 
 
 def defined():
@@ -43,3 +44,70 @@ def test_every_name_stands_for_a_class_of_the_folder():
 def test_what_is_exported_is_there_once():
     assert len(set(room.__all__)) == len(room.__all__)
     assert [name for name in room.__all__ if not hasattr(room, name)] == []
+
+
+# ---- the decorator ------------------------------------------------------------------------------------
+
+
+def slow():
+    @strategy("slow")
+    class Slow(Strategy):
+        rate: float = 0.01
+
+    return Slow
+
+
+def test_one_decorator_registers_names_and_freezes(table):
+    kind = slow()
+    assert get("slow(rate=0.5)") == kind(0.5)
+    assert str(kind(0.5) + get("naive")) == "slow(rate=0.5) + naive"
+    assert kind.name == "slow"
+    with pytest.raises(FrozenInstanceError):
+        kind().rate = 1.0
+    with pytest.raises(PerdureError, match="slow: rate must be a number; found 'fast'"):
+        kind(rate="fast")
+
+
+def test_the_same_class_defined_again_takes_its_own_place(table):
+    first, second = slow(), slow()
+    assert table.maker("slow") is second is not first
+    with pytest.raises(PerdureError, match="strategy 'slow' is registered already"):
+
+        @strategy("slow")
+        class Other(Strategy):
+            pass
+
+
+def test_a_class_with_an_init_of_its_own_keeps_it(table):
+    @strategy("doubled")
+    class Doubled(Strategy):
+        rate: float = 1.0
+
+        def __init__(self, rate: float = 1.0) -> None:
+            object.__setattr__(self, "rate", 2 * rate)
+
+    assert get("doubled(rate=3)").rate == 6
+    assert get("doubled") == Doubled(1.0)
+
+
+def test_a_frozen_dataclass_may_be_decorated(table):
+    @strategy("plain")
+    @dataclass(frozen=True)
+    class Plain(Strategy):
+        rates: tuple[float, ...] = field(default=(1.0,))
+
+    assert get("plain").rates == (1.0,)
+
+
+def test_what_cannot_be_registered_is_said(table):
+    with pytest.raises(
+        PerdureError, match="expected a class of strategies to call 'x'; found the class dict"
+    ):
+        strategy("x")(dict)
+    with pytest.raises(PerdureError, match="Cold is called 'cold' by @strategy; found name = 'icy'"):
+
+        @strategy("cold")
+        class Cold(Strategy):
+            name = "icy"
+
+    assert not {"x", "cold"} & set(table)

@@ -9,7 +9,7 @@ from perdure.optim.adamw import AdamW
 from perdure.optim.sgd import SGD
 from perdure.strategies import SDLoRA, get
 from perdure.strategies.adapters.sdlora import fold
-from perdure.testing.check_strategy import perceptron, tiny_stream
+from perdure.testing import tiny_model, tiny_stream
 
 DOWN, UP, MAGNITUDE = (lowrank.key("1", part) for part in ("down", "up", "magnitude"))
 STREAM = tiny_stream("task", (9, 12, 7, 6))
@@ -23,7 +23,7 @@ def norms(tensors):
 @pytest.mark.parametrize("warm", [True, False])
 def test_directions_are_frozen_with_norm_one_and_magnitudes_move(optimizer, warm, walk):
     ends, first = {}, int(warm)
-    for moment, phase, tensors, *_ in walk(SDLoRA(warm=warm), STREAM, perceptron, optimizer=optimizer):
+    for moment, phase, tensors, *_ in walk(SDLoRA(warm=warm), STREAM, tiny_model, optimizer=optimizer):
         task = phase.tasks[0]
         if moment == "begin" and task == 0:
             start = tensors
@@ -43,7 +43,7 @@ def test_directions_are_frozen_with_norm_one_and_magnitudes_move(optimizer, warm
 
 
 def test_the_weight_by_hand(walk):
-    moments = list(walk(SDLoRA(rank=2, warm=False), STREAM, perceptron))
+    moments = list(walk(SDLoRA(rank=2, warm=False), STREAM, tiny_model))
     _, _, tensors, _, net = moments[-1]
     base = tensors[lowrank.key("1", "base")]
     directions = tensors[UP] @ tensors[DOWN]
@@ -56,8 +56,8 @@ def test_nothing_jumps_when_a_direction_is_divided_by_its_norm(walk, monkeypatch
     strategy, one = SDLoRA(rank=2, warm=False), tiny_stream("task", (9,))
     with monkeypatch.context() as patch:
         patch.setattr(SDLoRA, "end_task", lambda self, net, params, state, task: (params, state))
-        *_, (_, _, raw, _, _) = walk(strategy, one, perceptron)
-    *_, (_, _, divided, _, net) = walk(strategy, one, perceptron)
+        *_, (_, _, raw, _, _) = walk(strategy, one, tiny_model)
+    *_, (_, _, divided, _, net) = walk(strategy, one, tiny_model)
     assert norms(raw).item() != pytest.approx(1.0, abs=0.01)
     assert norms(divided).item() == pytest.approx(1.0, abs=1e-12)
     weights = [lowrank.merge(net.module, t)["1.weight"] for t in (raw, divided)]
@@ -65,7 +65,7 @@ def test_nothing_jumps_when_a_direction_is_divided_by_its_norm(walk, monkeypatch
 
 
 def test_what_was_not_learned_has_no_direction(walk):
-    *_, (_, _, tensors, _, _) = walk(SDLoRA(), STREAM, perceptron, optimizer=SGD(), lr=0.0)
+    *_, (_, _, tensors, _, _) = walk(SDLoRA(), STREAM, tiny_model, optimizer=SGD(), lr=0.0)
     assert not tensors[UP].any()
     assert torch.isfinite(tensors[MAGNITUDE]).all()
 
@@ -75,7 +75,7 @@ def test_what_was_not_learned_has_no_direction(walk):
 
 def test_the_rank_falls(walk):
     strategy = SDLoRA(rank=3, falls=[(1, 2), (3, 1)], warm=False)
-    *_, (_, _, tensors, _, _) = walk(strategy, STREAM, perceptron)
+    *_, (_, _, tensors, _, _) = walk(strategy, STREAM, tiny_model)
     used = [(tensors[k].norm(dim=axis) > 0).sum(1).tolist() for k, axis in ((DOWN, 2), (UP, 1))]
     assert used == [[3, 2, 2, 1]] * 2
     ranks = torch.linalg.matrix_rank(tensors[UP] @ tensors[DOWN], rtol=1e-9)
@@ -121,7 +121,7 @@ def test_the_first_direction_and_an_empty_one_are_not_merged():
 
 def test_merged_adapters_are_dropped_and_the_model_goes_on(walk):
     # A threshold of 1 merges all that is not orthogonal to the earlier ones: all but the first is dropped.
-    for moment, phase, tensors, *_ in walk(SDLoRA(warm=False, merge=1.0), STREAM, perceptron):
+    for moment, phase, tensors, *_ in walk(SDLoRA(warm=False, merge=1.0), STREAM, tiny_model):
         if moment == "end":
             assert norms(tensors).tolist() == pytest.approx([1.0, 0.0, 0.0, 0.0], abs=1e-12)
             assert (tensors[MAGNITUDE][1 : phase.tasks[0] + 1] == 0).all()

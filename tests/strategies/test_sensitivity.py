@@ -8,7 +8,7 @@ from torch import nn
 from perdure import PerdureError, measure_sensitivity
 from perdure.analysis import plot_sensitivity
 from perdure.strategies.parts.sensitivity import named_modules, sensitivity
-from perdure.testing.check_strategy import normed, tiny_stream
+from perdure.testing import tiny_norm, tiny_stream
 
 
 @pytest.mark.parametrize("shift", [0.25, -0.25])
@@ -46,7 +46,7 @@ def test_modules_by_name():
 
 def test_the_figure(tmp_path):
     frame = measure_sensitivity(
-        tiny_stream("class", (10, 12, 7)), model=normed, seeds=2, epochs=2, batch_size=4
+        tiny_stream("class", (10, 12, 7)), model=tiny_norm, seeds=2, epochs=2, batch_size=4
     )
     figure = plot_sensitivity(frame, tmp_path / "moves.png")
     assert (tmp_path / "moves.png").stat().st_size > 5_000
@@ -55,7 +55,7 @@ def test_the_figure(tmp_path):
         plot_sensitivity(frame.drop(columns="module"))
     with pytest.raises(PerdureError, match="empty"):
         plot_sensitivity(frame[:0])
-    with pytest.raises(PerdureError, match="found 'speed'"):
+    with pytest.raises(PerdureError, match="unknown setting 'speed'"):
         measure_sensitivity(tiny_stream("class"), speed=1)
 
 

@@ -11,11 +11,11 @@ from perdure import compare
 from perdure.core.net import Net
 from perdure.scenarios import Classification
 from perdure.strategies import Single
-from perdure.testing.check_strategy import normed, perceptron, tiny_stream
+from perdure.testing import tiny_model, tiny_norm, tiny_stream
 
 
 def score(stream, strategies=("single",), **changes):
-    settings = {"model": normed, "seeds": 3, "batch_size": 4, "epochs": 3, "optimizer": "adam", "lr": 0.02}
+    settings = {"model": tiny_norm, "seeds": 3, "batch_size": 4, "epochs": 3, "optimizer": "adam", "lr": 0.02}
     return compare(stream, list(strategies), quiet=True, **{**settings, **changes}).scores
 
 
@@ -50,9 +50,9 @@ def final(stream):
     """The bank of models after all tasks."""
     from perdure.engine.engine import Engine
     from perdure.optim.adam import Adam
-    from perdure.optim.schedules import constant
+    from perdure.training import Training
 
-    engine = Engine(stream, Single(), Adam(), normed, [0, 1], [0.02] * 2, [0.0] * 2, constant(), 4)
+    engine = Engine(stream, Single(), Training(1, 4, Adam(), 0.02, device="cpu"), tiny_norm, [0, 1])
     replica = engine.start()
     for phase in engine.strategy.phases(stream):
         data = engine.load(phase)
@@ -78,7 +78,7 @@ def test_no_tensor_of_a_tasks_model_depends_on_the_task_before():
 
 def test_the_first_task_is_learned_as_naive_does_and_the_untrained_score_is_that_of_the_start():
     stream = tiny_stream("domain", (12, 12))
-    results = compare(stream, ["naive", "single"], model=normed, seeds=3, batch_size=4, quiet=True)
+    results = compare(stream, ["naive", "single"], model=tiny_norm, seeds=3, batch_size=4, quiet=True)
     assert results.scores["single"].shape == (3, 1, 2)
     np.testing.assert_array_equal(results.scores["single"][:, 0, 0], results.scores["naive"][:, 0, 0])
     np.testing.assert_array_equal(results.untrained["single"], results.untrained["naive"])
@@ -92,5 +92,5 @@ def test_nothing_is_forgotten():
 
 def test_a_stream_of_one_task_is_naive():
     stream = tiny_stream("domain", (12,))
-    scores = score(stream, ["naive", "single"], model=perceptron)
+    scores = score(stream, ["naive", "single"], model=tiny_model)
     np.testing.assert_array_equal(scores["naive"], scores["single"])

@@ -22,8 +22,7 @@ from perdure.optim.sgd import SGD
 from perdure.scenarios import Classification, from_arrays
 from perdure.scenarios.registry import get as get_stream
 from perdure.strategies import AdaptiveSVD, Phase, Step
-from perdure.testing import check_strategy
-from perdure.testing.check_strategy import tiny_stream
+from perdure.testing import check_strategy, tiny_stream
 
 FORMS = [("factors", "two-sided"), ("factors", "input")] + [
     ("matrix", family) for family in ("two-sided", "input", "paper")
@@ -64,8 +63,8 @@ class Run:
         return found["w"].flatten(1)
 
     def end(self):
-        measured = self.strategy.measure(self.net, self.params, self.state, self.batch)
-        done = type("Done", (), {"measured": measured})()
+        measured = self.strategy.accumulate(self.net, self.params, self.state, self.batch)
+        done = type("Done", (), {"accumulated": measured})()
         self.params, self.state = self.strategy.end_task(self.net, self.params, self.state, done)
         self.batch = dataclasses.replace(self.batch, phase=self.strategy.phases(tiny_stream())[1].name)
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
-from perdure.scenarios.contract.objective import Classification, Objective, Regression, Targets, same
+from perdure.scenarios.contract.objective import Classification, Objective, Regression, same
 from perdure.scenarios.contract.part import Part, in_bytes
+from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import Stream, check_is_stream, check_setting
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.contract.world import World
@@ -84,7 +85,7 @@ def _check_kinds(stream: Stream, task: Task) -> None:
             f"found {task.objective.targets}"
         )
     if not isinstance(task.outputs, (tuple, list)) or not all(type(c) is int for c in task.outputs):
-        raise PerdureError(f"{where}: `classes` must be whole numbers; found {task.outputs!r}")
+        raise PerdureError(f"{where}: `outputs` must be whole numbers; found {task.outputs!r}")
 
 
 def _check_outputs(stream: Stream) -> None:
@@ -95,14 +96,18 @@ def _check_outputs(stream: Stream) -> None:
             raise PerdureError(
                 f"stream {stream.name!r}: a classification needs two classes; found {stream.outputs}"
             )
-        if reads is None:
-            continue
         own = sorted(task.outputs)
-        if own != list(range(own[0] if own else 0, (own[0] if own else 0) + reads)):
+        if reads is not None and own and own != list(range(own[0], own[0] + reads)):
             raise PerdureError(
                 f"task {task.name!r}: {_title(objective)} reads {reads} outputs, one behind the other; "
                 f"found {task.outputs}"
             )
+    read = {c for task in stream for c in task.outputs}
+    unread = [c for c in range(stream.outputs) if c not in read]
+    if unread and all(task.objective.reads is not None for task in stream):
+        raise PerdureError(
+            f"stream {stream.name!r}: output {unread[0]} is read by no task; found {stream.outputs} outputs"
+        )
 
 
 def _title(objective: Objective) -> str:
@@ -142,8 +147,8 @@ def _first_input(where: str, part: Part) -> Tensor:
 def _check_task(stream: Stream, index: int, task: Task, duplicates: float) -> None:
     where = f"task {task.name!r}"
     if not task.outputs or len(set(task.outputs)) < len(task.outputs):
-        raise PerdureError(f"{where}: `classes` must be different outputs; found {task.outputs}")
-    check_range(where, "`classes`", torch.tensor(task.outputs), stream.outputs)
+        raise PerdureError(f"{where}: `outputs` must be different outputs; found {task.outputs}")
+    check_range(where, "`outputs`", torch.tensor(task.outputs), stream.outputs)
     contents: dict[str, list[bytes]] = {}
     parts = _parts(task)
     # Bytes tell samples apart as well as the numbers that they mean do, and are finite.
@@ -186,7 +191,7 @@ def _check_labels(stream: Stream, index: int, place: str, part: Part) -> None:
         bad = part.y[~allowed[origin, part.y]]
         if len(bad):
             raise PerdureError(
-                f"{place}: labels must be among the task's `classes`; {len(bad)} of {len(part)} are not, "
+                f"{place}: labels must be among the task's `outputs`; {len(bad)} of {len(part)} are not, "
                 f"such as {int(bad[0])}"
             )
     elif isinstance(objective, Targets):

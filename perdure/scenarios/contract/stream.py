@@ -14,8 +14,9 @@ from torch import Tensor
 from perdure.core.batch import Rows
 from perdure.core.errors import PerdureError
 from perdure.scenarios import arguments
-from perdure.scenarios.contract.objective import Objective, together
+from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.several import together
 from perdure.scenarios.contract.task import Task, samples
 from perdure.scenarios.contract.world import World
 
@@ -98,6 +99,13 @@ class Stream:
     def real(self) -> bool:
         """Whether labels are kept as real numbers: those of some task are."""
         return any(part.y.is_floating_point() for part in self.tables)
+
+    def need_classes(self, asker: str) -> None:
+        """Refuse, for what needs labels that are classes, tasks that ask for something else."""
+        for task in self:
+            if not isinstance(task.objective, Classification):
+                found = f"{type(task.objective).__name__} ({task.objective.metric}) in task {task.name!r}"
+                raise PerdureError(f"{asker} needs labels that are classes; found {found}")
 
     @cached_property
     def missing(self) -> bool:

@@ -59,10 +59,10 @@ def permuted(
     """
     data = as_source(source)
     values = data.x[0].numel()
+    later = range(1, arguments.count("tasks", tasks, most=MOST_TASKS))
     changes: list[Change | None] = [None]
-    for task in range(1, arguments.count("tasks", tasks, most=MOST_TASKS)):
-        changes.append(Permute(Draws(seed, "permutation", task).permutation(values)))
-    names = ["identity", *(f"permutation {task}" for task in range(1, tasks))]
+    changes += [Permute(Draws(seed, "permutation", task).permutation(values)) for task in later]
+    names = ["identity", *(f"permutation {task}" for task in later)]
     return _changed(f"permuted-{data.name}", data, names, changes, setting, online, val, seed)
 
 

@@ -24,7 +24,8 @@ def cache() -> Path:
 def folders() -> list[Path]:
     """Return the folders that may hold data sets: ``PERDURE_DATA``, which is only read, and the cache."""
     named = os.environ.get(VARIABLE)
-    return [*([Path(os.path.expanduser(named))] if named else []), cache()]
+    # `Path.expanduser` fails where a name has no home.
+    return [*([Path(os.path.expanduser(named))] if named else []), cache()]  # noqa: PTH111
 
 
 def find(source: str, *names: str) -> Path:

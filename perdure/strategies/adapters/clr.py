@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,7 +26,7 @@ from perdure.models.adapters.anchored import (
 )
 from perdure.strategies.contract.kept import Kept
 from perdure.strategies.contract.phase import Phase, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 ANCHOR = "anchor"
 
 
-@STRATEGIES.register("clr")
-@dataclass(frozen=True)
+@strategy("clr")
 class CLR(Strategy):
     """Freeze a convolutional net, the anchor, and give each task a small filter behind each convolution.
 
@@ -84,7 +82,7 @@ class CLR(Strategy):
     '16980 numbers per task beside the head, 1.55% of 1093140'
     """
 
-    name: ClassVar[str] = "clr"
+    scales: ClassVar[tuple[str, ...]] = ("penalty",)
     variant: Variant = "default"
     pretrain: int | None = None
     pretrain_epochs: int | None = None

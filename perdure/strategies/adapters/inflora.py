@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,7 +14,7 @@ from perdure.core.net import Net
 from perdure.models.adapters import lowrank
 from perdure.strategies.adapters.lora import WARM, LoRA
 from perdure.strategies.contract.phase import Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 CHUNK, NOTHING = 256, 1e-10
 
 
-@STRATEGIES.register("inflora")
-@dataclass(frozen=True)
+@strategy("inflora")
 class InfLoRA(LoRA):
     """Design each task's projection before it is learned, away from earlier tasks' inputs; train the rest.
 
@@ -59,7 +57,6 @@ class InfLoRA(LoRA):
     divided by sqrt(3), which is ``alpha = rank / sqrt(3)`` here; the loss sees the current classes only.
     """
 
-    name: ClassVar[str] = "inflora"
     fresh: ClassVar[bool] = False  # type: ignore[misc]
     energy: float = 0.95
     final: float = 1.0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.models.adapters import lowrank
 from perdure.strategies.contract.phase import Phase, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 WARM, ADAPT = "learn", "adapt"
 
 
-@STRATEGIES.register("lora")
-@dataclass(frozen=True)
+@strategy("lora")
 class LoRA(Strategy):
     """Freeze the model; learn a low-rank change of its weights, and the head.
 
@@ -55,7 +54,6 @@ class LoRA(Strategy):
     Source: Hu et al., arXiv 2106.09685 (A and B, their start, ``alpha / r``); ``warm`` is an addition.
     """
 
-    name: ClassVar[str] = "lora"
     rank: int = 4
     alpha: float | None = None
     targets: str | Sequence[str] | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -14,14 +13,13 @@ from perdure.core.net import Net
 from perdure.models.adapters import lowrank
 from perdure.strategies.adapters.lora import WARM, LoRA
 from perdure.strategies.contract.phase import Step
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("o-lora")
-@dataclass(frozen=True)
+@strategy("o-lora")
 class OLoRA(LoRA):
     """Give each task an adapter of its own, which is asked to be orthogonal to earlier, frozen ones.
 
@@ -45,7 +43,7 @@ class OLoRA(LoRA):
     the paper squares, takes unsquared norms, and has a strength of 0.5, no decay and rank 8.
     """
 
-    name: ClassVar[str] = "o-lora"
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     fresh: ClassVar[bool] = False  # type: ignore[misc]
     strength: float = 0.5
     decay: float = 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -15,14 +14,13 @@ from perdure.core.net import Net
 from perdure.models.adapters import lowrank
 from perdure.strategies.adapters.lora import WARM, LoRA
 from perdure.strategies.contract.phase import Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("sd-lora")
-@dataclass(frozen=True)
+@strategy("sd-lora")
 class SDLoRA(LoRA):
     """Give each task an adapter of its own; freeze the direction of earlier ones, and train all magnitudes.
 
@@ -49,7 +47,6 @@ class SDLoRA(LoRA):
     again, at 0.8), and are divided by the norm of the product (in the code by ``||B|| ||A||``).
     """
 
-    name: ClassVar[str] = "sd-lora"
     alpha: ClassVar[float | None] = None  # type: ignore[misc]
     fresh: ClassVar[bool] = False  # type: ignore[misc]
     magnitude: float = 0.8

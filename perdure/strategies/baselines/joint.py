@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from perdure.strategies.contract.phase import Phase
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("joint")
-@dataclass(frozen=True)
+@strategy("joint")
 class Joint(Strategy):
     """Train once on the training samples of all tasks, shuffled together; one stage.
 
     It sees as many samples as a sequential learner with the same number of epochs.
     """
 
-    name: ClassVar[str] = "joint"
     bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:
         return [Phase(tuple(range(len(stream))))]
 
 
-@STRATEGIES.register("cumulative")
-@dataclass(frozen=True)
+@strategy("cumulative")
 class Cumulative(Strategy):
     """At each task, go on training on the training samples of all tasks so far."""
 
-    name: ClassVar[str] = "cumulative"
     bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from perdure.core.batch import Params, State
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Phase, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.sensitivity import by_module, named_modules
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("probe")
-@dataclass(frozen=True)
+@strategy("probe")
 class Probe(Strategy):
     """Train the head alone, task after task; all other weights stay as they were, to the bit.
 
@@ -33,7 +32,6 @@ class Probe(Strategy):
         What is trained: ``"head"`` (the last linear or convolution), or other modules, as for :class:`FPF`.
     """
 
-    name: ClassVar[str] = "probe"
     modules: str | Sequence[str] = "head"
 
     def phases(self, stream: Stream) -> list[Phase]:

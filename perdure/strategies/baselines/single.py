@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -11,15 +10,14 @@ from torch import Tensor
 from perdure.core.batch import Params, State
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Phase, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("single")
-@dataclass(frozen=True)
+@strategy("single")
 class Single(Strategy):
     """Learn every task alone, from the same untrained start, with a model of its own; one stage.
 
@@ -27,7 +25,6 @@ class Single(Strategy):
     other task. Scoring needs to know the task, and costs a forward pass per task of the stream.
     """
 
-    name: ClassVar[str] = "single"
     bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:

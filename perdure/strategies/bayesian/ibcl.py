@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -18,7 +17,7 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net, takes_task
 from perdure.strategies.bayesian import credal
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -58,8 +57,7 @@ class Posterior(nn.Module):
         return functional_call(self.inner, self.unflatten(self.mean[0]), arguments)  # type: ignore[no-any-return]
 
 
-@STRATEGIES.register("ibcl")
-@dataclass(frozen=True)
+@strategy("ibcl")
 class IBCL(Strategy):
     """Learn a Gaussian over weights for each task from several priors; answer preferences without training.
 
@@ -95,7 +93,7 @@ class IBCL(Strategy):
     posterior: the run's serve all, and follow the first chain's mean. Parts that add to the loss come after.
     """
 
-    name: ClassVar[str] = "ibcl"
+    scales: ClassVar[tuple[str, ...]] = ("kl_weight",)
     priors: Sequence[float] = (0.2, 0.25, 0.3)
     distance: Extended | None = 0.005
     start: float = 0.05

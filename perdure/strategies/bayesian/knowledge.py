@@ -14,7 +14,7 @@ from perdure.core.batch import Batch, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.random import Rng
-from perdure.scenarios.contract.objective import score_task
+from perdure.scenarios.contract.several import score_task
 from perdure.strategies.bayesian import credal
 from perdure.strategies.bayesian.front import Front
 from perdure.strategies.bayesian.ibcl import Posterior

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.bayesian.credal import check_preference
 from perdure.strategies.contract.phase import Phase, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import NOT_ROWS, balance, by_task, empty, join
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("weighted")
-@dataclass(frozen=True)
+@strategy("weighted")
 class Weighted(Strategy):
     """Learn all tasks at once for one preference w: minimise ``sum_t w_t L_t``, L_t the mean loss of task t.
 
@@ -39,7 +37,6 @@ class Weighted(Strategy):
     Source: linear scalarisation with static weights, as in Caruana, Machine Learning 1997.
     """
 
-    name: ClassVar[str] = "weighted"
     preference: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
@@ -56,8 +53,7 @@ class Weighted(Strategy):
         return torch.cat([own, losses[batch.entries :]])
 
 
-@STRATEGIES.register("weighted-replay")
-@dataclass(frozen=True)
+@strategy("weighted-replay")
 class WeightedReplay(Strategy):
     """Learn task after task for one preference w, with a memory in which past tasks weigh as w says.
 
@@ -79,7 +75,6 @@ class WeightedReplay(Strategy):
     each preference.
     """
 
-    name: ClassVar[str] = "weighted-replay"
     preference: Sequence[float] | None = None
     capacity: int = 200
     batch_size: int | None = None

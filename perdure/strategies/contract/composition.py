@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,12 @@ from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
+
+
+Made = TypeVar("Made", bound=Strategy)
+
+# Where a composition's state holds the numbers of its parts that are the replica's own.
+NUMBERS = "(numbers)"
 
 
 def parts(strategy: Strategy) -> tuple[Strategy, ...]:
@@ -82,11 +89,19 @@ class Composition(Strategy):
         kinds = [p.name for p in self.parts]
         return [k if kinds.count(k) == 1 else f"{k}{kinds[:i].count(k)}" for i, k in enumerate(kinds)]
 
+    def owning(self, numbers: Mapping[str, Any]) -> Composition:
+        """Return the composition with numbers of its parts, ``"ewc.strength"``, replaced by other ones.
+
+        They may be tensors without axes, a replica's own: nothing is checked again.
+        """
+        return _copy(self, {"parts": tuple(bind(p, numbers) for p in self.parts)}) if numbers else self
+
     def each(self, state: State, phase: str = "") -> list[tuple[str, Strategy, State]]:
-        """Return name, strategy and state of every part that acts in a phase."""
+        """Return name, strategy with the replica's own numbers, and state of every part that acts."""
         active = acting(self, phase)
         named = zip(self.names(), self.parts, strict=True)
-        return [(n, p, state[n]) for n, p in named if any(p is a for a in active)]
+        numbers = state.get(NUMBERS, {})
+        return [(n, bind(p, numbers), state[n]) for n, p in named if any(p is a for a in active)]
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
         for part in self.parts:
@@ -107,14 +122,15 @@ class Composition(Strategy):
         self, hook: str, net: Net, params: Params, state: State, after: Callable[[str], Any], phase: str
     ) -> tuple[Params, State]:
         new, replaced = dict(state), {}
+        given = dict(zip(self.names(), self.parts, strict=True))
         for name, part, own in self.each(state, phase):
             found, state_after = getattr(part, hook)(net, params, own, after(name))
             if hook != "after_step":
                 # Between phases, names of buffers among the parameters replace the buffers.
                 replaced.update({k: v for k, v in found.items() if k in net.buffers})
                 found = {k: v for k, v in found.items() if k not in net.buffers}
-            params = self.returned(hook, part, "parameters", params, found)
-            new[name] = self.returned(hook, part, "state", own, state_after)
+            params = self.returned(hook, given[name], "parameters", params, found)
+            new[name] = self.returned(hook, given[name], "state", own, state_after)
         return {**params, **replaced}, new
 
     def returned(self, hook: str, part: Strategy, what: str, given: Any, found: Any) -> Any:
@@ -144,9 +160,10 @@ class Composition(Strategy):
         if self.per_loss_gradients and not any(p.per_loss_gradients for _, p, _ in active):
             grads = {k: g.sum(0) for k, g in grads.items()}
         # One gradient per loss is for the part that asks for it: the others see what it makes of them.
+        given = dict(zip(self.names(), self.parts, strict=True))
         for name, part, own in sorted(active, key=lambda entry: not entry[1].per_loss_gradients):
             found = part.gradient(net, params, own, grads, scoped(batch, name))
-            grads = self.returned("gradient", part, "gradient", params, found)
+            grads = self.returned("gradient", given[name], "gradient", params, found)
         return grads
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
@@ -191,6 +208,24 @@ class Composition(Strategy):
 
     def __str__(self) -> str:
         return " + ".join(str(p) for p in self.parts)
+
+
+def bind(part: Strategy, numbers: Mapping[str, Any]) -> Strategy:
+    """Return a strategy with those of the numbers that are its own, ``"kind.field"``; nothing is checked."""
+    own = {field: value for key, value in numbers.items() if (field := own_field(part, key)) is not None}
+    return _copy(part, own) if own else part
+
+
+def own_field(part: Strategy, key: str) -> str | None:
+    """Return the field of a strategy that a key such as ``"ewc.strength"`` names, if it is of that kind."""
+    kind, _, field = key.rpartition(".")
+    return field if kind == part.name else None
+
+
+def _copy(strategy: Made, changes: Mapping[str, Any]) -> Made:
+    copied = copy.copy(strategy)
+    vars(copied).update(changes)
+    return copied
 
 
 def scoped(holder: Any, name: str) -> Any:

@@ -59,6 +59,9 @@ class External(Strategy):
     name: ClassVar[str] = "external"
     runs_alone: ClassVar[bool] = True
 
+    def check(self, stream: Stream) -> None:
+        """Refuse a stream that cannot be learned, before any work."""
+
     def start(self, stream: Stream, terms: Terms) -> Learner:
         """Return a fresh learner."""
         raise PerdureError(f"{type(self).__name__} does not say what learns: override `start`")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field
 from functools import reduce
 from operator import add
+from typing import TypeVar, cast, dataclass_transform
 
 from perdure.core.errors import PerdureError, shown
 from perdure.core.registry import Registry
@@ -11,6 +14,46 @@ from perdure.core.specs import split_outside
 from perdure.strategies.contract.strategy import Strategy
 
 STRATEGIES: Registry[Strategy] = Registry("strategy")
+S = TypeVar("S", bound=Strategy)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field, Field))
+def strategy(name: str) -> Callable[[type[S]], type[S]]:
+    """Make the decorated class a frozen dataclass of its hyperparameters, and enter it under ``name``.
+
+    Its arguments are held against their annotations from then on; a class with an ``__init__`` of its own
+    keeps it. From then on ``get`` and the command line know the name.
+
+    Parameters
+    ----------
+    name:
+        What it is called by: lower case, words joined by hyphens.
+
+    Raises
+    ------
+    PerdureError
+        For what is no strategy, and for a name that is taken.
+
+    Examples
+    --------
+    >>> @strategy("anchor")  # doctest: +SKIP
+    ... class Anchor(Strategy):
+    ...     strength: float = 0.1
+    >>> get("anchor(strength=1.0)")  # doctest: +SKIP
+    Anchor(strength=1.0)
+    """
+
+    def enter(kind: type[S]) -> type[S]:
+        if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+            raise PerdureError(f"expected a class of strategies to call {name!r}; found {shown(kind)}")
+        if vars(kind).get("name", name) != name:
+            raise PerdureError(f"{kind.__name__} is called {name!r} by @strategy; found name = {kind.name!r}")
+        kind.name = name
+        if "__dataclass_params__" not in vars(kind):
+            kind = dataclass(frozen=True)(kind)
+        return cast(type[S], STRATEGIES.register(name)(kind))
+
+    return enter
 
 
 def get(spec: str) -> Strategy:

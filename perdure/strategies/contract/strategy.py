@@ -38,6 +38,10 @@ class Strategy:
     bound: ClassVar[bool] = False
     # A learner of its own, which no composition can hold.
     runs_alone: ClassVar[bool] = False
+    # Numbers that hooks only compute tensors with (a strength that a penalty is multiplied with): never asked
+    # of in a branch, no shape, no count. A grid of them is only more replicas: each hook then finds a tensor
+    # without axes in their place. Others are tuned in runs of their own, with the same results.
+    scales: ClassVar[tuple[str, ...]] = ()
     # Names of phases that are this strategy's own business: only its hooks run in them, the optimiser has a
     # memory of its own there, and the draws of all other phases are as if they had not been.
     private_phases: ClassVar[tuple[str, ...]] = ()

@@ -8,8 +8,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
 from perdure.strategies.contract.external import External, Terms
 from perdure.strategies.contract.phase import Phase
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 
 # What the experiment decides for every strategy alike, and what is no hyperparameter.
 GIVEN = {
@@ -30,8 +29,7 @@ GIVEN = {
 }
 
 
-@STRATEGIES.register("avalanche")
-@dataclass(frozen=True, init=False)
+@strategy("avalanche")
 class AvalancheStrategy(External):
     """A strategy of Avalanche, by the name of its class: ``AvalancheStrategy("EWC", ewc_lambda=100.0)``.
 
@@ -50,7 +48,6 @@ class AvalancheStrategy(External):
     Source: Lomonaco et al., CLVision 2021; needs ``pip install perdure[avalanche]``.
     """
 
-    name: ClassVar[str] = "avalanche"
     strategy: str = "Naive"
     parameters: tuple[tuple[str, Any], ...] = ()
 
@@ -76,9 +73,11 @@ class AvalancheStrategy(External):
             [Phase(tuple(range(len(stream))))] if self.strategy == "JointTraining" else super().phases(stream)
         )
 
-    def start(self, stream: Stream, terms: Terms) -> AvalancheLearner:
+    def check(self, stream: Stream) -> None:
         if not all(isinstance(task.objective, Classification) for task in stream):
             raise PerdureError(f"{self} learns classifications only; found other objectives")
+
+    def start(self, stream: Stream, terms: Terms) -> AvalancheLearner:
         return AvalancheLearner(self._find(), dict(self.parameters), self.phases(stream), stream, terms)
 
     def _find(self) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +16,14 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.models.inspect import need_head, width
 from perdure.strategies.contract.phase import Phase, Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("packnet")
-@dataclass(frozen=True)
+@strategy("packnet")
 class PackNet(Strategy):
     """Give each task weights of its own: train all that are free, give most of them back, retrain the rest.
 
@@ -59,7 +57,6 @@ class PackNet(Strategy):
     ``in_proj_weight`` counts among what is frozen after the first task.
     """
 
-    name: ClassVar[str] = "packnet"
     prune: float = 0.5
     retrain_epochs: int | None = None
 

@@ -54,8 +54,8 @@ def empty(capacity: int, params: Params, stream: Stream) -> Rows:
 
 def check_labels(policy: Policy, stream: Stream) -> None:
     """Refuse to balance over classes where there are none."""
-    if policy == "class" and stream.example()["y"].is_floating_point():
-        raise PerdureError("policy 'class' needs labels that are classes; found regression targets")
+    if policy == "class":
+        stream.need_classes("policy 'class'")
 
 
 def by_class(rows: Rows) -> Tensor:

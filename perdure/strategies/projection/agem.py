@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from perdure.core.batch import Batch, Params, State, weigh
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import balance, by_task, draw, empty
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("agem")
-@dataclass(frozen=True)
+@strategy("agem")
 class AGEM(Strategy):
     """Step in no direction that raises the loss on a batch of remembered samples, to first order.
 
@@ -40,7 +39,6 @@ class AGEM(Strategy):
     task, by passing over its samples).
     """
 
-    name: ClassVar[str] = "agem"
     samples_per_task: int = 50
     sample: int = 64
 

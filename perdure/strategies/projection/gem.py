@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import empty
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("gem")
-@dataclass(frozen=True)
+@strategy("gem")
 class GEM(Strategy):
     """Take the nearest gradient that raises the loss on the memory of no past task, to first order.
 
@@ -45,7 +44,7 @@ class GEM(Strategy):
     of each task, not random ones.
     """
 
-    name: ClassVar[str] = "gem"
+    scales: ClassVar[tuple[str, ...]] = ("margin", "ridge")
     samples_per_task: int = 50
     margin: float = 0.5
     ridge: float = 0.0

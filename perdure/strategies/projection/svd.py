@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from perdure.core.net import Net
 from perdure.models.adapters.factored import Family, Low, free_part, product, some, zeros
 from perdure.models.inspect import LAYERS, find_head
 from perdure.strategies.contract.phase import Phase, Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ FREE, LOW = "learn", "low"
 ORIGINAL, FACTORS = ".original", (".0.u", ".0.s", ".0.v")
 
 
-@STRATEGIES.register("adaptive-svd")
-@dataclass(frozen=True)
+@strategy("adaptive-svd")
 class AdaptiveSVD(Strategy):
     """Freeze the top singular directions of each weight before every task after the first; train the rest.
 
@@ -74,7 +73,6 @@ class AdaptiveSVD(Strategy):
     1, as all have if no cosine is above 0.
     """
 
-    name: ClassVar[str] = "adaptive-svd"
     mrr: float = 0.1
     trr: float = 0.8
     ratio: float | None = None

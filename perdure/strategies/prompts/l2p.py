@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -16,15 +15,14 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.models.adapters.prompted import Prompted, cosines, prompted
 from perdure.strategies.contract.phase import Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("l2p")
-@dataclass(frozen=True)
+@strategy("l2p")
 class L2P(Strategy):
     """Freeze a transformer; learn prompts that each input chooses from a pool, their keys, and the head.
 
@@ -67,7 +65,7 @@ class L2P(Strategy):
     paper normalises it was not found). Deviations: see docs/methods.md.
     """
 
-    name: ClassVar[str] = "l2p"
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     pool: int = 10
     length: int = 5
     top: int = 5

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch.func import grad
@@ -12,15 +11,17 @@ from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.importance import gradient_powers
+
+if TYPE_CHECKING:
+    from perdure.scenarios.contract.stream import Stream
 
 Fisher = Literal["empirical", "sampled", "batch"]
 
 
-@STRATEGIES.register("ewc")
-@dataclass(frozen=True)
+@strategy("ewc")
 class EWC(Strategy):
     """Hold each weight near its value after every earlier task, in proportion to its Fisher information.
 
@@ -42,7 +43,7 @@ class EWC(Strategy):
     Source: Kirkpatrick et al., PNAS 2017; separate penalties as there.
     """
 
-    name: ClassVar[str] = "ewc"
+    scales: ClassVar[tuple[str, ...]] = ("strength",)
     strength: float = 20.0
     fisher: Fisher = "empirical"
     samples: int | None = None
@@ -59,7 +60,9 @@ class EWC(Strategy):
     def accumulated_samples(self) -> int | None:
         return self.samples
 
-    def init(self, net: Net, params: Params, stream: object) -> State:
+    def init(self, net: Net, params: Params, stream: Stream) -> State:
+        if self.fisher == "sampled":
+            stream.need_classes("fisher='sampled'")
         zeros = {k: torch.zeros_like(p) for k, p in params.items()}
         return {"fisher": zeros, "pull": {k: torch.zeros_like(p) for k, p in params.items()}}
 
@@ -79,8 +82,7 @@ class EWC(Strategy):
         return params, {"fisher": total, "pull": pull}
 
 
-@STRATEGIES.register("online-ewc")
-@dataclass(frozen=True)
+@strategy("online-ewc")
 class OnlineEWC(EWC):
     """EWC with one penalty: around the latest weights, with a Fisher information that fades.
 
@@ -96,7 +98,7 @@ class OnlineEWC(EWC):
     Source: Schwarz et al., ICML 2018.
     """
 
-    name: ClassVar[str] = "online-ewc"
+    scales: ClassVar[tuple[str, ...]] = ("strength", "decay")
     decay: float = 1.0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -12,15 +11,14 @@ from perdure.core.batch import CLOSED, Batch, Params, State, weighted_mean
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net, takes_task
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("lwf")
-@dataclass(frozen=True)
+@strategy("lwf")
 class LwF(Strategy):
     """Keep answering the current inputs as the model of the last task's end did (distillation).
 
@@ -45,7 +43,7 @@ class LwF(Strategy):
     paper records its answers; Avalanche's stays in training mode, which matters for batch norm and dropout.
     """
 
-    name: ClassVar[str] = "lwf"
+    scales: ClassVar[tuple[str, ...]] = ("strength", "temperature")
     strength: float = 1.0
     temperature: float = 2.0
 

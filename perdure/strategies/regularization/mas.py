@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -12,13 +11,12 @@ from perdure.core.batch import CLOSED, Batch, Params, State
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.importance import gradient_powers
 
 
-@STRATEGIES.register("mas")
-@dataclass(frozen=True)
+@strategy("mas")
 class MAS(Strategy):
     """Hold each weight by how much the outputs react to it; labels are not needed.
 
@@ -43,7 +41,7 @@ class MAS(Strategy):
     samples cancel each other, and with the model in training mode; the sum here is exact.
     """
 
-    name: ClassVar[str] = "mas"
+    scales: ClassVar[tuple[str, ...]] = ("strength", "alpha")
     strength: float = 0.03
     alpha: float | None = None
     samples: int | None = None

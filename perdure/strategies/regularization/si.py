@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -11,12 +10,11 @@ from perdure.core.batch import Batch, Params, State
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 
 
-@STRATEGIES.register("si")
-@dataclass(frozen=True)
+@strategy("si")
 class SI(Strategy):
     """Hold each weight by how much of the loss its own movement has taken away so far.
 
@@ -50,7 +48,7 @@ class SI(Strategy):
     with copies.)
     """
 
-    name: ClassVar[str] = "si"
+    scales: ClassVar[tuple[str, ...]] = ("strength", "damping")
     strength: float = 1.0
     damping: float = 0.1
     gradient_of: Literal["task", "total"] = "task"

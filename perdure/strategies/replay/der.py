@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -13,7 +12,7 @@ from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import (
     BALANCED_OVER,
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("der")
-@dataclass(frozen=True)
+@strategy("der")
 class DER(Strategy):
     """Keep the outputs on remembered samples near what they were when the samples were stored.
 
@@ -62,7 +60,7 @@ class DER(Strategy):
     outputs for the augmented sample beside the sample as it came.
     """
 
-    name: ClassVar[str] = "der"
+    scales: ClassVar[tuple[str, ...]] = ("alpha",)
     capacity: int = 200
     alpha: float = 0.5
     batch_size: int | None = None
@@ -115,8 +113,7 @@ class DER(Strategy):
         return params, {**memory, "logits": torch.where(new.unsqueeze(-1), outputs, memory["logits"])}
 
 
-@STRATEGIES.register("derpp")
-@dataclass(frozen=True)
+@strategy("derpp")
 class DERpp(DER):
     """DER++: DER with the labels of remembered samples as well.
 
@@ -134,7 +131,7 @@ class DERpp(DER):
     Source: Buzzega et al., NeurIPS 2020. ``derpp(policy="class", shared=True)`` is Avalanche's ``DER``.
     """
 
-    name: ClassVar[str] = "derpp"
+    scales: ClassVar[tuple[str, ...]] = ("alpha", "beta")
     alpha: float = 0.1
     beta: float = 0.5
     shared: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +16,7 @@ from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Phase, Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts import moves
 from perdure.strategies.parts.memory import came_in, draw, empty, offer, outputs_of
@@ -33,8 +33,7 @@ FINE_TUNE = "fine-tune"
 MOST_TIMES = 10_000
 
 
-@STRATEGIES.register("fpf")
-@dataclass(frozen=True)
+@strategy("fpf")
 class FPF(Strategy):
     """At the end of the stream, fine-tune a few modules on a memory; all others stay as they are, to the bit.
 
@@ -72,7 +71,6 @@ class FPF(Strategy):
     default modules, capacity, the optimiser's memory, summing over epochs and ``top`` are a reconstruction.
     """
 
-    name: ClassVar[str] = "fpf"
     private_phases: ClassVar[tuple[str, ...]] = (FINE_TUNE,)
     # How many times, and the weight of matching: no parameters here, but of k-FPF.
     k = 1
@@ -198,8 +196,7 @@ class FPF(Strategy):
         return {**params, **buffers}, state
 
 
-@STRATEGIES.register("kfpf")
-@dataclass(frozen=True)
+@strategy("kfpf")
 class KFPF(FPF):
     """Learn without protection, and fine-tune a few modules on a memory k times, evenly spaced in the stream.
 
@@ -225,7 +222,6 @@ class KFPF(FPF):
     is in the abstract; matching by squared distance, the step counts and the weight are a reconstruction.
     """
 
-    name: ClassVar[str] = "kfpf"
     steps: int = 50
     k: int = 5
     kd: float = 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from perdure.core.batch import Batch, Params, State, weigh
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Phase, Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import NOT_ROWS, empty, pick
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("gdumb")
-@dataclass(frozen=True)
+@strategy("gdumb")
 class GDumb(Strategy):
     """Only collect during a task; at its end, train the initial model on the memory, as if nothing had been.
 
@@ -45,7 +44,6 @@ class GDumb(Strategy):
     where tasks share their classes.
     """
 
-    name: ClassVar[str] = "gdumb"
     capacity: int = 200
     epochs: int = 30
     batch_size: int = 32

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.models.inspect import need_head
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import draw, empty, join, pick
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 512
 
 
-@STRATEGIES.register("icarl")
-@dataclass(frozen=True)
+@strategy("icarl")
 class ICaRL(Strategy):
     """Classify by the nearest mean of exemplars; learn features by replaying these and by distillation.
 
@@ -61,7 +59,6 @@ class ICaRL(Strategy):
     comes out of the herding twice once, rounds m up and averages over mirrored images; this does not.
     """
 
-    name: ClassVar[str] = "icarl"
     capacity: int = 200
     batch_size: int | None = None
 
@@ -71,8 +68,7 @@ class ICaRL(Strategy):
             check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
-        if stream.example()["y"].is_floating_point():
-            raise PerdureError("icarl needs labels that are classes; found regression targets")
+        stream.need_classes(self.name)
         if self.capacity < stream.outputs:
             raise PerdureError(
                 f"capacity must be at least {stream.outputs}, an exemplar for each class; "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from perdure.core.batch import Batch, Params, State
 from perdure.core.checks import MOST_SAMPLES, check_whole
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Step, TaskData
-from perdure.strategies.contract.registry import STRATEGIES
+from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.parts.memory import (
     BALANCED_OVER,
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
 
-@STRATEGIES.register("replay")
-@dataclass(frozen=True)
+@strategy("replay")
 class Replay(Strategy):
     """Learn from each incoming batch together with a batch drawn from a memory of earlier samples.
 
@@ -54,7 +52,6 @@ class Replay(Strategy):
     without replacement, Avalanche by passing over the memory.
     """
 
-    name: ClassVar[str] = "replay"
     capacity: int = 200
     batch_size: int | None = None
     policy: Policy = "reservoir"
