@@ -3,6 +3,7 @@
 Nothing here imports another room of Perdure, and importing it loads neither pandas nor matplotlib.
 """
 
+from perdure.analysis.metrics.confusion import per_class_accuracy
 from perdure.analysis.metrics.curves import (
     anytime_average_accuracy,
     min_accuracy,
@@ -35,7 +36,7 @@ from perdure.analysis.metrics.registry import DIALECTS, METRICS, Metric
 from perdure.analysis.notes import notes
 from perdure.analysis.plots.pareto import plot_front
 from perdure.analysis.plots.sensitivity import plot_sensitivity
-from perdure.analysis.results import Curve, Results
+from perdure.analysis.results import Curve, Results, load
 from perdure.analysis.statistics import (
     bootstrap_band,
     bootstrap_interval,
@@ -46,7 +47,7 @@ from perdure.analysis.statistics import (
     probability_of_improvement,
     seed_warnings,
 )
-from perdure.analysis.store import check_out, load
+from perdure.analysis.store import check_out
 
 __all__ = [
     "DIALECTS",
@@ -77,6 +78,7 @@ __all__ = [
     "multi_task_gain",
     "notes",
     "paired_test",
+    "per_class_accuracy",
     "performance_profile",
     "plasticity",
     "plot_front",

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from perdure.analysis.metrics.matrix import Array
 
 if TYPE_CHECKING:
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 Mask = npt.NDArray[np.bool_]
 OPENING = "Seeds that diverged"
 
 
-def diverged(results: Results, strategy: str) -> Mask:
+def diverged(results: Record, strategy: str) -> Mask:
     """Whether each replica diverged, ``[replica]``.
 
     It did when the run says so (seeds in ``extras[strategy]["diverged"]``), or when its score on a task that
@@ -29,41 +29,47 @@ def diverged(results: Results, strategy: str) -> Mask:
     return np.asarray(told | (~np.isfinite(scores) & learned).any(axis=(1, 2)))
 
 
-def cleared(results: Results, strategy: str, values: Array) -> Array:
+def lost_seeds(results: Record) -> dict[str, list[int]]:
+    """Seeds whose replica diverged, of the strategies that have some: ``Results.diverged``."""
+    places = {name: np.flatnonzero(diverged(results, name)) for name in results.scores}
+    return {name: [results.seeds[i] for i in found] for name, found in places.items() if len(found)}
+
+
+def cleared(results: Record, strategy: str, values: Array) -> Array:
     """Return ``values [replica, ...]`` with NaN for the replicas that diverged."""
-    lost = diverged(results, strategy)
-    return np.where(lost.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
+    gone = diverged(results, strategy)
+    return np.where(gone.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
 
 
-def kept(results: Results, strategy: str) -> Array:
+def kept(results: Record, strategy: str) -> Array:
     """Scores of a strategy, ``[replica, stage, task]``, NaN where one diverged or a score is not finite."""
     scores = results.scores[strategy]
     return cleared(results, strategy, np.where(np.isfinite(scores), scores, np.nan))
 
 
-def survivors(results: Results, strategy: str) -> Array:
+def survivors(results: Record, strategy: str) -> Array:
     """Scores of the replicas that did not diverge, without the others: ``[survivor, stage, task]``."""
     return kept(results, strategy)[~diverged(results, strategy)]
 
 
-def remark(results: Results, strategy: str) -> str:
+def remark(results: Record, strategy: str) -> str:
     """What a name is marked with: "2 of 10 diverged", or nothing."""
     return counted(diverged(results, strategy))
 
 
-def counted(lost: Mask) -> str:
+def counted(gone: Mask) -> str:
     """Say how many replicas diverged: "2 of 10 diverged", or nothing."""
-    return f"{lost.sum()} of {len(lost)} diverged" if lost.any() else ""
+    return f"{gone.sum()} of {len(gone)} diverged" if gone.any() else ""
 
 
-def sentence(results: Results) -> str:
+def sentence(results: Record) -> str:
     """One line on all seeds that diverged; empty when none did."""
-    lost = results.diverged
-    if not lost:
+    gone = lost_seeds(results)
+    if not gone:
         return ""
     each = [
         f"{name}: {'all' if len(seeds) == len(results.seeds) else ', '.join(map(str, seeds))}"
-        for name, seeds in lost.items()
+        for name, seeds in gone.items()
     ]
     return (
         f"{OPENING} (weights or scores not finite: lower lr, or a penalty) are left out of every mean, "

@@ -8,9 +8,10 @@ from perdure.analysis.diverged import OPENING, kept, sentence
 from perdure.analysis.metrics.matrix import average_accuracy
 from perdure.analysis.metrics.needs import above_naive, baseline, is_bound, kind_of, one_stage
 from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
+from perdure.core.errors import shown
 
 if TYPE_CHECKING:
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 CHANCE_IN_CLASS_INCREMENTAL = ("ewc", "online-ewc", "si", "mas", "lwf")
 BASELINES = {
@@ -20,31 +21,33 @@ BASELINES = {
 }
 
 
-def notes(results: Results) -> list[str]:
+def notes(results: Record) -> list[str]:
     """Warnings of the run, baselines that are missing, and results that look like bugs but are not."""
     return [*told(results), *_direction(results), *_missing(results), *_chance(results)]
 
 
-def told(results: Results) -> list[str]:
+def told(results: Record) -> list[str]:
     """Warnings of the run, and which seeds diverged also where a run saved long ago does not say so."""
     said = any(line.startswith(OPENING) for line in results.warnings)
     return [*results.warnings, *([] if said else _diverged(results))]
 
 
-def doubts(results: Results) -> list[str]:
+def doubts(results: Record) -> list[str]:
     """What is doubtful about the numbers: each a line of ``results.warnings``."""
     return [
         *_diverged(results), *_gap(results), *_low_bounds(results), *_correction(results), *_edges(results),
+        *_joined(results),
     ]  # fmt: skip
 
 
-def _diverged(results: Results) -> list[str]:
+def _diverged(results: Record) -> list[str]:
     return [text] if (text := sentence(results)) else []
 
 
-def _gap(results: Results) -> list[str]:
+def _gap(results: Record) -> list[str]:
     gap = above_naive(results)
-    if gap is None or gap.clear or all(is_bound(results, n) for n in results.strategies if n != "naive"):
+    rivals = [name for name in results.strategies if kind_of(results, name) != "naive"]
+    if gap is None or gap.clear or all(is_bound(results, name) for name in rivals):
         return []
     return [
         f"Gap closed is not reported: joint is not clearly above naive (difference {gap}): train joint "
@@ -52,7 +55,7 @@ def _gap(results: Results) -> list[str]:
     ]
 
 
-def _low_bounds(results: Results) -> list[str]:
+def _low_bounds(results: Record) -> list[str]:
     """Bounds that lie clearly below what they should bound."""
     texts = []
     rivals = [name for name in results.strategies if not is_bound(results, name)]
@@ -70,14 +73,14 @@ def _low_bounds(results: Results) -> list[str]:
     return texts
 
 
-def _tighter(results: Results, bound: str) -> list[str]:
+def _tighter(results: Record, bound: str) -> list[str]:
     """Bounds that learn task after task all the same (cumulative): what learns all at once bounds them."""
     if kind_of(results, bound) == "single" or not one_stage(results, bound):
         return []
     return [n for n in results.strategies if is_bound(results, n) and not one_stage(results, n)]
 
 
-def _lead(results: Results, first: str, second: str) -> Gap:
+def _lead(results: Record, first: str, second: str) -> Gap:
     sign = 1 if results.config.get("higher_is_better", True) else -1
     one, two = (sign * average_accuracy(kept(results, name)) for name in (first, second))
     if not (one - two > 0).any():
@@ -85,14 +88,14 @@ def _lead(results: Results, first: str, second: str) -> Gap:
     return paired_gap(one, two)
 
 
-def _epochs(results: Results) -> str:
+def _epochs(results: Record) -> str:
     epochs = results.config.get("epochs")
     if not isinstance(epochs, int):
         return ""
     return f" (epochs={epochs * len(results.tasks)}, say; it was {epochs})"
 
 
-def _correction(results: Results) -> list[str]:
+def _correction(results: Record) -> list[str]:
     """Where not even comparing each strategy with one baseline can show anything."""
     if smallest_p(len(results.seeds)) > 0.05:
         return []  # said of the seeds already, without any correction
@@ -101,7 +104,7 @@ def _correction(results: Results) -> list[str]:
     return [] if note is None else [note]
 
 
-def _edges(results: Results) -> list[str]:
+def _edges(results: Record) -> list[str]:
     """Choices of tuning at the edge of what was tried: a better one may lie outside."""
     texts = []
     for name in results.strategies:
@@ -117,7 +120,20 @@ def _edges(results: Results) -> list[str]:
     return texts
 
 
-def _direction(results: Results) -> list[str]:
+def _joined(results: Record) -> list[str]:
+    """Settings in which runs that were put together differ."""
+    settings = results.config.get("by_strategy", {}).values()
+    found: dict[str, list[str]] = {}
+    for key, value in (pair for of in settings for pair in of.items()):
+        if shown(value) not in found.setdefault(key, []):
+            found[key].append(shown(value))
+    if not found:
+        return []
+    each = "; ".join(f"{key} ({', '.join(values)})" for key, values in found.items())
+    return [f"Strategies come from runs that differ in more than the strategy: {each}."]
+
+
+def _direction(results: Record) -> list[str]:
     if results.config.get("higher_is_better", True):
         return []
     return [
@@ -126,7 +142,7 @@ def _direction(results: Results) -> list[str]:
     ]
 
 
-def _missing(results: Results) -> list[str]:
+def _missing(results: Record) -> list[str]:
     texts = [
         f"No {kind} baseline was run: {effect}."
         for kind, effect in BASELINES.items()
@@ -141,7 +157,7 @@ def _missing(results: Results) -> list[str]:
     return texts
 
 
-def _chance(results: Results) -> list[str]:
+def _chance(results: Record) -> list[str]:
     """Methods without memory of the old classes' data, in the setting where they are known to fail."""
     if results.config.get("setting") != "class":
         return []

@@ -4,51 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
-from perdure.analysis import statistics, tables, wellformed
-from perdure.analysis.diverged import diverged
+from perdure.analysis import combine, describe, statistics, store, tables, wellformed
+from perdure.analysis.diverged import lost_seeds
 from perdure.analysis.metrics import needs
-from perdure.analysis.metrics.matrix import Array
+from perdure.analysis.metrics.confusion import per_class_accuracy
 from perdure.analysis.notes import doubts
-from perdure.core.errors import PerdureError, UnknownName, unknown
+from perdure.analysis.record import Array, Curve, Record
+from perdure.analysis.summary import latex, summary
+from perdure.core.errors import UnknownName, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["Curve", "Results", "load"]
 
 Path = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Scores measured every few steps of training.
-
-    Parameters
-    ----------
-    steps:
-        Global step of each evaluation, ``[K]``.
-    stage:
-        Stage (from 0) whose training each evaluation falls in, ``[K]``, in order.
-    scores:
-        ``[replica, K, task]``.
-    """
-
-    steps: npt.NDArray[np.int64]
-    stage: npt.NDArray[np.int64]
-    scores: Array
-
-    def __post_init__(self) -> None:
-        for name, kind in (("steps", np.int64), ("stage", np.int64), ("scores", np.float64)):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=kind))
-        if self.scores.ndim != 3 or not self.steps.shape == self.stage.shape == self.scores.shape[1:2]:
-            raise PerdureError(
-                "expected a curve with steps [K], stage [K] and scores [replica, K, task]; found "
-                f"{self.steps.shape}, {self.stage.shape} and {self.scores.shape}"
-            )
 
 
 class ByStrategy(dict[str, Array]):
@@ -58,9 +32,10 @@ class ByStrategy(dict[str, Array]):
         raise UnknownName(str(unknown("strategy", name, self)))
 
 
-@dataclass(eq=False)
-class Results:
+class Results(Record):
     """What an experiment measured, per strategy.
+
+    Two runs on one stream combine: ``results + other``.
 
     Parameters
     ----------
@@ -83,47 +58,29 @@ class Results:
         What the reader must know; what is doubtful about the numbers is added here.
     trained:
         The trained replicas by strategy, where they were kept (``compare(..., keep=True)``); never saved.
+    confusions:
+        How test samples were answered, where measured: ``[replica, stage, class, class]``, counts over the
+        test parts of all tasks, a row per label and a column per answer.
     """
 
-    scores: dict[str, Array]
-    untrained: dict[str, Array] = field(default_factory=dict)
-    curves: dict[str, Curve] = field(default_factory=dict)
-    costs: dict[str, dict[str, float]] = field(default_factory=dict)
-    extras: dict[str, dict[str, Any]] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    trained: dict[str, Any] = field(default_factory=dict, repr=False)
-
     def __post_init__(self) -> None:
-        if not self.scores:
-            raise PerdureError("expected the scores of at least one strategy; found none")
-        self.scores = ByStrategy((k, np.array(value, dtype=np.float64)) for k, value in self.scores.items())
-        self.untrained = {name: np.array(value, dtype=np.float64) for name, value in self.untrained.items()}
-        self.costs = {n: {k: float(v) for k, v in cost.items()} for n, cost in self.costs.items()}
-        self.extras = wellformed.plain("extras", self.extras)
-        self.config = wellformed.plain("config", self.config)
-        first = next(iter(self.scores.values()))
-        if first.ndim == 3:
-            self.config.setdefault("seeds", list(range(first.shape[0])))
-            self.config.setdefault("tasks", [f"task {index + 1}" for index in range(first.shape[2])])
+        super().__post_init__()
+        self.scores = ByStrategy(self.scores)
         wellformed.check(self)
-        warnings = [*self.warnings, *statistics.seed_warnings(self.seeds), *doubts(self)]
-        self.warnings = list(dict.fromkeys(warnings))
+        self.warnings = list(
+            dict.fromkeys([*self.warnings, *statistics.seed_warnings(self.seeds), *doubts(self)])
+        )
 
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds of the replicas, in the order of the first axis."""
-        return list(self.config["seeds"])
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return results with the fields of a record, and with warnings of what is doubtful in them."""
+        return cls(**{field.name: getattr(record, field.name) for field in fields(record)})
 
-    @property
-    def tasks(self) -> list[str]:
-        """Names of the tasks, in the order of the last axis."""
-        return list(self.config["tasks"])
+    def __repr__(self) -> str:
+        return describe.text(self)
 
-    @property
-    def strategies(self) -> list[str]:
-        """Names of the strategies, in the order in which they were given."""
-        return list(self.scores)
+    def _repr_html_(self) -> str:
+        return describe.page(self)
 
     @property
     def diverged(self) -> dict[str, list[int]]:
@@ -132,8 +89,7 @@ class Results:
         Those that the run noted (weights or scores not finite), and those without a finite score on a task
         that was learned. Scores on tasks still to come may be missing.
         """
-        lost = {name: np.flatnonzero(diverged(self, name)) for name in self.scores}
-        return {name: [self.seeds[i] for i in places] for name, places in lost.items() if len(places)}
+        return lost_seeds(self)
 
     def metric(self, name: str, strategy: str, dialect: str = "paper") -> Array:
         """One number per seed; a metric whose baseline was not measured is refused.
@@ -144,8 +100,6 @@ class Results:
         ``rl_forward_transfer`` these are each seed's own ratios, whose mean one denominator near zero can
         decide: :meth:`table` and :meth:`compare` divide means over seeds.
         """
-        if strategy not in self.scores:
-            raise unknown("strategy", strategy, self.scores)
         return needs.evaluate(self, name, strategy, dialect)
 
     def table(
@@ -157,7 +111,7 @@ class Results:
         ``seeds`` counts those that the mean is over. Where a seed of any strategy diverged, a column
         ``diverged`` counts those left out; a strategy of which all did has NaN.
         """
-        return tables.summary(self, metrics, dialect, confidence)
+        return tables.means(self, metrics, dialect, confidence)
 
     def frame(self) -> pd.DataFrame:
         """All scores in tidy long form: strategy, seed, stage, task, score, task_name.
@@ -195,25 +149,79 @@ class Results:
         """
         return tables.pairs(self, metric, dialect, confidence, against)
 
-    def plot_forgetting(self, path: Path) -> None:
+    def pairwise(
+        self, metric: str = "average_accuracy", dialect: str = "paper", confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """Compare every pair of strategies, paired by seed: :meth:`compare` with ``against="all"``."""
+        return tables.pairs(self, metric, dialect, confidence, tables.EVERY)
+
+    def summary(
+        self, metrics: Sequence[str] | None = None, dialect: str = "paper", confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """One row per strategy, as the command line prints it: "mean [low, high]" as text.
+
+        ``metrics`` are average accuracy, forgetting and learning accuracy where none are named; a dash stands
+        where one is not defined, a star where seeds diverged. Where ``tune`` chose, a column says what. The
+        table prints whole, however wide; :meth:`table` holds the numbers.
+        """
+        return summary(self, metrics, dialect, confidence)
+
+    def to_latex(
+        self, metrics: Sequence[str] | None = None, dialect: str = "paper", confidence: float = 0.95
+    ) -> str:
+        r"""Return :meth:`summary` as a LaTeX ``tabular``, to be used with ``\usepackage{booktabs}``."""
+        return latex(self, metrics, dialect, confidence)
+
+    def per_class_accuracy(self, strategy: str) -> Array:
+        """Share of the test samples of each class that were answered right: ``[replica, stage, class]``.
+
+        NaN for a class without test samples and for a replica that diverged. Refused where confusion matrices
+        were not measured.
+        """
+        return per_class_accuracy(needs.confusion(self, strategy))
+
+    def join(self, other: Record) -> Results:
+        """Put the strategies of another run on the same stream beside these; ``self + other`` is the same.
+
+        Fingerprint of the stream, setting, tasks, seeds and metric must agree. A name that both have is
+        refused where its parameters are the same, and otherwise replaced by the name with parameters.
+        Settings in which the runs differ are in ``config["by_strategy"]``, and a warning names them.
+        """
+        return Results.of(combine.joined(self, other))
+
+    def __add__(self, other: object) -> Results:
+        return self.join(other) if isinstance(other, Record) else NotImplemented
+
+    def select(self, *strategies: str) -> Results:
+        """Return the results of these strategies only, in this order."""
+        return Results.of(combine.selected(self, strategies))
+
+    def plot_forgetting(self, path: Path | None = None) -> Figure:
         """Draw each task's score along the stream, a panel per task, with intervals."""
-        _plots().save(_plots().forgetting_curves(self), path)
+        return _figure("forgetting_curves", self, path)
 
-    def plot_matrix(self, path: Path) -> None:
+    def plot_matrix(self, path: Path | None = None) -> Figure:
         """Draw the accuracy matrix of every strategy, mean over seeds."""
-        _plots().save(_plots().matrices(self), path)
+        return _figure("matrices", self, path)
 
-    def plot_comparison(self, path: Path) -> None:
+    def plot_comparison(self, path: Path | None = None) -> Figure:
         """Draw average accuracy and forgetting of the strategies side by side, with intervals."""
-        _plots().save(_plots().comparison(self), path)
+        return _figure("comparison", self, path)
 
-    def plot_average(self, path: Path) -> None:
+    def plot_average(self, path: Path | None = None) -> Figure:
         """Draw the average over the tasks seen so far along the stream, with intervals."""
-        _plots().save(_plots().average_curves(self), path)
+        return _figure("average_curves", self, path)
 
-    def plot_curves(self, path: Path) -> None:
+    def plot_curves(self, path: Path | None = None) -> Figure:
         """Draw the evaluations during training (``eval_every``): the stability gap shows here."""
-        _plots().save(_plots().evaluation_curves(self), path)
+        return _figure("evaluation_curves", self, path)
+
+    def plot_confusion(self, strategy: str, stage: int = -1, path: Path | None = None) -> Figure:
+        """Draw the confusion matrix of a strategy after a stage, mean over seeds of each label's shares.
+
+        ``stage`` counts from 0, and from the end where it is negative.
+        """
+        return _figure("confusion", self, path, strategy, stage)
 
     def report(self, path: Path) -> None:
         """Write one self-contained HTML page with tables, figures, configuration, costs and warnings."""
@@ -223,13 +231,19 @@ class Results:
 
     def save(self, folder: Path) -> None:
         """Write the run into ``folder``; :func:`perdure.analysis.load` gives the same object back."""
-        from perdure.analysis import store
-
         store.save(self, folder)
 
 
-def _plots() -> Any:
-    # Loaded when a figure is asked for: matplotlib and seaborn take a second.
-    from perdure.analysis.plots import figures as plots
+def load(folder: Path) -> Results:
+    """Read what :meth:`Results.save` or ``compare(..., out=...)`` wrote; anything else is refused."""
+    record = store.read(folder)
+    results = Results.of(record)
+    results.warnings = record.warnings  # loading what was saved adds nothing
+    return results
 
-    return plots
+
+def _figure(name: str, results: Record, path: Path | None, *wishes: Any) -> Figure:
+    # Loaded when a figure is asked for: matplotlib and seaborn take a second.
+    from perdure.analysis.plots import figures
+
+    return figures.finished(getattr(figures, name), results, path, *wishes)

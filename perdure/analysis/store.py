@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis import files
+from perdure.analysis import files, wellformed
 from perdure.analysis.files import FolderError, line
 from perdure.analysis.files import write_beside as write_beside
-from perdure.analysis.results import Curve, Results
+from perdure.analysis.record import Curve, Record
+from perdure.analysis.tables import tidy
 from perdure.core.errors import PerdureError
 
 FORMAT = "perdure-run"
@@ -66,13 +67,13 @@ def check_out(folder: str | os.PathLike[str]) -> None:
 def begin(folder: str | os.PathLike[str], config: dict[str, Any]) -> None:
     """Claim ``folder`` for a run that has not finished: :func:`save` will accept it, whatever else is in it.
 
-    Until then :func:`load` says that the run is not finished.
+    Until then :func:`read` says that the run is not finished.
     """
     check_out(folder)
     write_beside(Path(folder) / HEAD, seal({"finished": False, "config": config}, FORMAT))
 
 
-def save(results: Results, folder: str | os.PathLike[str]) -> None:
+def save(results: Record, folder: str | os.PathLike[str]) -> None:
     """Write ``results`` into ``folder``, or replace the run there; other files in it are left alone."""
     check_out(folder)
     with files.held(Path(folder)):
@@ -80,7 +81,7 @@ def save(results: Results, folder: str | os.PathLike[str]) -> None:
         replace(results, Path(folder))
 
 
-def replace(results: Results, path: Path) -> None:
+def replace(results: Record, path: Path) -> None:
     """Put ``results`` in the place of the run in a folder that this process holds."""
     from safetensors.numpy import save as encode
 
@@ -91,12 +92,13 @@ def replace(results: Results, path: Path) -> None:
         "strategies": results.strategies,
         "untrained": list(results.untrained),
         "curves": list(results.curves),
+        "confusions": list(results.confusions),
         "config": results.config,
         "costs": results.costs,
         "extras": results.extras,
         "warnings": results.warnings,
     }
-    table = results.frame().to_csv(index=False, lineterminator="\n").encode()
+    table = tidy(results).to_csv(index=False, lineterminator="\n").encode()
     try:
         write_beside(path / WAITING[TABLE], table)
         write_beside(path / WAITING[ARRAYS], arrays)
@@ -123,7 +125,7 @@ def _matches(file: Path, head: dict[str, Any]) -> bool:
     return hashlib.sha256(files.regular(file).read_bytes()).hexdigest() == head.get("sha256")
 
 
-def load(folder: str | os.PathLike[str]) -> Results:
+def read(folder: str | os.PathLike[str]) -> Record:
     """Read what :func:`save` wrote; anything else is refused."""
     from safetensors.numpy import load as decode
 
@@ -138,35 +140,40 @@ def load(folder: str | os.PathLike[str]) -> Results:
             raise PerdureError(f"expected the {ARRAYS} that {HEAD} was written with; found another in {path}")
         if content is None:
             raise PerdureError(f"expected a complete run; found no {ARRAYS} in {path}")
-        return _results(head, decode(content))
+        return _record(head, decode(content))
     except PerdureError:
         raise
     except Exception as error:  # Whatever reading stumbles over, it is the content that is at fault.
         raise PerdureError(f"expected a complete run; found {path} unreadable: {line(error)}") from None
 
 
-def _results(head: dict[str, Any], arrays: Arrays) -> Results:
+def _record(head: dict[str, Any], arrays: Arrays) -> Record:
     curves = {
         name: Curve(*(arrays[f"curves/{part}/{name}"] for part in ("steps", "stage", "scores")))
         for name in head["curves"]
     }
-    warnings = head["warnings"]
-    results = Results(
-        scores={name: arrays[f"scores/{name}"] for name in head["strategies"]},
-        untrained={name: arrays[f"untrained/{name}"] for name in head["untrained"]},
+    # Runs of before there were confusion matrices name none.
+    by_name = {
+        "scores": head["strategies"],
+        "untrained": head["untrained"],
+        "confusions": head.get("confusions", []),
+    }
+    record = Record(
+        **{what: {name: arrays[f"{what}/{name}"] for name in names} for what, names in by_name.items()},
         curves=curves,
         costs=head["costs"],
         extras=head["extras"],
         config=head["config"],
-        warnings=list(warnings),
+        warnings=head["warnings"],
     )
-    results.warnings = warnings  # loading what was saved adds nothing
-    return results
+    wellformed.check(record)
+    return record
 
 
-def _arrays(results: Results) -> Arrays:
-    arrays: Arrays = {f"scores/{name}": value for name, value in results.scores.items()}
-    arrays |= {f"untrained/{name}": value for name, value in results.untrained.items()}
+def _arrays(results: Record) -> Arrays:
+    arrays: Arrays = {}
+    for what in ("scores", "untrained", "confusions"):
+        arrays |= {f"{what}/{name}": value for name, value in getattr(results, what).items()}
     for name, curve in results.curves.items():
         arrays |= {f"curves/{part}/{name}": getattr(curve, part) for part in ("steps", "stage", "scores")}
     # safetensors takes an array's memory as it lies and would store another layout scrambled.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from perdure.analysis.diverged import diverged
+from perdure.analysis.diverged import diverged, lost_seeds
 from perdure.analysis.metrics import needs, registry
 from perdure.analysis.metrics.matrix import Array, Undefined, mean, ratio
 from perdure.analysis.statistics import (
@@ -25,7 +25,7 @@ from perdure.core.errors import PerdureError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 # What `against` says to ask for all pairs.
 EVERY = "all"
@@ -74,8 +74,8 @@ def _fraction(seeds: npt.NDArray[np.intp], top: Array, bottom: Array) -> Sample:
     return Sample(seeds, mean(ratio(top, np.broadcast_to(base, top.shape))), top, bottom)
 
 
-def _sample(results: Results, metric: str, strategy: str, dialect: str) -> Sample:
-    values = results.metric(metric, strategy, dialect)
+def _sample(results: Record, metric: str, strategy: str, dialect: str) -> Sample:
+    values = needs.evaluate(results, metric, strategy, dialect)
     parts = needs.parts(results, metric, strategy, dialect)
     if parts is None:
         seeds = np.flatnonzero(~np.isnan(values))
@@ -85,7 +85,7 @@ def _sample(results: Results, metric: str, strategy: str, dialect: str) -> Sampl
     return _fraction(seeds, top[seeds], bottom[seeds])
 
 
-def samples(results: Results, metric: str, dialect: str = "paper") -> dict[str, Sample]:
+def samples(results: Record, metric: str, dialect: str = "paper") -> dict[str, Sample]:
     """Values of every strategy for which the metric is defined; refuse one that was not measured for any.
 
     Empty where the metric has no meaning for these strategies, as forgetting for joint training.
@@ -105,13 +105,18 @@ def samples(results: Results, metric: str, dialect: str = "paper") -> dict[str, 
     return found
 
 
-def summary(results: Results, metrics: Sequence[str] | None, dialect: str, confidence: float) -> pd.DataFrame:
+def means(
+    results: Record,
+    metrics: Sequence[str] | None = None,
+    dialect: str = "paper",
+    confidence: float = 0.95,
+) -> pd.DataFrame:
     """Mean and interval of each metric: what ``Results.table`` returns."""
     import pandas as pd
 
     names = registry.defined(dialect) if metrics is None else metrics
     columns = {name: _column(results, name, dialect, metrics is not None) for name in names}
-    lost = {strategy: len(seeds) for strategy, seeds in results.diverged.items()}
+    lost = {strategy: len(seeds) for strategy, seeds in lost_seeds(results).items()}
     rows = []
     for strategy in results.strategies:
         for name, column in columns.items():
@@ -128,7 +133,7 @@ def summary(results: Results, metrics: Sequence[str] | None, dialect: str, confi
     return table if lost else table.drop(columns="diverged")
 
 
-def _column(results: Results, metric: str, dialect: str, asked: bool) -> dict[str, Sample]:
+def _column(results: Record, metric: str, dialect: str, asked: bool) -> dict[str, Sample]:
     try:
         return samples(results, metric, dialect)
     except PerdureError:
@@ -147,7 +152,7 @@ def cell(mean: float, low: float, high: float, diverged: int = 0, digits: int = 
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{star}"
 
 
-def tidy(results: Results) -> pd.DataFrame:
+def tidy(results: Record) -> pd.DataFrame:
     """One row per score: what ``Results.frame`` returns."""
     import pandas as pd
 
@@ -170,11 +175,15 @@ def tidy(results: Results) -> pd.DataFrame:
             )
         )
     table = pd.concat(parts, ignore_index=True)
-    return table if results.diverged else table.drop(columns="diverged")
+    return table if lost_seeds(results) else table.drop(columns="diverged")
 
 
 def pairs(
-    results: Results, metric: str, dialect: str, confidence: float, against: str | None
+    results: Record,
+    metric: str,
+    dialect: str = "paper",
+    confidence: float = 0.95,
+    against: str | None = None,
 ) -> pd.DataFrame:
     """Pairs of strategies, paired by seed: what ``Results.compare`` returns."""
     import pandas as pd
@@ -183,7 +192,7 @@ def pairs(
     if against is None:
         against = default_baseline(results, list(found))
     elif against != EVERY and against not in found:
-        results.metric(metric, against, dialect)  # says why
+        needs.evaluate(results, metric, against, dialect)  # says why
     rows = [
         (metric, first, second, *_pair(metric, found[first], found[second], confidence))
         for first, second in combinations(found, 2)
@@ -196,7 +205,7 @@ def pairs(
     return table
 
 
-def default_baseline(results: Results, names: Sequence[str]) -> str | None:
+def default_baseline(results: Record, names: Sequence[str]) -> str | None:
     """Name what the others are compared against: naive where it is there, else the first."""
     naive = needs.baseline(results, "naive")
     return naive if naive in names else next(iter(names), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 from perdure.core.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Array, Record
 
 
 def _is_list(kind: type) -> Callable[[Any], bool]:
@@ -42,6 +41,8 @@ CONFIG = {
     "kinds": (_is_table(str), "texts by strategy"),
     "strategies": (_is_table(str), "texts by strategy"),
     "failed": (_is_table(str), "texts by strategy"),
+    "by_strategy": (_is_table(dict), "tables of settings by strategy"),
+    "class_names": (_is_list(str), "a list of names"),
     "bounds": (_is_list(str), "a list of names"),
     "higher_is_better": (lambda value: isinstance(value, bool), "true or false"),
     "test_sizes": (_is_sizes, "a list of positive numbers"),
@@ -64,10 +65,14 @@ def _check_values(what: str, values: Any, forms: Mapping[str, tuple[Callable[[An
             raise PerdureError(f"expected {what}[{key!r}] to be {words}; found {shown(values[key])}")
 
 
-def check(results: Results) -> None:
+def check(results: Record) -> None:
     """Refuse names that cannot be written, shapes that do not fit, and settings of a wrong kind."""
     for name in results.scores:
         check_name(name)
+    for what in (results.untrained, results.curves, results.costs, results.extras, results.confusions):
+        for name in what:
+            if name not in results.scores:
+                raise unknown("strategy", name, results.scores)
     _check_values("config", results.config, CONFIG)
     for name, extras in results.extras.items():
         _check_values(f"extras[{name!r}]", extras, EXTRAS)
@@ -80,12 +85,11 @@ def check(results: Results) -> None:
     if not _is_list(str)(results.warnings):
         raise PerdureError(f"expected warnings to be a list of texts; found {shown(results.warnings)}")
     _check_shapes(results)
-    for name in (*results.untrained, *results.curves, *results.costs, *results.extras):
-        if name not in results.scores:
-            raise unknown("strategy", name, results.scores)
+    for name, value in results.confusions.items():
+        _check_confusion(name, value, results)
 
 
-def _check_shapes(results: Results) -> None:
+def _check_shapes(results: Record) -> None:
     """Refuse scores that are not those of each seed, stage and task."""
     seeds, tasks = len(results.config.get("seeds", [])), len(results.config.get("tasks", []))
     for name, value in results.scores.items():
@@ -108,6 +112,17 @@ def _check_shapes(results: Results) -> None:
             )
 
 
+def _check_confusion(name: str, value: Array, results: Record) -> None:
+    seeds, stages = results.scores[name].shape[:2]
+    if value.ndim != 4 or value.shape[:2] != (seeds, stages) or value.shape[2] != value.shape[3]:
+        raise PerdureError(
+            f"expected confusions of {name!r} with the shape [{seeds} seeds, {stages} stages, classes, "
+            f"classes]; found {list(value.shape)}"
+        )
+    if not (np.isfinite(value) & (value >= 0)).all():
+        raise PerdureError(f"expected confusions of {name!r} that are counts, 0 or more; found others")
+
+
 def check_name(name: object) -> None:
     """Refuse what cannot be written in files and on terminals."""
     if not isinstance(name, str) or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
@@ -115,17 +130,3 @@ def check_name(name: object) -> None:
             "expected names of strategies without control characters and halves of characters; found "
             f"{name!a}"
         )
-
-
-def plain(what: str, value: Any) -> Any:
-    """Pass ``value`` through JSON, so that what is kept is what a saved run gives back."""
-    try:
-        return json.loads(json.dumps(value, default=_number))
-    except (TypeError, ValueError) as error:
-        raise PerdureError(f"expected {what} that JSON can hold; found: {error}") from None
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} {value!r}")

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from perdure.analysis.files import FolderError, held, line, regular, sweep, write_beside
-from perdure.analysis.results import Results
-from perdure.analysis.store import HEAD, begin, check_out, load, read_head, replace, seal, settle, unseal
+from perdure.analysis.results import Results, load
+from perdure.analysis.store import HEAD, begin, check_out, read_head, replace, seal, settle, unseal
 from perdure.core.errors import PerdureError
 from perdure.engine.costs import Costs
 from perdure.engine.engine import Engine

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from perdure.analysis.notes import doubts
+from perdure.analysis import combine
 from perdure.analysis.results import Curve, Results
 from perdure.core.errors import PerdureError
 from perdure.engine.trained import Trained
@@ -21,7 +21,7 @@ from perdure.strategies.contract.composition import parts
 from perdure.strategies.contract.strategy import Strategy
 
 # What results hold by strategy, and runs on disk with them.
-MEASURED = ("scores", "untrained", "curves", "costs", "extras")
+MEASURED = ("scores", "untrained", "curves", "costs", "extras", "confusions")
 
 
 @dataclass
@@ -172,6 +172,7 @@ def collect(
             *(f"{n}: {text}" for n, o in kept.items() for text in o.warnings),
         ],
         trained={n: o.trained for n, o in kept.items() if o.trained is not None},
+        confusions={n: array(torch.stack(o.confusions, 1)) for n, o in kept.items() if o.confusions},
     )
 
 
@@ -181,23 +182,7 @@ def renamed(before: Results, config: Mapping[str, Any]) -> Results:
     name_of = {old: names[spec] for old, spec in before.config["strategies"].items()}
     if all(old == name for old, name in name_of.items()):
         return before
-    stale = doubts(before)  # They are found again, with the new names.
-    lines = [line for line in before.warnings if line not in stale]
-    told = {line: owner for line in lines for owner in name_of if line.startswith(f"{owner}: ")}
-    own: dict[str, Any] = {
-        key: {name_of[old]: value for old, value in before.config[key].items()}
-        for key in ("strategies", "kinds", "failed")
-        if key in before.config
-    }
-    if "bounds" in before.config:
-        own["bounds"] = [name_of[old] for old in before.config["bounds"]]
-    return Results(
-        **{what: {name_of[n]: v for n, v in getattr(before, what).items()} for what in MEASURED},
-        config={**before.config, **own},
-        warnings=[
-            name_of[told[line]] + line.removeprefix(told[line]) if line in told else line for line in lines
-        ],
-    )
+    return Results.of(combine.renamed(before, name_of))
 
 
 def join(before: Results, new: Results) -> Results:

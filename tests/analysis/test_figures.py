@@ -196,6 +196,15 @@ def test_lines_that_coincide_take_turns(build: Build) -> None:
     assert lines["ewc"].is_dashed()
 
 
+def test_a_line_shows_beside_the_one_that_lies_on_a_part_of_it(build: Build) -> None:
+    results = build(("naive", "ewc", "si", "joint"), seeds=2)
+    results.scores["si"] = results.scores["naive"].copy()
+    results.scores["si"][:, 3] += 0.2  # as naive until the last stage
+    lines = {line.get_label(): line for line in results.plot_forgetting().axes[0].get_lines()}
+    assert lines["naive"].get_linewidth() > lines["si"].get_linewidth() == lines["ewc"].get_linewidth()
+    assert not lines["naive"].is_dashed()
+
+
 def test_module_names_are_plain_text() -> None:
     rows = [(0, 0, epoch, name, 10.0**-epoch) for epoch in (1, 2, 3) for name in ("$x^{$", "_fc")]
     frame = pd.DataFrame(rows, columns=["seed", "task", "epoch", "module", "sensitivity"])

@@ -155,6 +155,19 @@ def test_files_are_written(results: Results, tmp_path: Path) -> None:
         results.plot_average(tmp_path / "b.pdf" / "x.png")
 
 
+def test_figures_are_returned_with_and_without_a_file(results: Results, tmp_path: Path) -> None:
+    for name in ("forgetting", "matrix", "comparison", "average", "curves"):
+        assert isinstance(getattr(results, f"plot_{name}")(), Figure)
+    figure = results.plot_average(tmp_path / "a.PNG")
+    assert figure.axes[0].get_xlabel() == "tasks learned"
+    assert (tmp_path / "a.PNG").is_file()
+
+
+def test_bars_name_what_they_show(results: Results) -> None:
+    names = [panel.get_xlabel() for panel in results.plot_comparison().axes]
+    assert names == ["accuracy (higher is better)", "forgetting (lower is better)"]
+
+
 def test_no_global_state_is_touched(results: Results) -> None:
     before = dict(matplotlib.rcParams)
     for draw in DRAW:

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from perdure.analysis.record import Array as Array
 from perdure.core.errors import PerdureError
-
-Array = npt.NDArray[np.float64]
 
 
 class Undefined(PerdureError):

@@ -11,28 +11,42 @@ from perdure.analysis.diverged import cleared, kept
 from perdure.analysis.metrics.matrix import Array, Undefined, mean
 from perdure.analysis.metrics.registry import METRICS, lookup
 from perdure.analysis.statistics import Gap, paired_gap
-from perdure.core.errors import PerdureError
+from perdure.core.errors import PerdureError, unknown
 
 if TYPE_CHECKING:
-    from perdure.analysis.results import Curve, Results
+    from perdure.analysis.record import Curve, Record
 
-Need = Callable[["Results", str], Any]
+Need = Callable[["Record", str], Any]
 # Kinds of strategies that learn from the data of several tasks at once, or of each alone, as no learner of a
 # stream can: what they reach bounds the others. Configurations name their own under "bounds".
 BOUNDS = ("joint", "cumulative", "single")
 
 
-def evaluate(results: Results, metric: str, strategy: str, dialect: str) -> Array:
+def evaluate(results: Record, metric: str, strategy: str, dialect: str = "paper") -> Array:
     """Compute a metric of a strategy from the arrays that it needs, or say which of them is missing.
 
     NaN for the seeds that diverged, the strategy's own or those of a baseline: everything that averages,
     compares or draws metrics leaves them out.
     """
+    if strategy not in results.scores:
+        raise unknown("strategy", strategy, results.scores)
     function, needs = lookup(metric, dialect)
     return cleared(results, strategy, _call(function, needs, results, metric, strategy))
 
 
-def parts(results: Results, metric: str, strategy: str, dialect: str) -> tuple[Array, Array] | None:
+def confusion(results: Record, strategy: str) -> Array:
+    """Confusion matrices of a strategy, ``[replica, stage, class, class]``, NaN where a replica diverged."""
+    if strategy not in results.scores:
+        raise unknown("strategy", strategy, results.scores)
+    if strategy not in results.confusions:
+        raise PerdureError(
+            f"expected confusion matrices of {strategy!r}; found none: they are measured where every task "
+            "has classes"
+        )
+    return cleared(results, strategy, results.confusions[strategy])
+
+
+def parts(results: Record, metric: str, strategy: str, dialect: str) -> tuple[Array, Array] | None:
     """Numerators and denominators of a metric that is a mean of ratios, ``[replica, task]``; else None."""
     _, needs = lookup(metric, dialect)
     function = METRICS[metric].parts
@@ -40,7 +54,7 @@ def parts(results: Results, metric: str, strategy: str, dialect: str) -> tuple[A
 
 
 def _call(
-    function: Callable[..., Any], needs: tuple[str, ...], results: Results, metric: str, strategy: str
+    function: Callable[..., Any], needs: tuple[str, ...], results: Record, metric: str, strategy: str
 ) -> Any:
     try:
         return function(*(NEEDS[need](results, strategy) for need in needs))
@@ -48,13 +62,13 @@ def _call(
         raise type(error)(f"{metric} of {strategy!r}: {error}") from None
 
 
-def kind_of(results: Results, strategy: str) -> str:
+def kind_of(results: Record, strategy: str) -> str:
     """Kind of a strategy (``"ewc"``): what the configuration says, or its name up to a bracket."""
     kinds = results.config.get("kinds", {})
     return str(kinds.get(strategy, strategy.split("(")[0].strip()))
 
 
-def baseline(results: Results, *kinds: str) -> str | None:
+def baseline(results: Record, *kinds: str) -> str | None:
     """Name of the first strategy of the first of ``kinds`` that was run, if any was."""
     for kind in kinds:
         for name in results.scores:
@@ -63,14 +77,14 @@ def baseline(results: Results, *kinds: str) -> str | None:
     return None
 
 
-def is_bound(results: Results, strategy: str) -> bool:
+def is_bound(results: Record, strategy: str) -> bool:
     """Whether a strategy does not learn task after task, and so bounds the others instead of competing."""
     named = results.config.get("bounds", ())
     kinds = kind_of(results, strategy).split("+")
     return strategy in named or any(kind in BOUNDS for kind in kinds) or one_stage(results, strategy)
 
 
-def above_naive(results: Results) -> Gap | None:
+def above_naive(results: Record) -> Gap | None:
     """How far joint is above naive, in the direction that is better; None where one of them was not run."""
     names = [baseline(results, kind) for kind in ("joint", "naive")]
     if None in names:
@@ -80,13 +94,13 @@ def above_naive(results: Results) -> Gap | None:
     return paired_gap(sign * joint, sign * naive)
 
 
-def one_stage(results: Results, strategy: str) -> bool:
+def one_stage(results: Record, strategy: str) -> bool:
     """Whether the strategy learned several tasks in one stage, as joint and single-task learners do."""
     shape = results.scores[strategy].shape
     return bool(shape[1] == 1 and shape[2] > 1)
 
 
-def _stages(results: Results, strategy: str) -> Any:
+def _stages(results: Record, strategy: str) -> Any:
     if one_stage(results, strategy):
         raise Undefined(
             "expected scores after every task; found one stage: it is defined for strategies that learn "
@@ -95,7 +109,7 @@ def _stages(results: Results, strategy: str) -> Any:
     return kept(results, strategy)
 
 
-def _untrained(results: Results, strategy: str) -> Any:
+def _untrained(results: Record, strategy: str) -> Any:
     if strategy not in results.untrained:
         raise PerdureError(
             "expected the scores of the untrained model; found none: score every task before training and "
@@ -105,7 +119,7 @@ def _untrained(results: Results, strategy: str) -> Any:
 
 
 def _final(*kinds: str) -> Need:
-    def need(results: Results, strategy: str) -> Any:
+    def need(results: Record, strategy: str) -> Any:
         name = baseline(results, *kinds)
         if name is None:
             raise PerdureError(
@@ -117,7 +131,7 @@ def _final(*kinds: str) -> Need:
     return need
 
 
-def _joint_above_naive(results: Results, strategy: str) -> Any:
+def _joint_above_naive(results: Record, strategy: str) -> Any:
     joint = _final("joint")(results, strategy)
     gap = above_naive(results)
     if gap is not None and not gap.clear:
@@ -128,22 +142,22 @@ def _joint_above_naive(results: Results, strategy: str) -> Any:
     return joint
 
 
-def _curve(results: Results, strategy: str) -> Curve:
+def _curve(results: Record, strategy: str) -> Curve:
     if strategy not in results.curves:
         raise PerdureError("expected an evaluation curve; found none: run with eval_every set")
     return results.curves[strategy]
 
 
-def _kept_curve(results: Results, strategy: str) -> Any:
+def _kept_curve(results: Record, strategy: str) -> Any:
     return cleared(results, strategy, _curve(results, strategy).scores)
 
 
-def _staged_curve(results: Results, strategy: str) -> Any:
+def _staged_curve(results: Record, strategy: str) -> Any:
     _stages(results, strategy)
     return _kept_curve(results, strategy)
 
 
-def _single_curve(results: Results, strategy: str) -> Any:
+def _single_curve(results: Record, strategy: str) -> Any:
     name = baseline(results, "single")
     if name is None or name not in results.curves:
         raise PerdureError(
@@ -153,7 +167,7 @@ def _single_curve(results: Results, strategy: str) -> Any:
     return _kept_curve(results, name)
 
 
-def _sizes(results: Results, strategy: str) -> Any:
+def _sizes(results: Record, strategy: str) -> Any:
     if "test_sizes" not in results.config:
         raise PerdureError(
             "expected the number of test samples of every task; found none: put them in "
@@ -163,7 +177,7 @@ def _sizes(results: Results, strategy: str) -> Any:
 
 
 def _per_stage(key: str) -> Need:
-    def need(results: Results, strategy: str) -> Any:
+    def need(results: Record, strategy: str) -> Any:
         found = results.extras.get(strategy, {}).get(key)
         if found is None:
             raise PerdureError(

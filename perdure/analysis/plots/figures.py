@@ -7,9 +7,11 @@ says. Names that are too long for their place are cut, with a key below the pane
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from perdure.analysis.metrics import needs
 from perdure.analysis.plots import heat, panels
 from perdure.analysis.plots.heat import Matrix
 from perdure.analysis.plots.labels import shorten
@@ -17,6 +19,7 @@ from perdure.analysis.plots.panels import RESAMPLES
 from perdure.analysis.plots.scene import MANY, Scene
 from perdure.analysis.plots.style import (
     canvas,
+    format_of,
     grid,
     key_height,
     lay_out,
@@ -28,19 +31,21 @@ from perdure.analysis.plots.style import (
     stage_ticks,
     write_key,
 )
-from perdure.core.errors import PerdureError
+from perdure.core.errors import PerdureError, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 __all__ = [
     "RESAMPLES",
     "average_curves",
     "comparison",
+    "confusion",
     "evaluation_curves",
+    "finished",
     "forgetting_curves",
     "matrices",
     "save",
@@ -49,7 +54,19 @@ __all__ = [
 WIDEST = 5  # panels in a row
 
 
-def forgetting_curves(results: Results) -> Figure:
+def finished(
+    make: Callable[..., Figure], results: Record, path: str | os.PathLike[str] | None, *wishes: Any
+) -> Figure:
+    """Make a figure of results, and write it where there is a path, whose ending is looked at first."""
+    if path is not None:
+        format_of(path)
+    figure = make(results, *wishes)
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+def forgetting_curves(results: Record) -> Figure:
     """Score on each task after every stage, a panel per task; a dotted line marks the task's own stage.
 
     With more than 20 tasks: the average over the tasks seen, and below it the matrix of every strategy.
@@ -95,7 +112,7 @@ def _many_tasks(scene: Scene) -> Figure:
     return figure
 
 
-def average_curves(results: Results) -> Figure:
+def average_curves(results: Record) -> Figure:
     """Average over the tasks seen so far, after every stage."""
     scene = Scene.of(results)
     entries = scene.legend(results.strategies)
@@ -112,7 +129,7 @@ def _draw_average(scene: Scene, axes: Axes) -> None:
     axes.set(xlabel="tasks learned", ylabel=f"{scene.score_name}, mean over tasks seen")
 
 
-def matrices(results: Results) -> Figure:
+def matrices(results: Record) -> Figure:
     """Score after each stage (row) on each task (column), mean over seeds, a panel per strategy.
 
     Strategies that learned all tasks at once have one row each, in a panel of their own.
@@ -129,6 +146,21 @@ def matrices(results: Results) -> Figure:
     return figure
 
 
+def confusion(results: Record, strategy: str, stage: int = -1) -> Figure:
+    """Confusion matrix of a strategy after a stage: rows are labels, columns answers, as shares."""
+    stages = needs.confusion(results, strategy).shape[1]
+    if not isinstance(stage, int) or not -stages <= stage < stages:
+        raise PerdureError(
+            f"stage must be a whole number from {-stages} to {stages - 1}; found {shown(stage)}"
+        )
+    matrix = heat.confusion(Scene.of(results), strategy, stage)
+    side = min(9.0, 2.2 + 0.34 * len(matrix.values))
+    with canvas(side + 1.0, side) as figure:
+        colours = heat.draw(figure.subplots(), matrix, (0.0, 1.0))
+        figure.colorbar(colours, ax=figure.axes, label="share of the label", shrink=0.7, pad=0.02)
+    return figure
+
+
 def _draw_matrices(figure: Figure, scene: Scene, axes: list[Axes], found: list[Matrix]) -> None:
     limits = heat.colour_limits(scene, found)
     colours = [heat.draw(panel, matrix, limits) for panel, matrix in zip(axes, found, strict=True)]
@@ -136,16 +168,16 @@ def _draw_matrices(figure: Figure, scene: Scene, axes: list[Axes], found: list[M
     figure.colorbar(colours[0], ax=axes, label=scene.score_name, shrink=0.7, pad=0.02, panchor=False)
 
 
-def comparison(results: Results) -> Figure:
+def comparison(results: Record) -> Figure:
     """Average accuracy and forgetting of the strategies side by side, with intervals."""
     scene = Scene.of(results)
-    shown = compared(scene)
+    metrics = compared(scene)
     count = len(results.strategies)
-    width = 0.09 * min(30, max(map(len, results.strategies))) + 3.4 * len(shown)
+    width = 0.09 * min(30, max(map(len, results.strategies))) + 3.4 * len(metrics)
     key = shorten(results.strategies, 30).key
     with canvas(width, 0.8 + 0.36 * count + key_height(key, width)) as figure:
-        axes = list(figure.subplots(1, len(shown), squeeze=False, sharey=True).ravel())
-        for panel, metric in zip(axes, shown, strict=True):
+        axes = list(figure.subplots(1, len(metrics), squeeze=False, sharey=True).ravel())
+        for panel, metric in zip(axes, metrics, strict=True):
             panels.bars(panel, scene, metric)
         panels.bar_names(axes[0], scene)
         write_key(figure, key, width)
@@ -157,7 +189,7 @@ def compared(scene: Scene) -> list[str]:
     return ["average_accuracy", "forgetting"] if scene.staged and scene.tasks > 1 else ["average_accuracy"]
 
 
-def evaluation_curves(results: Results) -> Figure:
+def evaluation_curves(results: Record) -> Figure:
     """Scores during training, a panel per task; dotted lines are task switches (stability gap).
 
     Every strategy runs along the stream, in tasks, however many steps it takes. With more than 20 tasks:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from perdure.analysis.diverged import diverged
 from perdure.analysis.metrics.matrix import Array, average_accuracy, average_over_seen, mean
+from perdure.analysis.metrics.needs import evaluate
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene, mean_over_replicas
@@ -20,7 +21,7 @@ from perdure.core.errors import PerdureError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from perdure.analysis.results import Curve
+    from perdure.analysis.record import Curve
 
 RESAMPLES = 2_000  # a band's edge is then steady to a line's width
 POINTS = 500  # more points in a line are not told apart
@@ -33,6 +34,7 @@ def line(axes: Axes, x: npt.ArrayLike, values: Array, look: Look, label: str, ma
     centre = mean_over_replicas(values)
     places, shown = np.asarray(x), _envelope(centre)
     drawn: dict[str, Any] = {"color": look["color"], "linestyle": look["line"], "label": label}
+    drawn["linewidth"] = look["width"]
     if marks:
         drawn |= {"marker": look["marker"], "markevery": marker_places(len(shown), look)}
     axes.plot(places[shown], centre[shown], **drawn)
@@ -88,7 +90,7 @@ def bars(axes: Axes, scene: Scene, metric: str) -> None:
     results = scene.results
     for place, name in enumerate(results.strategies):
         try:
-            values = results.metric(metric, name)
+            values = evaluate(results, metric, name)
         except PerdureError:  # not defined for this strategy
             continue
         values = values[np.isfinite(values)]
@@ -103,7 +105,9 @@ def bars(axes: Axes, scene: Scene, metric: str) -> None:
             axes.errorbar(centre, place, xerr=reach, color=INK, capsize=3)
     axes.axvline(0, color="0.4", linewidth=0.8)
     arrow = "higher" if METRICS[metric].higher_is_better else "lower"
-    axes.set(title=METRICS[metric].label, xlabel=f"{scene.score_name} ({arrow} is better)")
+    label = METRICS[metric].label
+    what = scene.score_name if metric == "average_accuracy" else label.lower()
+    axes.set(title=label, xlabel=f"{what} ({arrow} is better)")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 FORMATS = ("png", "pdf", "svg")
+WIDTH = 1.6  # of a line, in points
 MARKERS = "osD^vPX*<>"
 # The report shows these three in the colours of the page, light or dark.
 INK, EDGE, GRID = "#262626", "#666666", "#ebebeb"
@@ -56,7 +57,7 @@ def _theme(**more: Any) -> Iterator[None]:
         "axes.labelcolor": INK,
         "grid.color": GRID,
         "axes.edgecolor": EDGE,
-        "lines.linewidth": 1.6,
+        "lines.linewidth": WIDTH,
         "lines.markersize": 4.5,
         "text.color": INK,
         "text.parse_math": False,  # a dollar in a name is a dollar
@@ -95,6 +96,7 @@ def looks(strategies: Sequence[str], turns: Mapping[str, tuple[int, int]] | None
             "marker": MARKERS[(i + i // 10) % len(MARKERS)],
             "dashes": _in_turn(place, count, i // 10, 3.0),
             "line": _in_turn(place, count, i // 10, 4.0) if turns and name in turns else _own_line(i),
+            "width": WIDTH,
             "turn": (place, count) if turns and name in turns else (0, 1),
         }
     return found
@@ -141,7 +143,8 @@ def lay_out(figure: Figure, count: int, widest: int, **shared: Any) -> list[Axes
 
 def legend_room(names: Collection[str]) -> float:
     """Inches that a legend with these names takes beside the panels."""
-    return 0.75 + 0.085 * max(len(line) for name in names for line in folded(name).split("\n"))
+    handle = 0.75 if len(names) <= 10 else 1.1
+    return handle + 0.085 * max(len(line) for name in names for line in folded(name).split("\n"))
 
 
 def legend_height(names: Collection[str]) -> float:
@@ -157,11 +160,20 @@ def legend(figure: Figure, entries: Mapping[str, Look], levels: Sequence[str] = 
     handles = [
         Line2D([], [], color=look["color"], linestyle=look["dashes"])
         if name in levels
-        else Line2D([], [], color=look["color"], linestyle=look["line"], marker=look["marker"])
+        else Line2D(
+            [],
+            [],
+            color=look["color"],
+            linestyle=look["line"],
+            linewidth=look["width"],
+            marker=look["marker"],
+        )
         for name, look in entries.items()
     ]
     names = [folded(name) for name in entries]
-    figure.legend(handles, names, loc="outside right upper", frameon=False, handlelength=2.6)
+    # Long enough to tell the lines of one colour apart, which beyond ten differ in their dots.
+    length = 2.6 if len(entries) <= 10 else 5.2
+    figure.legend(handles, names, loc="outside right upper", frameon=False, handlelength=length)
 
 
 def key_height(key: Sequence[str], width: float) -> float:
@@ -181,7 +193,7 @@ def _key_lines(key: Sequence[str], width: float) -> list[str]:
     return [line for entry in key for line in textwrap.wrap(entry, letters, subsequent_indent="    ")]
 
 
-def score_limits(results: Results, axes: Sequence[Axes]) -> None:
+def score_limits(results: Record, axes: Sequence[Axes]) -> None:
     """Show accuracies on their whole scale, 0 to 1; leave other scores to the data."""
     if results.config.get("metric") == "accuracy":
         for panel in axes:
@@ -209,11 +221,16 @@ def round_ticks(count: int) -> list[int]:
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a PNG, PDF or SVG file."""
+    write_beside(path, content(figure, format_of(path), dpi=150))
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """Return the format that the ending of a file's name asks for."""
     target = Path(path)
     suffix = target.suffix.lower().lstrip(".")
     if suffix not in FORMATS:
         raise PerdureError(f"expected a file that ends in .{', .'.join(FORMATS)}; found {target.name!r}")
-    write_beside(target, content(figure, suffix, dpi=150))
+    return suffix
 
 
 def content(figure: Figure, suffix: str, theme: Mapping[str, Any] | None = None, **options: Any) -> bytes:

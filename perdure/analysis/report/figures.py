@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 Draw = Callable[["Axes", int], None]
 # What is drawn in these colours takes those of the page, which change in the dark.
@@ -49,7 +49,7 @@ class Picture(NamedTuple):
     key: list[str]
 
 
-def pictures(results: Results) -> Iterator[Picture]:
+def pictures(results: Record) -> Iterator[Picture]:
     """Give the figures of the report in their order."""
     scene = Scene.of(results)
     legend = [_entry(scene, name) for name in results.strategies]
@@ -68,6 +68,7 @@ def pictures(results: Results) -> Iterator[Picture]:
     )
     yield _comparison(scene, lost)
     yield _matrices(scene, lost)
+    yield from _confusions(scene, lost)
     if plots.with_curves(scene):
         yield _training(scene, lost, legend)
 
@@ -105,6 +106,30 @@ def _comparison(scene: Scene, lost: str) -> Picture:
     key = shorten(scene.results.strategies, 30).key
     caption = f"Bars: 95 % bootstrap intervals over seeds.{lost}"
     return Picture("Strategies side by side", caption, drawings, [], key)
+
+
+def _confusions(scene: Scene, lost: str) -> Iterator[Picture]:
+    """Confusion matrices after the last stage, and accuracies of the classes, where they were measured."""
+    names = list(scene.results.confusions)
+    if not names:
+        return
+    last = [heat.confusion(scene, name) for name in names]
+    caption = (
+        f"After the last stage: of the samples of each label (row) the share of each answer (column).{lost}"
+    )
+    yield Picture("Confusion matrices", caption, _heat(scene, "confusion", last), [], [])
+    classes = [heat.class_accuracy(scene, name) for name in names]
+    caption = f"Share of each class's samples that were answered right, after each stage.{lost}"
+    yield Picture("Accuracy of each class", caption, _heat(scene, "classes", classes), [], [])
+
+
+def _heat(scene: Scene, name: str, found: list[heat.Matrix]) -> list[str]:
+    side = min(4.6, 1.6 + 0.25 * max(max(matrix.values.shape) for matrix in found))
+
+    def draw(axes: Axes, index: int) -> None:
+        heat.draw(axes, found[index], (0.0, 1.0))
+
+    return _drawings(scene, name, len(found), (side, side), draw, shared=False)
 
 
 def _matrices(scene: Scene, lost: str) -> Picture:
@@ -168,7 +193,7 @@ def _entry(scene: Scene, name: str) -> Entry:
     with canvas(0.5, 0.16) as figure:
         style = {"color": look["color"], "linestyle": look["dashes"] if flat else look["line"]}
         if not flat:
-            style |= {"marker": look["marker"], "markevery": [1]}
+            style |= {"marker": look["marker"], "markevery": [1], "linewidth": look["width"]}
         figure.add_artist(Line2D([0, 0.5, 1], [0.5, 0.5, 0.5], **style))
     return Entry(_svg(figure, f"look {name}"), scene.marked(name))
 

@@ -7,6 +7,7 @@ import os
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from perdure.analysis import tables
 from perdure.analysis.files import write_beside
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.notes import notes
@@ -15,7 +16,7 @@ from perdure.analysis.report import tables as report_tables
 from perdure.analysis.report.figures import pictures
 
 if TYPE_CHECKING:
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 TEMPLATE = "report.html.j2"
 
@@ -24,13 +25,13 @@ TEMPLATE = "report.html.j2"
 LONG = 400
 
 
-def render(results: Results) -> str:
+def render(results: Record) -> str:
     """Return the page as text; equal results give equal text."""
     import jinja2
 
     source = resources.files("perdure.analysis.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    table = results.table()
+    table = tables.means(results)
     drawn, compared = list(pictures(results)), report_pairs.compared(results)
     costs = report_tables.costs(results)
     return environment.from_string(source).render(
@@ -58,12 +59,12 @@ def render(results: Results) -> str:
     )
 
 
-def write(results: Results, path: str | os.PathLike[str]) -> None:
+def write(results: Record, path: str | os.PathLike[str]) -> None:
     """Write the page to ``path``."""
     write_beside(path, render(results).encode(errors="replace"))
 
 
-def _facts(results: Results) -> list[str]:
+def _facts(results: Record) -> list[str]:
     config = results.config
     facts = [
         f"{len(results.tasks)} tasks",
@@ -84,7 +85,7 @@ def _singular(fact: str) -> str:
     return fact.replace("strategies", "strategy").removesuffix("s")
 
 
-def _settings(results: Results) -> list[tuple[str, str]]:
+def _settings(results: Record) -> list[tuple[str, str]]:
     settings = [(key, _plain(value)) for key, value in results.config.items()]
     return settings + [
         (f"{name}: {key}", _plain(v)) for name, e in results.extras.items() for key, v in e.items()

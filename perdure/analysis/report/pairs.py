@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.report.tables import Cell, Table
-from perdure.analysis.tables import EVERY, cell
+from perdure.analysis.tables import EVERY, cell, pairs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 FEW = 3  # the most strategies whose pairs get a row each
 LEVEL = 0.05
@@ -25,7 +25,7 @@ class Compared(NamedTuple):
     note: str | None
 
 
-def compared(results: Results) -> Compared:
+def compared(results: Record) -> Compared:
     """Compare all strategies, by average accuracy and by forgetting.
 
     Up to three strategies: a row per pair. More: a matrix with the difference of row and column.
@@ -33,12 +33,12 @@ def compared(results: Results) -> Compared:
     found = {}
     if len(results.seeds) > 1:
         for metric in ("average_accuracy", "forgetting"):
-            pairs = results.compare(metric, against=EVERY)
-            if pairs["seeds"].any():
-                found[metric] = pairs
-    tables = [_table(metric, pairs, len(results.seeds)) for metric, pairs in found.items()]
+            rows = pairs(results, metric, against=EVERY)
+            if rows["seeds"].any():
+                found[metric] = rows
+    tables = [_table(metric, rows, len(results.seeds)) for metric, rows in found.items()]
     # The first has the most pairs: where they are too many, one word is enough.
-    return Compared(tables, next((pairs.attrs["note"] for pairs in found.values()), None))
+    return Compared(tables, next((rows.attrs["note"] for rows in found.values()), None))
 
 
 def _table(metric: str, pairs: pd.DataFrame, seeds: int) -> Table:

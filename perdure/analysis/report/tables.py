@@ -13,7 +13,7 @@ from perdure.analysis.tables import cell
 if TYPE_CHECKING:
     import pandas as pd
 
-    from perdure.analysis.results import Results
+    from perdure.analysis.record import Record
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Summary": (
@@ -65,7 +65,7 @@ class Table(NamedTuple):
     rows: list[tuple[str, list[Cell]]]
 
 
-def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
+def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
     """Give a table per group of metrics: a row per strategy, "mean [low, high]", a clear best in bold."""
     rivals = [name for name in results.strategies if not is_bound(results, name)]
     for title, group in GROUPS.items():
@@ -85,7 +85,7 @@ def summaries(results: Results, table: pd.DataFrame) -> Iterator[Table]:
         yield Table(title, arrows, rows)
 
 
-def _marked(results: Results, strategy: str) -> str:
+def _marked(results: Record, strategy: str) -> str:
     mark = remark(results, strategy)
     return f"{strategy} ({mark})" if mark else strategy
 
@@ -115,7 +115,7 @@ def _clear_best(part: pd.DataFrame, higher_is_better: bool) -> str | None:
     return str(first["strategy"]) if (sign * first[low] > sign * others[high]).all() else None
 
 
-def costs(results: Results) -> Table | None:
+def costs(results: Record) -> Table | None:
     """Return what every strategy cost, where that was recorded."""
     if not results.costs:
         return None
