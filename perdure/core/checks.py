@@ -102,6 +102,12 @@ def unchecked(maker: Callable[..., Any]) -> list[str]:
     return [key for key, hint in hints.items() if _words(hint) is None]
 
 
+def described(maker: Callable[..., Any]) -> dict[str, str]:
+    """Return in words what the parameters of a function or class take; what takes everything is left out."""
+    hints = _hints(maker, inspect.signature(maker))
+    return {key: words for key, hint in hints.items() if (words := _words(hint)) is not None}
+
+
 def check(name: str, value: Any, hint: Any) -> Any:
     """Return the value as a resolved annotation has it; refuse one that does not fit."""
     fitting = _fit(value, hint)
