@@ -253,12 +253,11 @@ def get_epochs(stream: Stream, batch_size: int) -> int:
 @checked
 def get_device(name: str) -> torch.device:
     """Return the device that ``auto``, ``cpu``, ``cuda``, ``gpu`` (the same) or ``cuda:1`` means here."""
-    name = re.sub(r"^gpu\b", "cuda", name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", name, re.ASCII):
+    if not re.fullmatch(r"cpu|(cuda|gpu)(:\d{1,4})?", name, re.ASCII):
         raise PerdureError(f"device must be auto, cpu, cuda (or gpu) or cuda:N; found {shown(name)}")
-    device = torch.device(name)
+    device = torch.device(name.replace("gpu", "cuda"))
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise PerdureError(f"device {name!r} asked for, but {torch.cuda.device_count()} CUDA devices found")
     return device

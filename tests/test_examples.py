@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import perdure
-from perdure.cli.app import read_file
+from perdure.cli.reading import read_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WRITTEN = {

@@ -170,7 +170,8 @@ BAD = [
     ({"schedule": "cosin"}, "did you mean cosine"),
     ({"dtype": "float16"}, "dtype must be"),
     ({"device": "cuda:99"}, "CUDA devices found"),
-    ({"device": "gpu"}, "device must be"),
+    ({"device": "gpu:99"}, "CUDA devices found"),
+    ({"device": "tpu"}, "device must be auto, cpu, cuda"),
     ({"eval_every": 0}, "eval_every must be"),
     (
         {"tune": {"momentum": [1]}},

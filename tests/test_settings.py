@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from perdure import PerdureError, Training, compare
-from perdure.cli.app import read_file, read_seeds, read_tune
+from perdure.cli.reading import read_file, read_seeds, read_tune
 from perdure.optim.sgd import SGD
 from perdure.scenarios import get
 from perdure.strategies import EWC, Naive

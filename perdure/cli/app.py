@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -86,15 +87,13 @@ def remark(
 def print_version(asked: bool) -> None:
     """Print the version and end."""
     if asked:
-        from perdure import __version__
-
-        print(f"perdure {__version__}")
+        print(f"perdure {version('perdure')}")
         raise typer.Exit
 
 
 @app.callback()
 def root(
-    version: Annotated[
+    asked: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
