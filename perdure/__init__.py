@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,8 +44,19 @@ _PLACES = {
 }
 
 
+_ROOMS = ("analysis", "envs", "models", "optim", "scenarios", "strategies", "testing")
+
+
 def __getattr__(name: str) -> Any:
     # Loaded when asked for: `import perdure` is instant, and `perdure --help` needs no torch.
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"perdure.{name}")
+    if name == "__version__":
+        return version("perdure")
     raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS, "__version__", "__doc__"])

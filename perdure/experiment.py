@@ -24,7 +24,7 @@ from perdure.engine import redraw
 from perdure.engine.checkpoint import Checkpoint, open_run
 from perdure.engine.engine import Engine
 from perdure.engine.external import check_external, run_external
-from perdure.engine.outcome import Outcome, choose, collect, join, name_all
+from perdure.engine.outcome import Outcome, choose, collect, join, name_all, renamed
 from perdure.engine.trained import Trained
 from perdure.engine.tuning import Trial, check_keys, chooses, trials, with_numbers
 from perdure.scenarios.contract.check_stream import check_stream
@@ -80,6 +80,8 @@ def compare(
         A stream or its name (``"split-digits"``).
     strategies:
         Strategies or their names (``"ewc(strength=20)"``, ``"replay(200) + ewc"``); one alone will do.
+        Results call each by the text that was typed, a strategy object by ``str(strategy)``; a table gives
+        labels: ``{"weak": "ewc(1)", "strong": EWC(20.0)}``.
     model:
         A name (``"mlp(hidden=[64, 64])"``), a function that builds a module (of nothing, or of the input
         shape and the number of outputs), or a module, which is re-drawn for each seed through
@@ -132,16 +134,19 @@ def compare(
         stream, model=model, seeds=seeds, training=training, pretrained=pretrained, eval_every=eval_every,
         tune=tune, tune_on=tune_on, **keywords,
     )  # fmt: skip
-    kinds = get_kinds(plugins)
+    if not plugins:
+        raise PerdureError("expected at least one strategy; found none")
     check_stream(stream)
     with open_run(out, resume, overwrite) as kept:
-        config = describe(stream, kinds, settings)
+        config = describe(stream, plugins, settings)
         done = kept.finished(config)
         if done is not None:
-            config |= name_all({**kinds_in(done.config), **kinds})
-        check_keys(settings.grid[0], plugins, [] if done is None else kinds_of_parts(done.config))
-        config["bounds"] = bounds_in(plugins, config, done)
-        todo = left_to_do(plugins, config, None if keep else done)
+            config |= name_all(plugins, done.config)
+            done = renamed(done, config)
+        each = list(plugins.values())
+        check_keys(settings.grid[0], each, [] if done is None else kinds_of_parts(done.config))
+        config["bounds"] = bounds_in(each, config, done)
+        todo = left_to_do(each, config, None if keep else done)
         if done is not None and not todo:
             kept.clear(done)
             return done
@@ -313,18 +318,6 @@ def get_phases(strategy: Strategy, stream: Stream) -> list[Phase]:
     return phases
 
 
-def get_kinds(strategies: Sequence[Strategy]) -> dict[str, str]:
-    """Return the kind of each strategy by its name with all parameters; no two may be the same."""
-    if not strategies:
-        raise PerdureError("expected at least one strategy; found none")
-    kinds: dict[str, str] = {}
-    for strategy in strategies:
-        if str(strategy) in kinds:
-            raise PerdureError(f"expected different strategies; found {str(strategy)!r} twice")
-        kinds[str(strategy)] = "+".join(p.name for p in parts(strategy))
-    return kinds
-
-
 def notes_on(settings: Settings, stream: Stream) -> list[str]:
     """Say what seeds share of a model that is a module, what of it is lost, and what was chosen on."""
     given = settings.model
@@ -333,11 +326,6 @@ def notes_on(settings: Settings, stream: Stream) -> list[str]:
         names = ", ".join(stream.names[: settings.tune_on])
         lines.append(f"tune chose on the validation parts of the first tasks only ({names}), by tune_on")
     return lines
-
-
-def kinds_in(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return what :func:`name_all` named."""
-    return {spec: config["kinds"][name] for name, spec in config["strategies"].items()}
 
 
 def kinds_of_parts(config: Mapping[str, Any]) -> set[str]:
@@ -362,7 +350,7 @@ def left_to_do(
     return {names[str(s)]: s for s in strategies if str(s) not in finished}
 
 
-def describe(stream: Stream, kinds: Mapping[str, str], settings: Settings) -> dict[str, Any]:
+def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Settings) -> dict[str, Any]:
     """Return the configuration as results keep it: enough to run the same again."""
     model, training, in_grid = settings.model, settings.training, settings.grid[0]
     return {
@@ -376,7 +364,7 @@ def describe(stream: Stream, kinds: Mapping[str, str], settings: Settings) -> di
         "test_sizes": [len(t.test) for t in stream],
         "metric": stream.objective.metric,
         "higher_is_better": stream.objective.higher_is_better,
-        **name_all(kinds),
+        **name_all(strategies),
         "seeds": list(settings.seeds),
         "model": model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__),
         "epochs": training.epochs,

@@ -20,11 +20,11 @@ from perdure.optim.optimizer import OPTIMIZERS, Optimizer
 from perdure.optim.schedules import SCHEDULES
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.registry import get as get_stream
-from perdure.strategies.contract.registry import get as get_strategy
+from perdure.strategies.contract.naming import name_strategies
 from perdure.strategies.contract.strategy import Strategy
 
 Model = str | nn.Module | Callable[..., nn.Module]
-Strategies = Strategy | str | Sequence[Strategy | str]
+Strategies = Strategy | str | Sequence[Strategy | str] | Mapping[str, Strategy | str]
 # Values of the numbers to choose from, by their keys: "lr", "weight_decay", "ewc.strength".
 Tune = Mapping[str, Sequence[float]]
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -182,10 +182,9 @@ def read_stream(stream: Stream | str) -> Stream:
 
 
 @checked
-def read_strategies(strategies: Strategies) -> list[Strategy]:
-    """Return the strategies that are given, or named; one alone is a list of one."""
-    several = [strategies] if isinstance(strategies, str | Strategy) else strategies
-    return [get_strategy(one) if isinstance(one, str) else one for one in several]
+def read_strategies(strategies: Strategies) -> dict[str, Strategy]:
+    """Return the strategies that are given, or named, under the names that results have for them."""
+    return name_strategies(strategies)
 
 
 def read_training(training: Training | None, keywords: Mapping[str, Any]) -> Training:
@@ -253,12 +252,12 @@ def get_epochs(stream: Stream, batch_size: int) -> int:
 
 @checked
 def get_device(name: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means here."""
+    """Return the device that ``auto``, ``cpu``, ``cuda``, ``gpu`` (the same) or ``cuda:1`` means here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", name, re.ASCII):
-        raise PerdureError(f"device must be auto, cpu, cuda or cuda:N; found {shown(name)}")
-    device = torch.device(name)
+    if not re.fullmatch(r"cpu|(cuda|gpu)(:\d{1,4})?", name, re.ASCII):
+        raise PerdureError(f"device must be auto, cpu, cuda (or gpu) or cuda:N; found {shown(name)}")
+    device = torch.device(name.replace("gpu", "cuda"))
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise PerdureError(f"device {name!r} asked for, but {torch.cuda.device_count()} CUDA devices found")
     return device

@@ -293,7 +293,7 @@ def test_new_strategies_are_added_and_what_is_finished_stays_until_they_are_whol
     whole = compare(STREAM, wanted, out=tmp_path / "whole", **SMALL)
     compare(STREAM, [EWC(1.0)], out=tmp_path / "parts", **SMALL)
     stopped(tmp_path / "parts", wanted, saves=3, resume=True)
-    assert load(tmp_path / "parts").strategies == ["ewc"]
+    assert load(tmp_path / "parts").strategies == ["ewc(strength=1.0)"]
     trained = []
 
     def spy(stream, strategy, *args, original=experiment.run):

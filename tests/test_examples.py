@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import perdure
-from perdure.cli.app import read_file
+from perdure.cli.reading import read_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WRITTEN = {
@@ -62,5 +62,5 @@ def test_the_experiment_file(tmp_path, monkeypatch, capsys):
     assert done.exit_code == 0, done.output
     assert Path("runs/experiment/report.html").exists()
     results = perdure.load("runs/experiment")
-    assert results.strategies == ["naive", "ewc", "replay+ewc", "joint"]
+    assert results.strategies == ["naive", "ewc(strength=20)", "replay(capacity=200) + ewc", "joint"]
     assert set(results.extras["joint"]["chosen"]) == {"lr"}

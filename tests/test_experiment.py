@@ -11,8 +11,11 @@ import perdure
 from perdure import PerdureError, compare
 from perdure.scenarios import from_arrays, get, split
 from perdure.strategies import EWC, Naive, Strategy
+from perdure.training import read_strategies
 
 QUICK = {"seeds": 2, "epochs": 1, "quiet": True}
+SMALL = {**QUICK, "model": "mlp(hidden=[4])"}
+TWO = "split-digits | take(2)"
 
 
 def test_scores_are_float_arrays_of_replica_stage_task():
@@ -26,9 +29,73 @@ def test_scores_are_float_arrays_of_replica_stage_task():
 
 def test_strategies_of_one_kind_are_told_apart_by_their_parameters():
     results = compare("split-digits", [EWC(1.0), EWC(2.0), Naive() + EWC(3.0)], **QUICK)
-    assert results.strategies == ["ewc(strength=1.0)", "ewc(strength=2.0)", "naive+ewc"]
-    with pytest.raises(PerdureError, match="found 'ewc' twice"):
-        compare("split-digits", [EWC(), EWC()], **QUICK)
+    assert results.strategies == ["ewc(strength=1.0)", "ewc(strength=2.0)", "naive + ewc(strength=3.0)"]
+
+
+NAMES = [
+    (["replay(100)", "ewc(1)", "ewc(20)"], ["replay(100)", "ewc(1)", "ewc(20)"]),
+    (["ewc", " ewc( 1 ) ", "ewc(2)\n + naive"], ["ewc", "ewc( 1 )", "ewc(2) + naive"]),
+    ([EWC(1.0), EWC(20.0), "naive"], ["ewc(strength=1.0)", "ewc(strength=20.0)", "naive"]),
+    ([EWC(), "ewc(1)"], ["ewc(strength=20.0)", "ewc(1)"]),
+    ([EWC(), Naive() + EWC()], ["ewc", "naive + ewc"]),
+    ([Naive() + EWC(1.0), Naive() + EWC()], ["naive + ewc(strength=1.0)", "naive + ewc(strength=20.0)"]),
+    ({"weak": EWC(1.0), " strong ": "ewc(20)"}, ["weak", "strong"]),
+    (EWC(1.0), ["ewc(strength=1.0)"]),
+]
+
+
+@pytest.mark.parametrize(("given", "names"), NAMES)
+def test_names_are_what_was_typed_or_labelled_and_show_what_differs(given, names):
+    assert list(read_strategies(given)) == names
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([EWC(), EWC()], "found 'ewc' twice"),
+        (["ewc(1)", "ewc(strength=1)"], r"found 'ewc\(1\)' and 'ewc\(strength=1\)', which are the same"),
+        ({"a": "ewc", "b": EWC()}, "found 'a' and 'b', which are the same"),
+        ({"a": "ewc", "a ": "naive"}, "found 'a' twice"),
+        ({" ": "ewc"}, "expected a label for every strategy, such as 'weak'; found ' '"),
+        ({"a\nb": "ewc"}, "without control characters"),
+        ({1: "ewc"}, "strategies must be"),
+        ({"a": 1}, "strategies must be"),
+        ({}, "at least one strategy; found none"),
+    ],
+)
+def test_names_that_cannot_be(given, message, tmp_path):
+    with pytest.raises(PerdureError, match=message) as caught:
+        compare("split-digits", given, out=tmp_path / "run", **QUICK)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_key_the_scores_and_the_configuration(tmp_path):
+    results = compare(TWO, {"weak": "ewc(1)", "strong": EWC()}, out=tmp_path, **SMALL)
+    assert results.config["strategies"] == {"weak": "ewc(strength=1)", "strong": "ewc"}
+    assert results.config["kinds"] == {"weak": "ewc", "strong": "ewc"}
+    typed = compare(TWO, ["ewc(1)", "ewc"], **SMALL)
+    assert np.array_equal(typed.scores["ewc(1)"], perdure.load(tmp_path).scores["weak"])
+    with pytest.raises(KeyError, match=r"unknown strategy 'ewc\(strength=1\)': did you mean ewc\(1\)"):
+        typed.scores["ewc(strength=1)"]
+
+
+def test_a_run_that_is_added_to_has_the_names_of_now(tmp_path):
+    first = compare(TWO, ["ewc(1)", "naive"], out=tmp_path, **SMALL)
+    before = (tmp_path / "scores.safetensors").read_bytes()
+    shown = compare(TWO, {"weak": "ewc(1)"}, out=tmp_path, resume=True, **SMALL)
+    assert shown.strategies == ["weak", "naive"]
+    assert np.array_equal(shown.scores["weak"], first.scores["ewc(1)"])
+    assert shown.config["kinds"] == {"weak": "ewc", "naive": "naive"}
+    assert (tmp_path / "scores.safetensors").read_bytes() == before
+    both = compare(TWO, {"naive": "ewc(2)", "b": "naive"}, out=tmp_path, resume=True, **SMALL)
+    assert both.config["strategies"] == {
+        "ewc(1)": "ewc(strength=1)", "b": "naive", "naive": "ewc(strength=2)"
+    }  # fmt: skip
+    assert np.array_equal(both.scores["b"], first.scores["naive"])
+    assert perdure.load(tmp_path).strategies == ["ewc(1)", "b", "naive"]
+    with pytest.raises(PerdureError, match="expected another label than 'ewc"):
+        compare(TWO, {"ewc(strength=1)": "si", "ewc(1)": "mas"}, out=tmp_path, resume=True, **SMALL)
 
 
 def test_the_same_call_twice_gives_the_same_bytes(tmp_path):
@@ -103,7 +170,8 @@ BAD = [
     ({"schedule": "cosin"}, "did you mean cosine"),
     ({"dtype": "float16"}, "dtype must be"),
     ({"device": "cuda:99"}, "CUDA devices found"),
-    ({"device": "gpu"}, "device must be"),
+    ({"device": "gpu:99"}, "CUDA devices found"),
+    ({"device": "tpu"}, "device must be auto, cpu, cuda"),
     ({"eval_every": 0}, "eval_every must be"),
     (
         {"tune": {"momentum": [1]}},
@@ -184,10 +252,6 @@ class Refuses(Fails):
 
     def error(self):
         return PerdureError("expected luck; found none")
-
-
-SMALL = {**QUICK, "model": "mlp(hidden=[4])"}
-TWO = "split-digits | take(2)"
 
 
 def test_what_one_strategy_raises_is_reported_and_the_others_results_are_kept(tmp_path):

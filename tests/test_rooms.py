@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import perdure
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "perdure"
 
@@ -21,7 +23,8 @@ LEVELS = (
     ("engine",),
     ("experiment",),
     ("pretrain", "sensitivity"),
-    ("testing", "cli", "__main__"),
+    ("testing", "cli"),
+    ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # Inside strategies: families stand side by side.
@@ -107,6 +110,15 @@ def fresh(code):
     )
     seconds, *loaded = done.stdout.split()
     return float(seconds), loaded
+
+
+def test_the_package_shows_what_there_is():
+    _, loaded = fresh(
+        "import perdure\nassert {'compare', 'strategies', '__version__'} <= {*dir(perdure)}\n"
+        "assert perdure.__version__.count('.') == 2\nassert not hasattr(perdure, 'nothing')"
+    )
+    assert not loaded
+    assert all(getattr(perdure, name) is not None for name in dir(perdure))
 
 
 def test_importing_the_package_is_quick():

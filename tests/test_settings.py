@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from perdure import PerdureError, Training, compare
-from perdure.cli.app import read_file, read_seeds, read_tune
+from perdure.cli.reading import read_file, read_seeds, read_tune
 from perdure.optim.sgd import SGD
 from perdure.scenarios import get
 from perdure.strategies import EWC, Naive
@@ -113,8 +113,8 @@ def test_a_foreign_optimizer_is_told_its_name():
 
 
 def test_a_single_strategy_is_a_list_of_one():
-    assert read_strategies("naive") == read_strategies(Naive()) == [Naive()]
-    assert [str(s) for s in read_strategies("replay + ewc")] == ["replay + ewc"]
+    assert read_strategies("naive") == read_strategies(Naive()) == {"naive": Naive()}
+    assert [str(s) for s in read_strategies("replay + ewc").values()] == ["replay + ewc"]
     results = compare("split-digits | take(2)", "naive", **QUICK)
     assert results.strategies == ["naive"]
 

@@ -121,7 +121,7 @@ def test_streams_that_were_not_learned():
     kept = compare(stream, ["naive", "icarl(4)"], seeds=1, epochs=1, quiet=True, keep=True).trained
     assert kept["naive"].evaluate(more).shape == (1, 3)
     with pytest.raises(PerdureError, match="at most 2 tasks; found 3"):
-        kept["icarl"].evaluate(more)
+        kept["icarl(4)"].evaluate(more)
     targets = more.with_tasks([dataclasses.replace(t, objective=Regression()) for t in more])
     with pytest.raises(PerdureError, match="objective Classification; found Regression"):
         kept["naive"].evaluate(targets)

@@ -22,7 +22,7 @@ def selected(results: Record, names: Sequence[str]) -> Record:
     for name in names:
         if name not in results.scores:
             raise unknown("strategy", name, results.scores)
-    return _renamed(results, {name: name for name in names})
+    return renamed(results, {name: name for name in names})
 
 
 def joined(first: Record, second: Record) -> Record:
@@ -32,7 +32,7 @@ def joined(first: Record, second: Record) -> Record:
     """
     _check_agreement(first, second)
     names = _names(first, second)
-    one, two = (_renamed(run, new) for run, new in zip((first, second), names, strict=True))
+    one, two = (renamed(run, new) for run, new in zip((first, second), names, strict=True))
     settings = {**_settings(one), **_settings(two)}
     for of in settings.values():
         of["stream"] = one.config.get("stream", "")
@@ -106,19 +106,15 @@ def _names(first: Record, second: Record) -> list[dict[str, str]]:
     return names
 
 
-def _renamed(results: Record, names: Mapping[str, str]) -> Record:
+def renamed(results: Record, names: Mapping[str, str]) -> Record:
     """Keep the strategies in ``names``, under new names; what failed stays told."""
+    names = {**names, **{name: name for name in _table(results, "failed") if name not in names}}
 
     def of(table: Mapping[str, Any]) -> dict[str, Any]:
         return {new: table[old] for old, new in names.items() if old in table}
 
     config = {key: of(value) if key in TABLES else value for key, value in results.config.items()}
     config["bounds"] = list(of({name: name for name in results.config.get("bounds", [])}))
-    failed = _table(results, "failed")
-    for key in TABLES[:2]:
-        table = _table(results, key)
-        config[key] = {**config.get(key, {}), **{name: table[name] for name in failed if name in table}}
-    config["failed"] = failed
     said = {*seed_warnings(results.seeds), *doubts(results)}  # said anew of what the new results hold
     lines = [_told(line, results, names) for line in results.warnings if line not in said]
     return Record(
@@ -130,7 +126,7 @@ def _renamed(results: Record, names: Mapping[str, str]) -> Record:
 
 def _told(line: str, results: Record, names: Mapping[str, str]) -> str:
     """Return a warning under a strategy's new name; nothing where it is about one that was left out."""
-    for name in results.scores:
+    for name in (*results.scores, *_table(results, "failed")):
         if line.startswith(f"{name}: "):
             return names[name] + line.removeprefix(name) if name in names else ""
     return line

@@ -46,7 +46,8 @@ def _diverged(results: Record) -> list[str]:
 
 def _gap(results: Record) -> list[str]:
     gap = above_naive(results)
-    if gap is None or gap.clear or all(is_bound(results, n) for n in results.strategies if n != "naive"):
+    rivals = [name for name in results.strategies if kind_of(results, name) != "naive"]
+    if gap is None or gap.clear or all(is_bound(results, name) for name in rivals):
         return []
     return [
         f"Gap closed is not reported: joint is not clearly above naive (difference {gap}): train joint "

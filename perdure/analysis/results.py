@@ -14,6 +14,7 @@ from perdure.analysis.metrics.confusion import per_class_accuracy
 from perdure.analysis.notes import doubts
 from perdure.analysis.record import Array, Curve, Record
 from perdure.analysis.summary import latex, summary
+from perdure.core.errors import UnknownName, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "Results", "load"]
 
 Path = str | os.PathLike[str]
+
+
+class ByStrategy(dict[str, Array]):
+    """Arrays by strategy; a name that is not there is an error that shows the nearest ones."""
+
+    def __missing__(self, name: str) -> Array:
+        raise UnknownName(str(unknown("strategy", name, self)))
 
 
 class Results(Record):
@@ -57,6 +65,7 @@ class Results(Record):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.scores = ByStrategy(self.scores)
         wellformed.check(self)
         self.warnings = list(
             dict.fromkeys([*self.warnings, *statistics.seed_warnings(self.seeds), *doubts(self)])

@@ -68,7 +68,7 @@ def _check_values(what: str, values: Any, forms: Mapping[str, tuple[Callable[[An
 def check(results: Record) -> None:
     """Refuse names that cannot be written, shapes that do not fit, and settings of a wrong kind."""
     for name in results.scores:
-        _check_name(name)
+        check_name(name)
     for what in (results.untrained, results.curves, results.costs, results.extras, results.confusions):
         for name in what:
             if name not in results.scores:
@@ -123,7 +123,7 @@ def _check_confusion(name: str, value: Array, results: Record) -> None:
         raise PerdureError(f"expected confusions of {name!r} that are counts, 0 or more; found others")
 
 
-def _check_name(name: object) -> None:
+def check_name(name: object) -> None:
     """Refuse what cannot be written in files and on terminals."""
     if not isinstance(name, str) or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise PerdureError(

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
+from perdure.cli.reading import import_all, read_file, read_seeds, read_tune
+from perdure.cli.showing import show
+from perdure.cli.stopping import Stopped, complain, stoppable
 from perdure.core.checks import check
-from perdure.core.errors import PerdureError, shown, unknown
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from perdure.analysis import Results
+from perdure.core.errors import PerdureError
 
 app = typer.Typer(
     help="Continual and multi-task learning: all seeds at once, honest intervals, forgetting curves.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -33,25 +28,18 @@ Strategies = Annotated[
     list[str], typer.Argument(help='Such as naive "ewc(strength=20)" "replay(200) + ewc".')
 ]
 Seeds = Annotated[str, typer.Option(help="How many, or which: 10 or 0,3,7 (one: 7,).")]
-Out = Annotated[Path | None, typer.Option(help="Folder for scores and report.html.")]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option("--import", help="A Python file of yours that registers strategies, streams or models."),
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for scores and report.html.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or add strategies to it.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 # What typer raises for a command line that it cannot read; it carries its own copy of click.
 ClickException: Any = typer.BadParameter.__mro__[2]
-
-
-class Stopped(BaseException):
-    """Ctrl-C or SIGTERM; ``status`` is what the shell expects, ``hint`` how to go on.
-
-    No KeyboardInterrupt: typer turns that into an exit of its own, without a word.
-    """
-
-    def __init__(self, status: int, hint: str = "") -> None:
-        super().__init__(status)
-        self.status, self.hint = status, hint
 
 
 def main() -> None:
@@ -64,7 +52,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     status: int | None = None
     try:
-        with stoppable():
+        with stoppable(), warnings.catch_warnings():
+            warnings.showwarning = remark
             status = app(args=sys.argv[1:] or ["--help"], prog_name="perdure", standalone_mode=False)
             sys.stdout.flush()
     except PerdureError as error:
@@ -83,41 +72,58 @@ def main() -> None:
         sys.exit(status)
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM raise :class:`Stopped`; a signal that is ignored (``nohup``) stays so."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped(128 + number)
-
-    taken = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {s: signal.signal(s, stop) for s in taken}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def remark(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning in one line, without the place in the code that it came from."""
+    complain(f"note: {message}", 0)
 
 
-def complain(text: str, status: int) -> int:
-    """Print what is wrong in one line; returns the status."""
-    print("perdure: " + " ".join(text.split()), file=sys.stderr)
-    return status
+def print_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        print(f"perdure {version('perdure')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
 
 
 @app.command("list")
-def list_all() -> None:
+def list_command(
+    kind: Annotated[str | None, typer.Argument(help="One kind only, such as strategies.")] = None,
+    imports: Imports = None,
+) -> None:
     """List streams, sources, strategies, models, optimisers and metrics, with their parameters."""
     from perdure.cli import catalogue
 
-    for kind, rows in catalogue.everything().items():
-        print(f"{kind}:")
-        width = min(40, max((len(name) for name, _ in rows), default=0))
-        for name, line in rows:
-            # A long list of parameters gets a line of its own.
-            print(f"  {name}" if len(name) > width or not line else f"  {name:<{width}}  {line}")
-            if len(name) > width:
-                print(f"  {'':<{width}}  {line}")
+    import_all(imports or [])
+    for line in catalogue.listing(kind):
+        print(line)
+
+
+@app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="Such as ewc, split-digits, mlp or forgetting.")],
+    imports: Imports = None,
+) -> None:
+    """Show what a name means: its parameters, their meaning, its formula and its source."""
+    from perdure.cli import explaining
+
+    import_all(imports or [])
+    for line in explaining.explain(name):
+        print(line)
 
 
 @app.command("compare")
@@ -135,7 +141,7 @@ def compare_command(
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
     schedule: Annotated[str, typer.Option(help="constant, cosine, linear or steps.")] = "constant",
     clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, gpu (or cuda) or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     precision: Annotated[str | None, typer.Option(help="bfloat16 for autocast.")] = None,
     eval_every: Annotated[int | None, typer.Option(help="Also score every so many steps.")] = None,
@@ -144,12 +150,14 @@ def compare_command(
         typer.Option(help="lr=0.01,0.1 or ewc.strength=1,10: chosen per strategy on validation data."),
     ] = None,
     tune_on: Annotated[int | None, typer.Option(help="Choose on the first so many tasks only.")] = None,
+    imports: Imports = None,
     out: Out = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare strategies on a stream."""
+    import_all(imports or [])
     carry_out(
         {
             "stream": stream, "strategies": strategies, "model": model, "seeds": read_seeds(seeds),
@@ -165,12 +173,14 @@ def compare_command(
 @app.command("run")
 def run_command(
     file: Annotated[Path, typer.Argument(help="A TOML file with the arguments of `compare`.")],
+    imports: Imports = None,
     out: Out = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment from a file."""
+    import_all(imports or [])
     arguments = read_file(file)
     folder = check("out", arguments.pop("out", None), str | None)
     place = out or (Path(folder) if folder else None)
@@ -180,7 +190,9 @@ def run_command(
 @app.command("report")
 def report_command(
     folder: Annotated[Path, typer.Argument(help="A folder that compare or run wrote.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The HTML file; report.html in the folder.")
+    ] = None,
 ) -> None:
     """Write report.html, one file with the tables and figures of a run."""
     from perdure.analysis import load
@@ -209,115 +221,3 @@ def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> No
         print(f"report: {out / 'report.html'}")
     if results.config.get("failed"):
         raise typer.Exit(1)
-
-
-def show(results: Results) -> None:
-    """Print the main metrics of every strategy, with intervals over seeds, and the notes.
-
-    Intervals go below their means where the table is too wide for the terminal.
-    """
-    from rich.console import Console
-
-    from perdure.analysis.notes import told
-
-    console = Console()
-    table = tabulate(results, " ")
-    if console.measure(table, options=console.options.update(width=10_000)).maximum > console.width:
-        table = tabulate(results, "\n")
-    console.print(table)
-    for line in told(results):
-        console.print(f"note: {line}", highlight=False, markup=False)
-
-
-def tabulate(results: Results, between: str) -> Table:
-    """Lay out the main metrics, with ``between`` a mean and its interval."""
-    from rich.table import Table
-    from rich.text import Text
-
-    wanted = ["average_accuracy", "forgetting", "learning_accuracy"]
-    frame = results.table()
-    frame = frame[frame["metric"].isin(wanted)]
-    title = f"{results.config.get('stream', 'results')}, {len(results.seeds)} seeds: mean [95 % interval]"
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    table.add_column("strategy", overflow="fold", min_width=8)
-    for metric in wanted:
-        table.add_column(metric.replace("_", " "), justify="right", overflow="fold")
-    for name in results.strategies:
-        rows = frame[frame["strategy"] == name].set_index("metric")
-        cells = (cell(rows, metric).replace(" ", between, 1) for metric in wanted)
-        table.add_row(Text(name), *(Text(text) for text in cells))
-    return table
-
-
-def cell(rows: Any, metric: str) -> str:
-    """Return mean and interval of one metric, or a dash where it is not defined."""
-    if metric not in rows.index:
-        return "-"
-    from perdure.analysis import tables
-
-    row = rows.loc[metric]
-    return tables.cell(row["mean"], row["low"], row["high"], row.get("diverged", 0))
-
-
-def read_seeds(text: str) -> int | list[int]:
-    """Read ``10`` as a count; ``0,3,7``, and ``7,`` or ``[7]`` for a single one, as a list."""
-    try:
-        plain = text.strip()
-        inside = plain[1:-1] if plain.startswith("[") and plain.endswith("]") else plain
-        numbers = [int(part) for part in inside.strip().removesuffix(",").split(",")]
-    except ValueError:
-        raise PerdureError(
-            f"seeds must be a count or a list like 0,3,7 (one seed: 7,); found {shown(text)}"
-        ) from None
-    return numbers if "," in plain or inside != plain else numbers[0]
-
-
-def read_tune(texts: list[str]) -> dict[str, list[float]] | None:
-    """Read ``["lr=0.01,0.1", "replay.capacity=50,200"]`` as a table; whole numbers stay whole."""
-    grid: dict[str, list[float]] = {}
-    for text in texts:
-        key, _, values = text.partition("=")
-        if key.strip() in grid:
-            raise PerdureError(f"tune must give {key.strip()} once, such as lr=0.01,0.1; found {texts}")
-        try:
-            grid[key.strip()] = [number(value) for value in values.split(",")]
-        except ValueError:
-            raise PerdureError(f"tune must look like lr=0.01,0.1; found {text!r}") from None
-    return grid or None
-
-
-def number(text: str) -> float:
-    """Read a number, a whole one as such."""
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
-
-
-def read_file(file: Path) -> dict[str, Any]:
-    """Read the arguments of ``compare`` from a TOML file; unknown keys are an error."""
-    import inspect
-
-    from perdure.experiment import compare
-
-    try:
-        arguments = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        raise PerdureError(f"expected a TOML file; cannot read {file}") from None
-    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, too many digits, nested too deeply
-        raise PerdureError(f"expected a TOML file; {file} is none: {error}") from None
-    known = set(inspect.signature(compare).parameters) - {"training", "quiet", "resume", "overwrite"}
-    for key in arguments:
-        if key not in known:
-            raise unknown(f"key in {file}", key, known)
-    for key in ("stream", "strategies"):
-        if key not in arguments:
-            raise PerdureError(
-                f"expected the key {key!r} in {file}; found {', '.join(arguments) or 'nothing'}"
-            )
-    if isinstance(tune := arguments.get("tune"), dict):
-        # TOML reads `ewc.strength = [1, 10]` as a table within the table.
-        tables = {k: v for k, v in tune.items() if isinstance(v, dict)}
-        flat = {f"{kind}.{name}": v for kind, table in tables.items() for name, v in table.items()}
-        arguments["tune"] = {k: v for k, v in tune.items() if k not in tables} | flat
-    return arguments

@@ -113,6 +113,12 @@ def fits(maker: Callable[..., Any], parameter: str, value: Any) -> bool:
     return _fit(value, _hints(maker, inspect.signature(maker))[parameter]) is not _MISFIT
 
 
+def described(maker: Callable[..., Any]) -> dict[str, str]:
+    """Return in words what the parameters of a function or class take; what takes everything is left out."""
+    hints = _hints(maker, inspect.signature(maker))
+    return {key: words for key, hint in hints.items() if (words := _words(hint)) is not None}
+
+
 def check(name: str, value: Any, hint: Any) -> Any:
     """Return the value as a resolved annotation has it; refuse one that does not fit."""
     fitting = _fit(value, hint)

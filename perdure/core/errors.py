@@ -23,6 +23,12 @@ class PerdureError(ValueError):
         super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
+class UnknownName(PerdureError, KeyError):
+    """A name that a table does not have: a key error too, for programs that ask for one."""
+
+    __str__ = ValueError.__str__  # that of a key error quotes the line
+
+
 def shown(value: Any) -> str:
     """Quote a value that a user gave, in one short line.
 

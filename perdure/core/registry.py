@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from perdure.core.checks import checked
 from perdure.core.errors import SHOWN, PerdureError, near, shown, unknown
+from perdure.core.plugins import load_plugins
 from perdure.core.specs import parse, write
 
 T = TypeVar("T")
@@ -20,10 +21,13 @@ class Registry(Generic[T]):
     ----------
     kind:
         What the table holds, as error messages call it (``"strategy"``).
+    group:
+        The entry-point group whose plugins register here, such as ``"perdure.strategies"``. They are imported
+        when a name is asked for that is not there, and when all names are.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, group: str = "") -> None:
+        self.kind, self.group = kind, group
         self._makers: dict[str, Callable[..., T]] = {}
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
@@ -43,15 +47,18 @@ class Registry(Generic[T]):
         return enter
 
     def __contains__(self, name: str) -> bool:
+        if name not in self._makers:
+            load_plugins(self.group)
         return name in self._makers
 
     def __iter__(self) -> Iterator[str]:
+        load_plugins(self.group)
         return iter(sorted(self._makers))
 
     def maker(self, name: str) -> Callable[..., T]:
         """Return what builds ``name``; an unknown name is an error that lists the nearest ones."""
-        if name not in self._makers:
-            raise unknown(self.kind, name, self._makers)
+        if name not in self:
+            raise unknown(self.kind, name, self)
         return self._makers[name]
 
     def make(self, name: str, /, *args: Any, **kwargs: Any) -> T:

@@ -12,10 +12,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from perdure.analysis import combine
 from perdure.analysis.results import Curve, Results
 from perdure.core.errors import PerdureError
 from perdure.engine.trained import Trained
 from perdure.engine.tuning import Trial
+from perdure.strategies.contract.composition import parts
+from perdure.strategies.contract.strategy import Strategy
+
+# What results hold by strategy, and runs on disk with them.
+MEASURED = ("scores", "untrained", "curves", "costs", "extras", "confusions")
 
 
 @dataclass
@@ -115,14 +121,30 @@ def choose(outcomes: Sequence[Outcome], trials: Sequence[Trial], seeds: int, hig
     return Choice(*places[best], points[best], tried)
 
 
-def name_all(kinds: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Name each strategy by its kind, or by its parameters too where a kind comes twice."""
-    several = {kind for kind in kinds.values() if list(kinds.values()).count(kind) > 1}
-    names = {spec: spec if kind in several else kind for spec, kind in kinds.items()}
-    return {
-        "strategies": {names[spec]: spec for spec in kinds},
-        "kinds": {names[spec]: kind for spec, kind in kinds.items()},
-    }
+def name_all(
+    strategies: Mapping[str, Strategy], before: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, str]]:
+    """Return specs and kinds by name, as the configuration of results keeps them.
+
+    Parameters
+    ----------
+    strategies:
+        The strategies by name.
+    before:
+        The configuration of a run that they are added to. Its strategies stand first, under the names that
+        they have now where they are asked for again; one whose name is taken goes by its spec.
+    """
+    asked = {str(strategy): name for name, strategy in strategies.items()}
+    specs, kinds = {}, {}
+    there = before or {"strategies": {}}
+    for old, spec in there["strategies"].items():
+        name = asked.get(spec, spec if old in strategies else old)
+        if name in specs or (name in strategies and spec not in asked):
+            raise PerdureError(f"expected another label than {name!r}, a strategy of the run that is there")
+        specs[name], kinds[name] = spec, there["kinds"][old]
+    for name, strategy in strategies.items():
+        specs[name], kinds[name] = str(strategy), "+".join(part.name for part in parts(strategy))
+    return {"strategies": specs, "kinds": kinds}
 
 
 def collect(
@@ -154,27 +176,27 @@ def collect(
     )
 
 
-def join(before: Results, new: Results) -> Results:
-    """Add finished results to new ones, whose configuration names the strategies of both."""
-    names = {spec: name for name, spec in new.config["strategies"].items()}
+def renamed(before: Results, config: Mapping[str, Any]) -> Results:
+    """Return finished results under the names that ``config`` has for their strategies."""
+    names = {spec: name for name, spec in config["strategies"].items()}
     name_of = {old: names[spec] for old, spec in before.config["strategies"].items()}
+    if all(old == name for old, name in name_of.items()):
+        return before
+    return Results.of(combine.renamed(before, name_of))
+
+
+def join(before: Results, new: Results) -> Results:
+    """Add finished results to new ones, whose configuration names the strategies of both alike."""
     attempted = {*new.scores, *new.config.get("failed", {})}
-    kept = {old: name for old, name in name_of.items() if name not in attempted}
+    kept = [name for name in before.config["strategies"] if name not in attempted]
 
-    def both(what: str) -> dict[str, Any]:
-        first = {kept[n]: value for n, value in getattr(before, what).items() if n in kept}
-        return {**first, **getattr(new, what)}
+    def both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+        return {**{name: first[name] for name in kept if name in first}, **second}
 
-    failed = {kept[n]: why for n, why in before.config.get("failed", {}).items() if n in kept}
-    failed |= new.config.get("failed", {})
-    lines = [
-        name + text.removeprefix(old)
-        for old, name in kept.items()
-        for text in before.warnings
-        if text.startswith(f"{old}: ")
-    ]
+    failed = both(before.config.get("failed", {}), new.config.get("failed", {}))
+    lines = [text for name in kept for text in before.warnings if text.startswith(f"{name}: ")]
     return Results(
-        **{what: both(what) for what in ("scores", "untrained", "curves", "costs", "extras", "confusions")},
+        **{what: both(getattr(before, what), getattr(new, what)) for what in MEASURED},
         config={**new.config, "failed": failed} if failed else new.config,
         warnings=[*lines, *new.warnings],
         trained=new.trained,

@@ -15,7 +15,7 @@ from perdure.core.registry import Registry
 
 Builder = Callable[[tuple[int, ...], int], nn.Module]
 
-MODELS: Registry[Builder] = Registry("model")
+MODELS: Registry[Builder] = Registry("model", "perdure.models")
 MOST_LAYERS = 1000
 
 

@@ -9,7 +9,7 @@ from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.generators import from_arrays, from_datasets, permuted, rotated, split
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
-from perdure.scenarios.registry import STREAMS, get, names
+from perdure.scenarios.registry import STREAMS, get, names, register
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.image_dataset import ImageFiles
 from perdure.scenarios.sources.sentences import tokenize
@@ -37,6 +37,7 @@ __all__ = [
     "names",
     "noise_labels",
     "permuted",
+    "register",
     "repeat",
     "rotated",
     "sources",

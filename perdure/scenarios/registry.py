@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from perdure.core.checks import fits
-from perdure.core.errors import PerdureError, unknown
+from perdure.core.errors import PerdureError
 from perdure.core.registry import Registry
 from perdure.core.specs import parse, split_outside
 from perdure.scenarios.contract.stream import Stream
@@ -26,7 +26,7 @@ class _Streams(Registry[Stream]):
     """Streams that were registered, and every generator applied to every source."""
 
     def __contains__(self, name: str) -> bool:
-        return name in self._makers or _halves(name) is not None
+        return halves(name) is not None or super().__contains__(name)
 
     def __iter__(self) -> Iterator[str]:
         made = [
@@ -35,24 +35,22 @@ class _Streams(Registry[Stream]):
             for source in SOURCES
             if not (generator == "rotated" and source in WITHOUT_IMAGES)
         ]
-        return iter(sorted({*self._makers, *made}))
+        return iter(sorted({*super().__iter__(), *made}))
 
     def maker(self, name: str) -> Callable[..., Stream]:
         """Return what builds ``name``; an unknown name is an error that lists the nearest ones."""
-        if name in self._makers:
-            return self._makers[name]
-        halves = _halves(name)
-        if halves is None:
-            raise unknown(self.kind, name, self)
-        return _combine(*halves)
+        found = None if name in self._makers else halves(name)
+        return super().maker(name) if found is None else _combine(*found)
 
 
-STREAMS = _Streams("stream")
+STREAMS = _Streams("stream", "perdure.scenarios")
+register = STREAMS.register
 for _name, _generator in GENERATORS.items():
     STREAMS.register(_name)(_generator)
 
 
-def _halves(name: str) -> tuple[str, str] | None:
+def halves(name: str) -> tuple[str, str] | None:
+    """Return the generator and the source that a name such as ``split-digits`` joins, if it does."""
     generator, _, source = name.partition("-")
     return (generator, source) if generator in GENERATORS and source in SOURCES else None
 

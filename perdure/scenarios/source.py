@@ -264,7 +264,7 @@ def set_aside(y: Tensor, domain: Tensor | None = None) -> tuple[Tensor, Tensor]:
 
 
 SourceLike: TypeAlias = Source | str | tuple[Any, ...]
-SOURCES: Registry[Source] = Registry("source")
+SOURCES: Registry[Source] = Registry("source", "perdure.scenarios")
 
 
 def as_source(source: SourceLike) -> Source:

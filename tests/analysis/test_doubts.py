@@ -115,7 +115,7 @@ def test_an_infinite_score_of_a_task_to_come_is_none(build: Build) -> None:
 def test_a_run_saved_before_seeds_were_named_says_so_too(
     build: Build, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from perdure.cli.app import show
+    from perdure.cli.showing import show
 
     results = broken(build)[0]
     results.warnings = []
@@ -128,7 +128,7 @@ def test_a_run_saved_before_seeds_were_named_says_so_too(
 
 
 def test_the_printed_table_marks_them(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
-    from perdure.cli.app import show
+    from perdure.cli.showing import show
 
     show(broken(build)[0])
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
@@ -165,7 +165,7 @@ def test_tuning_counts_the_seeds_of_what_it_chose() -> None:
 def test_the_printed_table_shows_every_name_and_number(
     build: Build, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from perdure.cli.app import show
+    from perdure.cli.showing import show
 
     monkeypatch.setenv("COLUMNS", str(width))
     name = "replay(buffer=1000)+ewc(strength=100.0)+naive"
@@ -305,7 +305,7 @@ def test_bounds_are_known_by_kind_by_stage_or_by_what_the_run_says(build: Build)
         "split-digits | take(2)", ["naive", "cumulative + ewc"], model="mlp(hidden=[4])", seeds=1, epochs=1,
         quiet=True,
     )  # fmt: skip
-    assert run.config["bounds"] == ["cumulative+ewc"]
+    assert run.config["bounds"] == ["cumulative + ewc"]
 
 
 def test_a_bound_below_what_it_bounds_is_told() -> None:

@@ -60,7 +60,7 @@ def test_compute_efficiency_by_hand():
     results = run("naive", "replay(5)", "cumulative", "joint", "gdumb(capacity=4, epochs=2)")
     steps = {
         "naive": STEPS,
-        "replay": [2 * n for n in STEPS],  # as many samples again
+        "replay(5)": [2 * n for n in STEPS],  # as many samples again
         "cumulative": [3, 6, 7],
         "joint": [7],
     }
@@ -72,10 +72,11 @@ def test_compute_efficiency_by_hand():
         assert results.extras[name]["pass_flops"] == once
         expected = sum(a / b for a, b in zip(once, training, strict=True)) / len(once)
         assert results.metric("compute_efficiency", name) == pytest.approx([min(1.0, expected)] * 2)
-    assert results.extras["gdumb"]["pass_flops"] == PASS  # collecting and fitting are one pass
-    efficiency = {n: results.metric("compute_efficiency", n)[0] for n in ("naive", "replay", "cumulative")}
+    # Collecting and fitting are one pass.
+    assert results.extras["gdumb(capacity=4, epochs=2)"]["pass_flops"] == PASS
+    efficiency = {n: results.metric("compute_efficiency", n)[0] for n in ("naive", "replay(5)", "cumulative")}
     assert efficiency["naive"] > efficiency["cumulative"]
-    assert efficiency["naive"] == pytest.approx(2 * efficiency["replay"])
+    assert efficiency["naive"] == pytest.approx(2 * efficiency["replay(5)"])
 
 
 def test_all_chunks_of_a_measure_count():

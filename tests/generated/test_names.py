@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perdure import PerdureError
-from perdure.cli.app import read_file, read_seeds, read_tune
+from perdure.cli.reading import read_file, read_seeds, read_tune
 from perdure.core.checks import INFINITE, _hints, unchecked
 from perdure.core.specs import parse, write
 from perdure.experiment import compare

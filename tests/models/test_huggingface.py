@@ -102,7 +102,7 @@ def test_strategies_that_remember_take_tokens(spec):
     (name,) = results.strategies
     assert results.extras[name]["mapped"]
     assert np.isfinite(results.scores[name]).all()
-    state = results.trained[name].state(name)
+    state = results.trained[name].state(spec.partition("(")[0])
     memory = state.get("memory", state)
     if "x" in memory and memory["x"].ndim > 1:
         assert memory["x"].dtype == torch.int64

@@ -44,7 +44,9 @@ def test_after_projection_nothing_conflicts_and_without_conflict_nothing_changes
 def digits():
     # In class-incremental streams A-GEM is known to forget nearly as much as naive learning.
     settings = {"epochs": 3, "quiet": True, "dtype": "float64", "model": "mlp(hidden=[64])"}
-    return settings, compare("permuted-digits", [Naive(), AGEM(50, 64)], seeds=3, **settings).scores
+    return settings, compare(
+        "permuted-digits", {"naive": Naive(), "agem": AGEM(50, 64)}, seeds=3, **settings
+    ).scores
 
 
 def test_the_first_task_is_learned_as_naively_and_later_ones_forget_less(digits):
@@ -55,7 +57,7 @@ def test_the_first_task_is_learned_as_naively_and_later_ones_forget_less(digits)
 
 def test_a_replica_learns_the_same_alone(digits):
     settings, scores = digits
-    alone = compare("permuted-digits", [AGEM(50, 64)], seeds=[2], **settings).scores["agem"]
+    alone = compare("permuted-digits", {"agem": AGEM(50, 64)}, seeds=[2], **settings).scores["agem"]
     np.testing.assert_allclose(alone[0], scores["agem"][2], atol=1e-9)
 
 

@@ -158,7 +158,7 @@ def test_no_gradient_is_taken_of_what_a_phase_does_not_train():
 
 @pytest.fixture(scope="module")
 def kept():
-    results = compare(images(), [CLR(variant="scalar")], model=sized, seeds=2, epochs=3, batch_size=8,
+    results = compare(images(), {"clr": CLR(variant="scalar")}, model=sized, seeds=2, epochs=3, batch_size=8,
                       optimizer="adam", lr=0.01, quiet=True, keep=True)  # fmt: skip
     return results.trained["clr"]
 

@@ -106,7 +106,9 @@ def test_every_fit_starts_where_the_first_did_on_equally_many_of_every_class_and
 @pytest.fixture(scope="module")
 def digits():
     settings = {"epochs": 4, "quiet": True, "dtype": "float64"}
-    return settings, compare("split-digits", [Naive(), GDumb(200, 10)], seeds=3, **settings).scores
+    return settings, compare(
+        "split-digits", {"naive": Naive(), "gdumb": GDumb(200, 10)}, seeds=3, **settings
+    ).scores
 
 
 def test_forgets_far_less_than_naive(digits):
@@ -117,7 +119,7 @@ def test_forgets_far_less_than_naive(digits):
 
 def test_a_replica_learns_the_same_alone(digits):
     settings, scores = digits
-    alone = compare("split-digits", [GDumb(200, 10)], seeds=[2], **settings).scores["gdumb"]
+    alone = compare("split-digits", {"gdumb": GDumb(200, 10)}, seeds=[2], **settings).scores["gdumb"]
     np.testing.assert_allclose(alone[0], scores["gdumb"][2], atol=1e-9)
 
 

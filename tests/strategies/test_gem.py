@@ -97,7 +97,7 @@ def test_solution_meets_the_conditions_of_optimality_for_each_problem_of_a_batch
 @pytest.fixture(scope="module")
 def digits():
     settings = {"epochs": 2, "quiet": True, "dtype": "float64", "model": "mlp(hidden=[32])"}
-    return settings, compare("split-digits", [Naive(), GEM(25)], seeds=3, **settings).scores
+    return settings, compare("split-digits", {"naive": Naive(), "gem": GEM(25)}, seeds=3, **settings).scores
 
 
 def test_the_first_task_is_learned_as_naively_and_later_ones_forget_far_less(digits):
@@ -108,7 +108,7 @@ def test_the_first_task_is_learned_as_naively_and_later_ones_forget_far_less(dig
 
 def test_a_replica_learns_the_same_alone(digits):
     settings, scores = digits
-    alone = compare("split-digits", [GEM(25)], seeds=[2], **settings).scores["gem"]
+    alone = compare("split-digits", {"gem": GEM(25)}, seeds=[2], **settings).scores["gem"]
     np.testing.assert_allclose(alone[0], scores["gem"][2], atol=1e-9)
 
 

@@ -15,13 +15,13 @@ PREFERENCES = [[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3]]
 
 def train(stream, spec, model=tiny_model):
     chosen = {"optimizer": "adam", "lr": 0.02, "epochs": 3, "dtype": "float64", "quiet": True}
-    return compare(stream, [spec], model=model, seeds=2, keep=True, **chosen)
+    return compare(stream, spec, model=model, seeds=2, keep=True, **chosen)
 
 
 @pytest.fixture(scope="module")
 def three():
     stream = tiny_stream("domain", (9, 12, 7))
-    results = train(stream, IBCL(distance=0.0))
+    results = train(stream, {"ibcl": IBCL(distance=0.0)})
     return stream, results, results.trained["ibcl"]
 
 
@@ -63,7 +63,7 @@ def test_a_front_costs_no_step_and_changes_nothing(three):
 
 def test_it_is_read_from_a_composition_as_well():
     stream = tiny_stream("domain", (9, 12))
-    trained = train(stream, "replay(20) + ibcl").trained["replay+ibcl"]
+    trained = train(stream, "replay(20) + ibcl").trained["replay(20) + ibcl"]
     assert Knowledge.of(trained, 1).front(stream, [[0.5, 0.5]]).points.isfinite().all()
 
 
@@ -109,7 +109,7 @@ def test_only_a_run_of_ibcl_has_knowledge():
 def test_fronts_of_token_ids():
     stream = tiny_stream("class", 2, kind="tokens")
     results = compare(
-        stream, [IBCL(distance=0.0)], model=TinyTokens, seeds=1, epochs=1, quiet=True, keep=True
+        stream, {"ibcl": IBCL(distance=0.0)}, model=TinyTokens, seeds=1, epochs=1, quiet=True, keep=True
     )
     front = Knowledge.of(results.trained["ibcl"]).front(stream, [[0.5, 0.5]])
     np.testing.assert_allclose(front.points[0], results.scores["ibcl"][0, -1], atol=1e-6)

@@ -180,7 +180,7 @@ def test_phases(warm):
 
 def test_what_is_frozen_throughout_is_no_parameter_of_the_run():
     results = compare(
-        "split-digits | take(2)", ["lora(warm=False, rank=2)"], model="mlp(hidden=[16])", **QUICK
+        "split-digits | take(2)", {"lora": "lora(warm=False, rank=2)"}, model="mlp(hidden=[16])", **QUICK
     )
     assert results.costs["lora"]["parameters"] == 2 * (64 + 16) + 16 * 10 + 10
 
@@ -230,7 +230,7 @@ def test_a_fresh_adapter_is_an_orthogonal_one_without_penalty(walk):
 
 def test_replicas_draw_fresh_projections_of_their_own():
     results = compare(
-        "split-digits | take(2)", ["lora(fresh=True)"], model="mlp(hidden=[16])", keep=True, **QUICK
+        "split-digits | take(2)", {"lora": "lora(fresh=True)"}, model="mlp(hidden=[16])", keep=True, **QUICK
     )
     first, second = (results.trained["lora"].params(k)[lowrank.key("1", "down")] for k in range(2))
     assert (first != second).all()

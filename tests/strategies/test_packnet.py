@@ -341,8 +341,8 @@ def test_it_keeps_the_contract_where_it_is_at_home(spec, model):
 
 def test_it_forgets_nothing_on_digits():
     results = compare(
-        "split-digits(setting='task')", ["packnet(prune=0.75)"], model="mlp(hidden=[64])", seeds=3, epochs=4,
-        optimizer="adam", lr=0.005, weight_decay=0.001, quiet=True,
+        "split-digits(setting='task')", {"packnet": "packnet(prune=0.75)"}, model="mlp(hidden=[64])", seeds=3,
+        epochs=4, optimizer="adam", lr=0.005, weight_decay=0.001, quiet=True,
     )  # fmt: skip
     scores = results.scores["packnet"]
     for t in range(5):

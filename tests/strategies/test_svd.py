@@ -480,10 +480,10 @@ def test_through_the_engine_too_what_is_protected_stays_for_3000_steps(form):
     for number in (1, 2):
         stream = from_arrays(tasks[:number], setting="domain", outputs=4)
         results = compare(
-            stream, [strategy], model="mlp(hidden=[20, 20])", seeds=2, epochs=3000, batch_size=32,
+            stream, {"svd": strategy}, model="mlp(hidden=[20, 20])", seeds=2, epochs=3000, batch_size=32,
             optimizer="adamw", lr=1e-3, quiet=True, keep=True,
         )  # fmt: skip
-        params = results.trained["adaptive-svd"].params(1)
+        params = results.trained["svd"].params(1)
         if form == "factors":
             head = "2.parametrizations.weight"
             u, s, v = (params[f"{head}.0.{f}"] for f in "usv")

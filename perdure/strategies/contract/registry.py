@@ -13,7 +13,7 @@ from perdure.core.registry import Registry
 from perdure.core.specs import split_outside
 from perdure.strategies.contract.strategy import Strategy
 
-STRATEGIES: Registry[Strategy] = Registry("strategy")
+STRATEGIES: Registry[Strategy] = Registry("strategy", "perdure.strategies")
 S = TypeVar("S", bound=Strategy)
 
 

@@ -9,7 +9,7 @@ through a branch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -119,9 +119,14 @@ class Strategy:
 
     def __str__(self) -> str:
         """Return the name with the parameters that are not at their defaults."""
-        changed = [
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        ]
-        return f"{self.name}({', '.join(changed)})" if changed else self.name
+        return spell(self)
+
+
+def spell(strategy: Strategy, also: Collection[str] = ()) -> str:
+    """Return a strategy's name with the parameters that are not at their defaults, and those in ``also``."""
+    told = [
+        f"{f.name}={getattr(strategy, f.name)!r}"
+        for f in dataclasses.fields(strategy)
+        if f.name in also or getattr(strategy, f.name) != f.default
+    ]
+    return f"{strategy.name}({', '.join(told)})" if told else strategy.name
