@@ -115,7 +115,7 @@ def test_show_prints_parameters_with_their_meaning_the_formula_and_the_source(mo
         ("replay(100)", ["replay(", "policy="]),
         ("blur", ["blur(width=0.2, seed=0): operator", "Share of a task's samples"]),
         ("forgetting", ["forgetting: metric, Forgetting, lower is better", "max_{l<T}"]),
-        ("mlp", ["mlp(", "hidden=(256, 256): a list of whole numbers", "Width of each hidden layer."]),
+        ("mlp", ["mlp(", "hidden=(256, 256): a list of whole numbers", "one number is one layer."]),
     ],
 )
 def test_show_knows_every_kind(name, parts, monkeypatch, capsys):

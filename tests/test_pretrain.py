@@ -46,8 +46,9 @@ def test_clr_starts_from_it_and_leaves_it_alone(tmp_path):
         stream, [CLR(anchor=str(path))], model=NET, seeds=2, epochs=1, weight_decay=0.1, quiet=True, keep=True
     )
     held = load_file(path)
+    trained = results.trained[results.strategies[0]]
     for k in range(2):
-        params = results.trained["clr"].params(k)
+        params = trained.params(k)
         for own, theirs in (
             ("0.conv.weight", "0.weight"),
             ("0.conv.bias", "0.bias"),

@@ -467,6 +467,7 @@ def test_a_pretrained_network_goes_on():
     assert (results.scores["adaptive-svd"] != results.scores["adaptive-svd(ratio=0.8)"]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["factors", "matrix"])
 def test_through_the_engine_too_what_is_protected_stays_for_3000_steps(form):
     generator = torch.Generator().manual_seed(0)

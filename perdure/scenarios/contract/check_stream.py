@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections import Counter
 from itertools import combinations
 
 import torch
@@ -12,6 +9,7 @@ from torch import Tensor
 
 from perdure.core.checks import check_number
 from perdure.core.errors import PerdureError
+from perdure.scenarios.contract.disjoint import check_disjoint, contents
 from perdure.scenarios.contract.fetched import Fetched
 from perdure.scenarios.contract.objective import Classification, Objective, Regression, same
 from perdure.scenarios.contract.part import Part, in_bytes
@@ -172,7 +170,7 @@ def _check_task(stream: Stream, index: int, task: Task, duplicates: float) -> No
     if not task.outputs or len(set(task.outputs)) < len(task.outputs):
         raise PerdureError(f"{where}: `outputs` must be different outputs; found {task.outputs}")
     check_range(where, "`outputs`", torch.tensor(task.outputs), stream.outputs)
-    contents: dict[str, list[bytes]] = {}
+    found: dict[str, list[bytes]] = {}
     parts = _parts(task)
     for which, part in parts:
         _check_labels_of(stream, index, f"{where}, {which} part", part)
@@ -183,9 +181,9 @@ def _check_task(stream: Stream, index: int, task: Task, duplicates: float) -> No
     for i, (which, part) in enumerate(parts):
         place, x = f"{where}, {which} part", part.inputs() if kept is None else kept[i]
         check_finite(place, "inputs", x)
-        contents[which] = _contents(x, part.y)
-    if len(contents) == 3:
-        _check_disjoint(where, contents, duplicates)
+        found[which] = contents(x, part.y)
+    if len(found) == 3:
+        check_disjoint(where, found, duplicates)
 
 
 def _check_labels_of(stream: Stream, index: int, place: str, part: Part) -> None:
@@ -258,30 +256,6 @@ def _check_targets(place: str, objective: Targets, y: Tensor) -> None:
             if bool((column != column.round()).any()):
                 raise PerdureError(f"{place}: target {j} must be whole numbers; found others")
             check_range(place, f"target {j}", column.long(), outputs)
-
-
-def _contents(x: Tensor, y: Tensor) -> list[bytes]:
-    """Return what identifies each sample: a hash of its input and label."""
-    flat, labels = x.detach().cpu().flatten(1).contiguous().numpy(), y.detach().cpu().numpy()
-    return [
-        hashlib.blake2b(row.tobytes() + label.tobytes(), digest_size=16).digest()
-        for row, label in zip(flat, labels, strict=True)
-    ]
-
-
-def _check_disjoint(where: str, contents: dict[str, list[bytes]], duplicates: float) -> None:
-    counts = {which: Counter(part) for which, part in contents.items()}
-    natural = max(sum(n for n in count.values() if n > 1) / count.total() for count in counts.values())
-    for which, other in (("validation", "training"), ("test", "training"), ("test", "validation")):
-        part = contents[which]
-        shared = sum(sample in counts[other] for sample in part)
-        # Two standard errors: in a part of four samples, a share is known only roughly.
-        error = 2 * math.sqrt(natural * (1 - natural) / len(part))
-        if shared / len(part) > natural + error + duplicates:
-            raise PerdureError(
-                f"{where}: the {which} part must be disjoint from the {other} part; {shared} of {len(part)} "
-                "samples are in both"
-            )
 
 
 def _check_masks(stream: Stream) -> None:
