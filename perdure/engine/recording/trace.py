@@ -55,7 +55,7 @@ class Traced:
         if donated:
             passes.reuse_memory(graph, donated)
         self.draws = passes.hoist_draws(graph)
-        passes.rectify_in_place(graph)
+        passes.overwrite(graph)
         passes.shorten_calls(graph)
         self.module = fx.GraphModule(constants, graph)
         self._run = self.module.forward
