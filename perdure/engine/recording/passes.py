@@ -34,6 +34,7 @@ _IN_PLACE = {
     aten.sqrt.default: aten.sqrt_.default,
     aten.relu.default: aten.relu_.default,
 }
+_UPDATES = {*_IN_PLACE.values(), aten.baddbmm_.default}
 # Elementwise operations, and the places of operands that the result may be written over.
 _OVER = {
     aten.add.Tensor: (0, 1), aten.mul.Tensor: (0, 1), aten.sub.Tensor: (0,), aten.div.Tensor: (0,),
@@ -287,9 +288,8 @@ def overwrite(graph: fx.Graph) -> None:
     order = {node: i for i, node in enumerate(graph.nodes)}
     owner: dict[fx.Node, fx.Node] = {}
     for node, source in _roots(graph).items():
-        schema = getattr(node.target, "_schema", None)
-        updates = schema is not None and schema.is_mutable
-        owner[node] = owner[node.args[0] if updates else source] if updates or source is not node else node
+        updated = node.args[0] if node.target in _UPDATES else source
+        owner[node] = owner.get(updated, node) if isinstance(updated, fx.Node) else node
     last_use: dict[fx.Node, int] = {}
     for node in graph.nodes:
         for used in node.all_input_nodes:
