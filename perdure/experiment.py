@@ -15,11 +15,12 @@ from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.core.memory_limit import bounded
 from perdure.core.progress import Progress
-from perdure.engine.checkpoint import Checkpoint, open_run
+from perdure.engine.checkpoint import Checkpoint
 from perdure.engine.config import bounds_in, describe, kinds_of_parts, left_to_do, notes_on
 from perdure.engine.engine import Engine
 from perdure.engine.external import check_external, run_external
 from perdure.engine.outcome import Outcome, choose, collect, join, name_all, renamed
+from perdure.engine.run_folder import open_run
 from perdure.engine.trained import Trained
 from perdure.engine.tuning import Trial, check_keys, chooses, trials, with_numbers
 from perdure.scenarios.contract.check_stream import check_stream
