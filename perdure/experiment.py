@@ -224,7 +224,7 @@ def run(
     outcome.hear(heard)
     outcome.diverged = engine.diverged(replica)
     outcome.costs = engine.report_costs(replica)
-    outcome.trained = Trained(engine.program, {k: replica[k] for k in ("params", "buffers", "state")})
+    outcome.trained = Trained(engine.program, replica.view())
     outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage(engine.one_pass(phases))}
     return outcome if settings.choosing else outcome.told(settings.seeds)
 

@@ -43,7 +43,7 @@ def test_outputs_are_those_of_the_model(results):
     for k in range(3):
         alone = trained.net(k)(trained.params(k), x, torch.tensor(2))
         torch.testing.assert_close(outputs[k], alone)
-    assert trained.state("replay" if "replay" in trained.replica["state"] else "naive") == {}
+    assert trained.state("replay" if "replay" in trained.replica.state else "naive") == {}
 
 
 def test_tuned_replicas_are_those_chosen():

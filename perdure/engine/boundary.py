@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +16,7 @@ from perdure.core.random import Rng
 from perdure.core.tree import like
 from perdure.engine.data import Data
 from perdure.engine.flops import CountFlops
-from perdure.engine.replicas import unshare
-from perdure.engine.step import Replica
+from perdure.engine.replicas import Replica, unshare
 from perdure.engine.worlds import Worlds
 from perdure.strategies.contract.composition import acting, apart, overrides
 from perdure.strategies.contract.phase import Phase, TaskData
@@ -31,13 +31,13 @@ def boundary(engine: Engine, replica: Replica, phase: Phase, data: Data | Worlds
     if phase.portion[0] > 0 if begins else phase.portion[1] < 1:
         return replica
     if own and begins:
-        engine.held = pytree.tree_map(torch.clone, replica["optim"])
+        engine.held = pytree.tree_map(torch.clone, replica.optim)
     elif own:
-        replica, engine.held = {**replica, "optim": engine.held}, {}
+        replica, engine.held = replace(replica, optim=engine.held), {}
     if begins and (phase.reset or own):
         with torch.no_grad():
-            fresh = engine.mapper(engine.program.optimizer.init, replica["params"], kind="fresh")
-        replica = {**replica, "optim": unshare(fresh)}
+            fresh = engine.mapper(engine.program.optimizer.init, replica.params, kind="fresh")
+        replica = replace(replica, optim=unshare(fresh))
     active = acting(engine.strategy, phase.name)
     if not any(overrides(p, hook) for p in active):
         return replica
@@ -45,7 +45,7 @@ def boundary(engine: Engine, replica: Replica, phase: Phase, data: Data | Worlds
         data = data.play(replica, engine.step_count, f"{hook}/")
     moment = _moment(engine, phase, hook)
     rows, later = {k: engine.place.numbers(v) if k == "x" else v for k, v in data.rows.items()}, data.later
-    buffers = set(replica["buffers"])
+    buffers = set(replica.buffers)
 
     def call(params: Params, own: Params, state: Any, seed: Tensor, accumulated: Any, rows: Rows) -> Any:
         task = moment(seed, accumulated, {**later, **rows})
@@ -63,9 +63,9 @@ def boundary(engine: Engine, replica: Replica, phase: Phase, data: Data | Worlds
     with torch.no_grad(), no_foreign_draws(engine.program.module), CountFlops() as counted:
         params, own, state = engine.mapper(
             call,
-            replica["params"],
-            replica["buffers"],
-            replica["state"],
+            replica.params,
+            replica.buffers,
+            replica.state,
             engine.hyper["seed"],
             accumulated,
             rows,
@@ -73,7 +73,7 @@ def boundary(engine: Engine, replica: Replica, phase: Phase, data: Data | Worlds
             kind=(hook, phase.name),
         )
     engine.costs.flops += counted.total / engine.replicas
-    return unshare({**replica, "params": params, "buffers": own, "state": state})  # type: ignore[no-any-return]
+    return unshare(replace(replica, params=params, buffers=own, state=state))  # type: ignore[no-any-return]
 
 
 def _moment(engine: Engine, phase: Phase, moment: str) -> Callable[[Tensor, Any, Rows], TaskData]:
@@ -97,7 +97,7 @@ def _measure(engine: Engine, replica: Replica, phase: Phase, data: Data) -> Any:
     n = len(data) if wanted is None else min(wanted, len(data))
     order = engine.sampler.order(len(data), engine.step_count, "measure")[:, :n]
     total: Any = None
-    view = {k: replica[k] for k in ("params", "buffers", "state")}
+    view = replica.view()
     current = torch.tensor(phase.tasks[-1], device=engine.device)
     # Steps of their own, far from those of training and of other phases.
     first = engine.step_count << 24

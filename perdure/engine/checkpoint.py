@@ -22,7 +22,7 @@ from perdure.analysis.files import FolderError, regular, write_beside
 from perdure.engine.costs import Costs
 from perdure.engine.engine import Engine
 from perdure.engine.outcome import Outcome
-from perdure.engine.step import Replica
+from perdure.engine.replicas import Replica
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Checkpoint:
             return replica, 0
         notes, tensors = kept
         holds = any(name.startswith("['held']") for name in tensors)
-        tree = {"replica": replica, "held": replica["optim"] if holds else {}, "untrained": outcome.untrained}
+        tree = {"replica": replica, "held": replica.optim if holds else {}, "untrained": outcome.untrained}
         expected, layout = leaves(tree), pytree.tree_structure(tree)
         numbers = {"scores": notes["stages"], "curve": len(notes["curve"])}
         scores = {f"['{k}'][{i}]": outcome.untrained for k, n in numbers.items() for i in range(n)}

@@ -24,9 +24,9 @@ from perdure.engine.data import Data, Place, Sampler, Scored
 from perdure.engine.fetching import FetchedData, scored
 from perdure.engine.fitting import check_batches, check_output, least_batch
 from perdure.engine.records import Records
-from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
+from perdure.engine.replicas import Mapper, Replica, build, convolves, stack, unshare
 from perdure.engine.scoring import examine, training_loss
-from perdure.engine.step import Program, Replica
+from perdure.engine.step import Program
 from perdure.engine.worlds import Worlds
 from perdure.scenarios.contract.fetched import Fetched
 from perdure.scenarios.contract.part import Part
@@ -191,7 +191,7 @@ class Engine:
         with torch.no_grad(), no_foreign_draws(self.program.module):
             optim, state = self.mapper(init, params, buffers, self.hyper["seed"], self.numbers, kind="init")
         state = {**state, NUMBERS: self.numbers} if self.numbers else state
-        replica = {"params": params, "buffers": buffers, "optim": optim, "state": state}
+        replica = Replica(params, buffers, state, optim)
         check_batches(self, replica)
         return unshare(replica)  # type: ignore[no-any-return]
 
@@ -379,12 +379,12 @@ class Engine:
 
     def diverged(self, replica: Replica) -> Tensor:
         """Tell of each replica whether it has weights that are not finite, ``[replicas]``."""
-        finite = [v.flatten(1).isfinite().all(1) for v in replica["params"].values()]
+        finite = [v.flatten(1).isfinite().all(1) for v in replica.params.values()]
         return ~torch.stack(finite).all(0)
 
     def sizes(self, replica: Replica) -> tuple[int, int]:
         """Return the trained numbers of one replica, and the bytes of its strategy's state."""
-        numbers = sum(v[0].numel() for v in replica["params"].values())
-        held = {k: v for k, v in replica["state"].items() if k != NUMBERS}
+        numbers = sum(v[0].numel() for v in replica.params.values())
+        held = {k: v for k, v in replica.state.items() if k != NUMBERS}
         state = sum(v.nbytes for v in pytree.tree_leaves(held) if isinstance(v, Tensor))
         return numbers, state // self.replicas

@@ -11,7 +11,7 @@ from torch import Tensor
 from perdure.core.batch import Rows
 from perdure.core.random import Rng
 from perdure.engine.data import Scored
-from perdure.engine.step import Replica
+from perdure.engine.replicas import Replica
 from perdure.engine.worlds import episodes
 from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.several import totals
@@ -35,7 +35,7 @@ def examine(engine: Engine, replica: Replica, scored: Scored) -> tuple[Tensor, T
     """
     classes = _counted(engine)
     tasks = len(scored.counts)
-    view = {k: replica[k] for k in ("params", "buffers", "state")}
+    view = replica.view()
 
     def mapped(total: Any, view: Any, seed: Tensor, step: Tensor, rows: Rows, owner: Tensor) -> Any:
         def score(view: Any, seed: Tensor, step: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ def training_loss(engine: Engine, replica: Replica, tasks: Sequence[int]) -> Ten
     rows["task"] = torch.cat(
         [torch.full((len(p),), t, device=engine.device) for t, p in zip(tasks, some, strict=True)]
     )
-    view = {k: replica[k] for k in ("params", "buffers", "state")}
+    view = replica.view()
 
     def loss(view: Any, seed: Tensor, rows: Rows) -> Tensor:
         return engine.program.loss(view, rows, Rng(seed, torch.zeros_like(seed), "loss/"))

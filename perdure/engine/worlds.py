@@ -21,8 +21,6 @@ from perdure.strategies.contract.phase import Phase
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
-VIEW = ("params", "buffers", "state")
-
 
 @dataclass(eq=False)
 class Worlds:
@@ -73,7 +71,7 @@ class Worlds:
 
         At a boundary (``moment``) the worlds stay where they are: they are entered anew.
         """
-        view, found = {k: replica[k] for k in VIEW}, []
+        view, found = replica.view(), []
         for i, (task, world) in enumerate(zip(self.tasks, self.worlds, strict=True)):
             state = None if moment else self.states[i]
             rows, state = rollout(self.engine, view, task, world, state, step, moment)

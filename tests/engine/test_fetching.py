@@ -60,7 +60,7 @@ def difference(a, b):
     """The largest difference of weights and scores between two runs."""
     found = [abs(a.scores[name] - b.scores[name]).max() for name in a.scores]
     for name in a.scores:
-        one, other = (run.trained[name].replica["params"] for run in (a, b))
+        one, other = (run.trained[name].replica.params for run in (a, b))
         found += [float((one[k] - other[k]).abs().max()) for k in one]
     return max(found)
 
@@ -120,8 +120,8 @@ def test_processes_do_not_change_what_is_drawn(folder):
 
 def test_a_replica_is_augmented_the_same_alone_as_among_others(folder):
     stream = of_files(folder, augment=turned)
-    alone = compare(stream, "naive", **{**CALL, "seeds": [1]}).trained["naive"].replica["params"]
-    among = compare(stream, "naive", **{**CALL, "seeds": [0, 1, 2]}).trained["naive"].replica["params"]
+    alone = compare(stream, "naive", **{**CALL, "seeds": [1]}).trained["naive"].replica.params
+    among = compare(stream, "naive", **{**CALL, "seeds": [0, 1, 2]}).trained["naive"].replica.params
     assert all(torch.allclose(alone[k][0], among[k][1], rtol=0, atol=1e-12) for k in alone)
 
 

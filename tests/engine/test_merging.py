@@ -73,7 +73,7 @@ def test_the_merged_model_is_what_the_models_of_the_tasks_merge_to():
     )
     merged, alone = (one.replica for one in found.trained.values())
     assert all(extras["mapped"] for extras in found.extras.values())
-    (own,), (of_each,) = merged["state"].values(), alone["state"].values()
+    (own,), (of_each,) = merged.state.values(), alone.state.values()
     for seed in range(2):
         start = {k: v[seed] for k, v in own["start"].items()}
         # Each task learned alone, by the baseline that keeps a model for each.
@@ -81,7 +81,7 @@ def test_the_merged_model_is_what_the_models_of_the_tasks_merge_to():
             torch.cat([(of_each["bank"][k][seed, t] - start[k]).flatten() for k in start]) for t in range(3)
         ]
         expected = torch.cat([v.flatten() for v in start.values()]) + ties(torch.stack(vectors), 0.3)
-        model = torch.cat([merged["params"][k][seed].flatten() for k in start])
+        model = torch.cat([merged.params[k][seed].flatten() for k in start])
         assert torch.allclose(model, expected, atol=1e-6)
         assert not torch.allclose(model, expected - ties(torch.stack(vectors), 0.3), atol=1e-2)
 

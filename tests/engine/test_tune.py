@@ -154,7 +154,7 @@ def test_what_is_kept_answers_with_the_numbers_that_were_chosen():
     x = perdure.scenarios.get(TWO)[0].test.inputs()
     one, other = results.trained["everywhere"], alone.trained[name]
     torch.testing.assert_close(one.predict(x), other.predict(x))
-    assert one.replica["state"][NUMBERS]["everywhere.size"].tolist() == [chosen] * 2
+    assert one.replica.state[NUMBERS]["everywhere.size"].tolist() == [chosen] * 2
     assert list(one.state("everywhere")) == ["sum"]
     with pytest.raises(PerdureError, match="expected one of everywhere; found 'ewc'"):
         one.state("ewc")

@@ -32,11 +32,9 @@ def walk():
         engine.program = replace(engine.program, mappable=False)
 
         def look(replica):
-            one = pytree.tree_map(
-                lambda v: v[0].clone(), {k: replica[k] for k in ("params", "buffers", "state")}
-            )
-            net = engine.program.net(one["buffers"])
-            return {**one["buffers"], **one["params"]}, one["state"], net
+            one = pytree.tree_map(lambda v: v[0].clone(), replica.view())
+            net = engine.program.net(one.buffers)
+            return {**one.buffers, **one.params}, one.state, net
 
         replica = engine.start()
         for phase in lay_out(engine.strategy, stream):

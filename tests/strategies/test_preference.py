@@ -92,14 +92,14 @@ def test_nothing_is_learned_before_a_task_that_counts():
     strategy = WeightedReplay((0.0, 0.5, 0.5), capacity=8)
     engine = make_engine(stream, strategy, settings)
     replica = engine.start()
-    start = {k: v.clone() for k, v in replica["params"].items()}
+    start = {k: v.clone() for k, v in replica.params.items()}
     moved = []
     for phase in strategy.phases(stream)[:2]:
         data = engine.load(phase)
         for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
             pass
         replica = engine.boundary(replica, phase, data, "end_task")
-        moved.append(any(not torch.equal(v, start[k]) for k, v in replica["params"].items()))
+        moved.append(any(not torch.equal(v, start[k]) for k, v in replica.params.items()))
     assert moved == [False, True]
 
 

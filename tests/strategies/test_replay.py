@@ -66,7 +66,7 @@ def train(strategy, stream, epochs=1):
         for replica in engine.train(replica, phase, data):  # noqa: B007, B020
             pass
         replica = engine.boundary(replica, phase, data, "end_task")
-    return replica["state"]
+    return replica.state
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
