@@ -88,7 +88,8 @@ def compare(
         How strategies are trained, a :class:`perdure.Training`. Its fields are keywords of ``compare`` too:
         ``lr=0.05`` is short for ``training=Training(lr=0.05)``.
     epochs, batch_size, optimizer, lr, weight_decay, schedule, clip, device, dtype, precision:
-        As in :class:`perdure.Training`; what is set there must not be given here again.
+        As in :class:`perdure.Training`; what is set there, other than to its default, must not be given here
+        again.
     pretrained:
         Keep the weights of ``model``, a module, as the common start.
     eval_every:

@@ -270,7 +270,7 @@ BAD = [
     (["compare", "split-digits", "naive", "--tune", "lr=0.1", "--tune", "lr=0.2"], "tune must give lr once"),
     (["compare", "split-digits", "naive", "--tune", "lr=0.1,0.1"], "different values"),
     (["compare", "split-digits", "naive", "--resume"], "resume needs the folder"),
-    (["compare", "split-digits", "naive", "--epochs", "two"], "--epochs"),
+    (["compare", "split-digits", "naive", "--epochs", "two"], "found 'two'"),
     (["compare", "split-digits", "naive", "--nonsense"], "--nonsense"),
     (["compare", "split-digits"], "strategies"),
     (["nonsense"], "nonsense"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,23 @@ class Trained:
 
     program: Program
     replica: Replica
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Trained {self.program.strategy}", *(f"  {k}: {v}" for k, v in self._facts())])
+
+    def _repr_html_(self) -> str:
+        facts = "<br>".join(escape(f"{k}: {v}") for k, v in self._facts())
+        return f"<p><b>{escape(f'Trained {self.program.strategy}')}</b><br>{facts}</p>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        size = sum(v[0].numel() for v in self.replica["params"].values())
+        kept = [name for name in self.replica["state"] if name != NUMBERS and self.replica["state"][name]]
+        return [
+            ("replicas", str(self.replicas)),
+            ("model", f"{type(self.module).__name__}, {size:,} parameters"),
+            ("input shape", f"{list(self.fits.shape)}, outputs: {self.fits.outputs}"),
+            ("state", ", ".join(kept) or "none"),
+        ]
 
     @property
     def replicas(self) -> int:
