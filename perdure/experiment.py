@@ -103,7 +103,8 @@ def compare(
         Choose on the first so many tasks only (Chaudhry et al., ICLR 2019): the values are tried on a stream
         of those, and what is best goes through the whole stream. Without, on all tasks.
     out:
-        Folder to save the results in. One that holds a run is refused without ``resume`` or ``overwrite``.
+        Folder to save the results in, with their report, ``report.html``. One that holds a run is refused
+        without ``resume`` or ``overwrite``.
     quiet:
         Show no progress bar.
     resume:
@@ -146,6 +147,7 @@ def compare(
         todo = left_to_do(each, config, None if keep else done)
         if done is not None and not todo:
             kept.clear(done)
+            kept.report(done)
             return done
         plans = {name: trials(strategy, settings.grid) for name, strategy in todo.items()}
         for plan in plans.values():
@@ -169,6 +171,7 @@ def compare(
             results = join(done, results)
         results.warnings += kept.left_out(config)
         kept.finish(results)
+        kept.report(results)
     return results
 
 

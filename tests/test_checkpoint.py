@@ -21,6 +21,8 @@ from perdure.engine.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
 from perdure.strategies import EWC, Naive, Strategy
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 CALL = {"seeds": 2, "epochs": 1, "quiet": True, "optimizer": "adam", "lr": 0.01, "eval_every": 7}
 NAMES = ["naive", "ewc"]
 SMALL = {"seeds": 2, "epochs": 1, "quiet": True, "model": "mlp(hidden=[4])"}

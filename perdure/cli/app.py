@@ -211,7 +211,7 @@ def report_command(
 
 
 def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> None:
-    """Run ``compare``, write the report, print the table; status 1 where a strategy failed."""
+    """Run ``compare``, print the table; status 1 where a strategy failed."""
     stream, strategies = arguments.pop("stream"), arguments.pop("strategies")
     try:
         from perdure.experiment import compare
@@ -220,8 +220,6 @@ def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> No
     except (Stopped, KeyboardInterrupt) as stop:
         hint = "" if out is None else f"; the same command with --resume goes on with the run in {out}"
         raise Stopped(getattr(stop, "status", 130), hint) from None
-    if out is not None:
-        results.report(out / "report.html")
     show(results)
     if out is not None:
         print(f"report: {out / 'report.html'}")

@@ -18,6 +18,7 @@ from perdure.analysis.store import HEAD, begin, check_out, read_head, replace, s
 from perdure.core.errors import PerdureError
 from perdure.engine.checkpoint import Checkpoint, plain
 
+REPORT = "report.html"
 FOLDER, CONFIG, FORMAT = "checkpoint", "config.json", "perdure-checkpoint"
 OWN = re.compile(r"[a-z0-9-]*-[0-9a-f]{16}\.safetensors")
 # What may differ between a run and its continuation.
@@ -154,6 +155,11 @@ class Checkpoints:
         if self.path is not None:
             replace(results, self.path)
             self.clear(results)
+
+    def report(self, results: Results) -> None:
+        """Write the report of finished results beside them."""
+        if self.path is not None:
+            results.report(self.path / REPORT)
 
     def clear(self, results: Results) -> None:
         """Remove the checkpoints of what is finished; those of others stay."""

@@ -49,8 +49,8 @@ class Trained:
         return f"<p><b>{escape(f'Trained {self.program.strategy}')}</b><br>{facts}</p>"
 
     def _facts(self) -> list[tuple[str, str]]:
-        size = sum(v[0].numel() for v in self.replica["params"].values())
-        kept = [name for name in self.replica["state"] if name != NUMBERS and self.replica["state"][name]]
+        size = sum(v[0].numel() for v in self.replica.params.values())
+        kept = [name for name in self.replica.state if name != NUMBERS and self.replica.state[name]]
         return [
             ("replicas", str(self.replicas)),
             ("model", f"{type(self.module).__name__}, {size:,} parameters"),

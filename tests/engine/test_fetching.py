@@ -18,6 +18,8 @@ from perdure.strategies import Strategy, get
 from perdure.strategies.contract.external import External
 from perdure.training import make_settings
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 RUN = {"seeds": 2, "epochs": 2, "batch_size": 4, "model": "mlp(hidden=[4])", "dtype": "float64"}
 CALL = {**RUN, "quiet": True, "keep": True}
 # What `make_settings` takes besides.
@@ -238,7 +240,7 @@ class Apart(External):
 
 def test_learners_of_their_own_are_refused_before_any_work(folder):
     with pytest.raises(PerdureError, match="apart needs all samples in memory"):
-        compare(of_files(folder), Apart(), **CALL)
+        compare(of_files(folder), Apart(), **{**CALL, "dtype": "float32"})
 
 
 def test_trained_replicas_score_streams_that_are_fetched(folder):

@@ -21,6 +21,8 @@ from perdure.testing import tiny_stream
 from perdure.testing.runs import train
 from perdure.training import Training, make_settings
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 TWO = "split-digits | take(2)"
 QUICK = {
     "seeds": 2,
