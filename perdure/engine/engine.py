@@ -38,8 +38,9 @@ from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.strategy import Strategy
 from perdure.training import Training
 
-# Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
-SMALL_WORK = 1.5e8
+# Multiply-adds of a step, and of a chunk of scoring, below which a second thread costs more than it brings
+# (measured on two cores): a step is many small kernels, a chunk a few large ones.
+SMALL_WORK = {"train": 1.5e8, "eval": 2e7}
 # Samples (over all replicas) that are scored in one go, and the multiply-adds that this may take.
 EVAL_SAMPLES, EVAL_WORK = 10_240, 1.5e9
 # What each replica scores at least: a matcher encodes the names of all classes beside it.
@@ -111,7 +112,7 @@ class Engine:
         self._untrained: tuple[Params, Params] | None = untrained
         self.work = check_output(self, modules[0], *untrained)
         # Mapping over one replica costs a large model its plain kernels; a small one runs faster mapped.
-        alone = self.replicas == 1 and 3 * self.batch_size * self.work >= SMALL_WORK
+        alone = self.replicas == 1 and 3 * self.batch_size * self.work >= SMALL_WORK["train"]
         self.mapper.unroll = self.mapper.unroll or alone
         self.hyper = {
             "seed": torch.tensor(list(self.seeds), device=self.device),
@@ -149,7 +150,7 @@ class Engine:
     def threads(self, purpose: str) -> int:
         """Return how many threads a training step, or a chunk of scoring, is worth on the CPU."""
         samples = 3 * self.batch_size if purpose == "train" else self._eval_samples()
-        few = self.work * samples * self.replicas < SMALL_WORK
+        few = self.work * samples * self.replicas < SMALL_WORK[purpose]
         return 1 if few and self.device.type == "cpu" else self._all_threads
 
     # ---- the start ------------------------------------------------------------------------------------
