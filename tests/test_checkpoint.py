@@ -472,6 +472,7 @@ def test_two_runs_in_one_folder_are_one_too_many(tmp_path):
         results.save(tmp_path / "new")
 
 
+@pytest.mark.slow
 def test_a_few_kills():
     # `python tests/kills.py` makes all of them.
     command = [sys.executable, str(Path(__file__).with_name("kills.py")), "--kills", "2", "--few"]

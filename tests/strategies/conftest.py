@@ -12,6 +12,12 @@ from perdure.strategies.contract.composition import lay_out
 from perdure.training import Training
 
 
+@pytest.fixture(params=["quick", pytest.param("full", marks=pytest.mark.slow)])
+def level(request):
+    """Both levels of `check_strategy`: the quick one in `make test`, the full one beside the slow tests."""
+    return request.param
+
+
 @pytest.fixture
 def walk():
     """Take one replica through a strategy's phases, and stop where each begins and ends.

@@ -324,9 +324,9 @@ def test_mapped_over_replicas_it_gives_the_same_as_one_by_one():
 
 
 @pytest.mark.parametrize("spec", ["clr(pretrain=2, penalty=0.1)", "clr(variant='full', pretrain=0)"])
-def test_it_keeps_the_contract(spec):
+def test_it_keeps_the_contract(spec, level):
     check_strategy(get(spec), model=on_rows, level="quick")
-    check_strategy(get(spec), tiny_stream("task", (9, 12, 7)), model=on_rows)
+    check_strategy(get(spec), tiny_stream("task", (9, 12, 7)), model=on_rows, level=level)
 
 
 def test_an_anchor_from_elsewhere(tmp_path):

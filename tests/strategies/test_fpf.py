@@ -445,9 +445,9 @@ SPECS = [
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_contract(spec):
+def test_contract(spec, level):
     stream = tiny_stream("class", (10, 12, 7)) if "derpp" in spec or "ewc" in spec else None
-    check_strategy(strategy(spec), stream)
+    check_strategy(strategy(spec), stream, level=level)
 
 
 def test_refusals():

@@ -123,8 +123,8 @@ def test_a_replica_learns_the_same_alone(digits):
     np.testing.assert_allclose(alone[0], scores["gdumb"][2], atol=1e-9)
 
 
-def test_contract_while_the_memory_overflows():
-    check_strategy(GDumb(8, 2, 3))
+def test_contract_while_the_memory_overflows(level):
+    check_strategy(GDumb(8, 2, 3), level=level)
 
 
 def test_refusals():

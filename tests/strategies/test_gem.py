@@ -129,8 +129,8 @@ def test_room_that_is_left_does_not_count():
         torch.testing.assert_close(params[30][k], v, rtol=0, atol=1e-9)
 
 
-def test_contract_with_few_samples():
-    check_strategy(GEM(4))
+def test_contract_with_few_samples(level):
+    check_strategy(GEM(4), level=level)
 
 
 def test_refusals():

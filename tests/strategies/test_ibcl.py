@@ -57,8 +57,8 @@ def three():
         IBCL(priors=[0.3, 0.1], distance=1.5, kl_weight=0.1, start=0.1),
     ],
 )
-def test_the_contract(strategy):
-    check_strategy(strategy)
+def test_the_contract(strategy, level):
+    check_strategy(strategy, level=level)
 
 
 def test_an_infinite_distance_trains_as_well():

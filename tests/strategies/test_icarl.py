@@ -385,8 +385,8 @@ def test_features_are_what_goes_into_the_head():
 
 
 @pytest.mark.parametrize("spec", ["icarl(capacity=7)", "icarl(batch_size=3) + si"])
-def test_it_keeps_the_contract_while_the_memory_overflows(spec):
-    check_strategy(get(spec))
+def test_it_keeps_the_contract_while_the_memory_overflows(spec, level):
+    check_strategy(get(spec), level=level)
 
 
 def test_it_forgets_far_less_than_naive_on_digits():

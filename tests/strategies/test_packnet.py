@@ -335,8 +335,8 @@ def test_epochs_are_whole():
 @pytest.mark.parametrize(
     ("spec", "model"), [("packnet(prune=0.75, retrain_epochs=2)", tiny_norm), ("packnet + ewc", tiny_model)]
 )
-def test_it_keeps_the_contract_where_it_is_at_home(spec, model):
-    check_strategy(get(spec), tiny_stream("task", (8, 4)), model=model)
+def test_it_keeps_the_contract_where_it_is_at_home(spec, model, level):
+    check_strategy(get(spec), tiny_stream("task", (8, 4)), model=model, level=level)
 
 
 def test_it_forgets_nothing_on_digits():

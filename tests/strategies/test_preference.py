@@ -46,9 +46,9 @@ def final(stream, strategy, model=line, **chosen):
     ["weighted(preference=(0.5, 0.0, 0.5))", "weighted-replay(preference=(0.2, 0.8, 0.0), capacity=7)",
      "weighted + ewc", "weighted-replay(batch_size=3) + lwf"],
 )  # fmt: skip
-def test_the_contract(spec):
+def test_the_contract(spec, level):
     # Of the streams of the check, those with as many tasks as the preference has weights are trained.
-    check_strategy(get(spec), tiny_stream("domain", (9, 12, 7)))
+    check_strategy(get(spec), tiny_stream("domain", (9, 12, 7)), level=level)
 
 
 # ---- all tasks at once --------------------------------------------------------------------------------
