@@ -55,6 +55,12 @@ def test_any_numbers(dtype):
     assert stream[0].train.y.dtype == torch.int64
 
 
+@pytest.mark.parametrize("label", [10**9, 2**62])
+def test_labels_far_beyond_the_outputs_are_refused_before_any_list_of_them(label, refuses):
+    with refuses("labels must be in 0..7", str(label)):
+        from_arrays([(np.zeros((12, 3)), np.arange(12) % 2 * label)], "domain", outputs=8)
+
+
 def test_the_users_arrays_are_copied():
     x = X.astype(np.float32)
     stream = from_arrays([((x, Y), (x + 1, Y))])

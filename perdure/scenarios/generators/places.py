@@ -14,9 +14,7 @@ from perdure.scenarios.contract.objective import Objective
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import MOST_OUTPUTS, Setting
-from perdure.scenarios.values import (
-    class_count,
-)
+from perdure.scenarios.values import class_count
 
 Pair: TypeAlias = tuple[Part, Part]
 
@@ -87,7 +85,7 @@ def _place_classes(read: list[Pair], setting: Setting, outputs: int | None) -> P
         width = max(class_count("tasks", [part.y for pair in read for part in pair]), 1)
     else:
         width = check_whole("`outputs`", outputs, most=MOST_OUTPUTS)
-    return Places(read, [_classes(setting, *pair) for pair in read], width, notes)
+    return Places(read, [_classes(setting, width, *pair) for pair in read], width, notes)
 
 
 def _lowest(pair: Pair) -> int:
@@ -112,8 +110,9 @@ def _apart(read: list[Pair]) -> tuple[list[Pair], int]:
     return moved, first
 
 
-def _classes(setting: Setting, train: Part, test: Part) -> tuple[int, ...]:
+def _classes(setting: Setting, width: int, train: Part, test: Part) -> tuple[int, ...]:
     labels = torch.cat([train.y, test.y])
     if setting == "domain":
-        return tuple(range(int(labels.max()) + 1))
+        # Labels beyond the width are refused where all are: there may be room for no list up to them.
+        return tuple(range(min(int(labels.max()) + 1, width)))
     return tuple(sorted(set(labels.tolist())))
