@@ -62,7 +62,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two tasks only")
     parser.add_argument("--only", type=float, nargs="*", help="run these at once, and print nothing")
     args = parser.parse_args()
-    torch.set_num_threads(1)
     stream, settings = tabular(2 if args.quick else 10)
     if args.only:
         learn(stream, settings, args.only)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from typing import Any
-
-import numpy as np
-import torch
-from torch import nn
 
 from perdure.analysis.files import FolderError
 from perdure.analysis.results import Results
@@ -20,18 +15,19 @@ from perdure.core.checks import checked
 from perdure.core.errors import PerdureError
 from perdure.core.memory_limit import bounded
 from perdure.core.progress import Progress
-from perdure.engine import redraw
-from perdure.engine.checkpoint import Checkpoint, open_run
+from perdure.engine.checkpoint import Checkpoint
+from perdure.engine.config import bounds_in, describe, kinds_of_parts, left_to_do, notes_on
 from perdure.engine.engine import Engine
 from perdure.engine.external import check_external, run_external
 from perdure.engine.outcome import Outcome, choose, collect, join, name_all, renamed
+from perdure.engine.run_folder import open_run
 from perdure.engine.trained import Trained
 from perdure.engine.tuning import Trial, check_keys, chooses, trials, with_numbers
 from perdure.scenarios.contract.check_stream import check_stream
 from perdure.scenarios.contract.doubts import doubts
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.operators import take
-from perdure.strategies.contract.composition import lay_out, parts
+from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External
 from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.strategy import Strategy
@@ -92,7 +88,8 @@ def compare(
         How strategies are trained, a :class:`perdure.Training`. Its fields are keywords of ``compare`` too:
         ``lr=0.05`` is short for ``training=Training(lr=0.05)``.
     epochs, batch_size, optimizer, lr, weight_decay, schedule, clip, device, dtype, precision:
-        As in :class:`perdure.Training`; what is set there must not be given here again.
+        As in :class:`perdure.Training`; what is set there, other than to its default, must not be given here
+        again.
     pretrained:
         Keep the weights of ``model``, a module, as the common start.
     eval_every:
@@ -106,7 +103,8 @@ def compare(
         Choose on the first so many tasks only (Chaudhry et al., ICLR 2019): the values are tried on a stream
         of those, and what is best goes through the whole stream. Without, on all tasks.
     out:
-        Folder to save the results in. One that holds a run is refused without ``resume`` or ``overwrite``.
+        Folder to save the results in, with their report, ``report.html``. One that holds a run is refused
+        without ``resume`` or ``overwrite``.
     quiet:
         Show no progress bar.
     resume:
@@ -149,6 +147,7 @@ def compare(
         todo = left_to_do(each, config, None if keep else done)
         if done is not None and not todo:
             kept.clear(done)
+            kept.report(done)
             return done
         plans = {name: trials(strategy, settings.grid) for name, strategy in todo.items()}
         for plan in plans.values():
@@ -172,6 +171,7 @@ def compare(
             results = join(done, results)
         results.warnings += kept.left_out(config)
         kept.finish(results)
+        kept.report(results)
     return results
 
 
@@ -228,7 +228,7 @@ def run(
     outcome.hear(heard)
     outcome.diverged = engine.diverged(replica)
     outcome.costs = engine.report_costs(replica)
-    outcome.trained = Trained(engine.program, {k: replica[k] for k in ("params", "buffers", "state")})
+    outcome.trained = Trained(engine.program, replica.view())
     outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage(engine.one_pass(phases))}
     return outcome if settings.choosing else outcome.told(settings.seeds)
 
@@ -316,69 +316,3 @@ def get_phases(strategy: Strategy, stream: Stream) -> list[Phase]:
                 f"found {phase.tasks}"
             )
     return phases
-
-
-def notes_on(settings: Settings, stream: Stream) -> list[str]:
-    """Say what seeds share of a model that is a module, what of it is lost, and what was chosen on."""
-    given = settings.model
-    lines = redraw.notes(given) if isinstance(given, nn.Module) and not settings.pretrained else []
-    if settings.tune_on is not None:
-        names = ", ".join(stream.names[: settings.tune_on])
-        lines.append(f"tune chose on the validation parts of the first tasks only ({names}), by tune_on")
-    return lines
-
-
-def kinds_of_parts(config: Mapping[str, Any]) -> set[str]:
-    """Return the kinds of all parts of the strategies of a run."""
-    return {kind for kinds in config["kinds"].values() for kind in kinds.split("+")}
-
-
-def bounds_in(strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None) -> list[str]:
-    """Name the strategies of ``config`` that bound the others, those that are finished already included."""
-    specs = {str(s) for s in strategies if any(p.bound for p in parts(s))}
-    if done is not None:
-        specs |= {done.config["strategies"][name] for name in done.config.get("bounds", [])}
-    return [name for name, spec in config["strategies"].items() if spec in specs]
-
-
-def left_to_do(
-    strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None
-) -> dict[str, Strategy]:
-    """Return the strategies that are not among the finished ones, under the names of ``config``."""
-    names = {spec: name for name, spec in config["strategies"].items()}
-    finished = [] if done is None else [done.config["strategies"][name] for name in done.strategies]
-    return {names[str(s)]: s for s in strategies if str(s) not in finished}
-
-
-def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Settings) -> dict[str, Any]:
-    """Return the configuration as results keep it: enough to run the same again."""
-    model, training, in_grid = settings.model, settings.training, settings.grid[0]
-    return {
-        "stream": stream.name,
-        "setting": stream.setting,
-        "online": stream.online,
-        "outputs": stream.outputs,
-        "fingerprint": stream.fingerprint(),
-        "tasks": stream.names,
-        "train_sizes": [len(t.train) for t in stream],
-        "test_sizes": [len(t.test) for t in stream],
-        "metric": stream.objective.metric,
-        "higher_is_better": stream.objective.higher_is_better,
-        **name_all(strategies),
-        "seeds": list(settings.seeds),
-        "model": model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__),
-        "epochs": training.epochs,
-        "batch_size": training.batch_size,
-        "optimizer": str(training.rule),
-        "lr": None if "lr" in in_grid else training.lr,
-        "weight_decay": None if "weight_decay" in in_grid else training.weight_decay,
-        "schedule": training.schedule,
-        "clip": training.clip,
-        "eval_every": settings.eval_every,
-        "tune": list(settings.grid) if in_grid else None,
-        "tune_on": None if settings.tune_on is None else stream.names[: settings.tune_on],
-        "device": training.place.type,
-        "dtype": training.dtype,
-        "precision": training.precision,
-        "versions": {"perdure": version("perdure"), "torch": torch.__version__, "numpy": np.__version__},
-    }

@@ -70,12 +70,12 @@ def measure_sensitivity(
     for phase in get_phases(engine.strategy, stream):
         data = engine.load(phase)
         each = engine.sampler.steps(data.spans[-1][1])
-        before = _copy(replica["params"])
+        before = _copy(replica.params)
         for step, replica in enumerate(engine.train(replica, phase, data), 1):  # noqa: B020 (each is the next)
             if step % each:
                 continue
-            moved = torch.vmap(sensitivity)(before, replica["params"]).tolist()
-            before = _copy(replica["params"])
+            moved = torch.vmap(sensitivity)(before, replica.params).tolist()
+            before = _copy(replica.params)
             names = by_module(before)
             counts = sizes({k: v[0] for k, v in before.items()})
             rows += [

@@ -29,6 +29,17 @@ def root():
 
 
 @pytest.fixture
+def without_report():
+    """Runs with a folder draw no report: where nobody looks at it, it takes longer than the run."""
+    from perdure.engine.run_folder import Checkpoints
+
+    # A patch of its own: tests undo theirs.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "report", lambda self, results: None)
+        yield
+
+
+@pytest.fixture
 def table(monkeypatch):
     """The table of strategies; what a test registers is taken away again."""
     from perdure.strategies import STRATEGIES

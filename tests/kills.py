@@ -35,6 +35,7 @@ OPERATIONS = {
     "fcntl.flock",
 }
 FILES = ["run.json", "scores.csv", "scores.safetensors"]
+REPORT = "report.html"
 # What is in the folder before, and the call that is killed.
 STORIES: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "a new run": (None, {"strategies": BOTH, "resume": True}),
@@ -180,7 +181,8 @@ class Trial:
             self.lost += not self.readable(out, story)
         fork(go_on, out, **arguments)
         self.different += any((out / f).read_bytes() != (self.whole / f).read_bytes() for f in FILES[1:])
-        self.drafts += len(set(os.listdir(out)) - set(FILES))
+        self.different += not (out / REPORT).read_text(encoding="utf-8").rstrip().endswith("</html>")
+        self.drafts += len(set(os.listdir(out)) - {*FILES, REPORT})
 
     def readable(self, out: Path, story: str) -> bool:
         """Whether a finished run that was there before is there still, or the new one is."""

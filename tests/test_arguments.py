@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from perdure import PerdureError, compare
-from perdure.core.checks import Extended, check_number, check_whole, checked, unchecked
+from perdure.core.checks import check_number, check_whole, checked, unchecked
+from perdure.core.hints import Extended
 from perdure.models import MODELS
 from perdure.optim.optimizer import OPTIMIZERS
 from perdure.optim.schedules import SCHEDULES

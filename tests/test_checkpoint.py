@@ -21,6 +21,8 @@ from perdure.engine.checkpoint import Checkpoint
 from perdure.engine.engine import Engine
 from perdure.strategies import EWC, Naive, Strategy
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 CALL = {"seeds": 2, "epochs": 1, "quiet": True, "optimizer": "adam", "lr": 0.01, "eval_every": 7}
 NAMES = ["naive", "ewc"]
 SMALL = {"seeds": 2, "epochs": 1, "quiet": True, "model": "mlp(hidden=[4])"}
@@ -470,6 +472,7 @@ def test_two_runs_in_one_folder_are_one_too_many(tmp_path):
         results.save(tmp_path / "new")
 
 
+@pytest.mark.slow
 def test_a_few_kills():
     # `python tests/kills.py` makes all of them.
     command = [sys.executable, str(Path(__file__).with_name("kills.py")), "--kills", "2", "--few"]

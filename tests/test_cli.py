@@ -16,6 +16,7 @@ from perdure.cli.explaining import explain
 from perdure.cli.showing import show
 from perdure.experiment import compare
 from perdure.strategies import Naive
+from perdure.testing import tiny_stream
 
 QUICK = ["--seeds", "2", "--epochs", "1", "--quiet"]
 SMALL = {"seeds": 2, "epochs": 1, "quiet": True, "model": "mlp(hidden=[4])"}
@@ -58,6 +59,15 @@ def test_run_reads_a_file(monkeypatch, capsys, tmp_path):
     status, _, _ = perdure(monkeypatch, capsys, "run", file, "--out", tmp_path / "run", "--quiet")
     assert status == 0
     assert load(tmp_path / "run").seeds == [3, 4]
+
+
+def test_a_run_from_python_leaves_the_report_as_well(tmp_path):
+    folder = tmp_path / "run"
+    compare(tiny_stream("class", tasks=2), "naive", seeds=2, epochs=1, out=folder, quiet=True)
+    assert "<html" in (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
+    compare(tiny_stream("class", tasks=2), "naive", seeds=2, epochs=1, out=folder, quiet=True, resume=True)
+    assert "<html" in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize("width", ["80", "132"])
@@ -270,7 +280,7 @@ BAD = [
     (["compare", "split-digits", "naive", "--tune", "lr=0.1", "--tune", "lr=0.2"], "tune must give lr once"),
     (["compare", "split-digits", "naive", "--tune", "lr=0.1,0.1"], "different values"),
     (["compare", "split-digits", "naive", "--resume"], "resume needs the folder"),
-    (["compare", "split-digits", "naive", "--epochs", "two"], "--epochs"),
+    (["compare", "split-digits", "naive", "--epochs", "two"], "found 'two'"),
     (["compare", "split-digits", "naive", "--nonsense"], "--nonsense"),
     (["compare", "split-digits"], "strategies"),
     (["nonsense"], "nonsense"),

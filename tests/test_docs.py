@@ -73,6 +73,18 @@ def test_the_readme_code_is_all_tested_and_short():
     assert end - start <= 10
 
 
+def test_the_readme_answers_what_newcomers_ask():
+    page = read(ROOT / "README.md")
+    table = re.search(r"## How do I \.\.\.\n(.*?)\n## ", page, re.DOTALL)[1]
+    for asked in (
+        "GPU", "Dataset", "DataFrame", "clip", "tune", "strength", "confusion", "save", "load", "combine",
+        "cite",
+    ):  # fmt: skip
+        assert asked in table, asked
+    for word in ("setting*", "a stage", "a replica is", "phase (a stretch"):
+        assert word in page, word
+
+
 def test_the_first_screen():
     first = read(ROOT / "README.md").splitlines()[:20]
     commands = [line for line in first if line.startswith("make ")]

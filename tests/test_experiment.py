@@ -13,6 +13,8 @@ from perdure.scenarios import from_arrays, get, split
 from perdure.strategies import EWC, Naive, Strategy
 from perdure.training import read_strategies
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 QUICK = {"seeds": 2, "epochs": 1, "quiet": True}
 SMALL = {**QUICK, "model": "mlp(hidden=[4])"}
 TWO = "split-digits | take(2)"

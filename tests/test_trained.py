@@ -43,7 +43,7 @@ def test_outputs_are_those_of_the_model(results):
     for k in range(3):
         alone = trained.net(k)(trained.params(k), x, torch.tensor(2))
         torch.testing.assert_close(outputs[k], alone)
-    assert trained.state("replay" if "replay" in trained.replica["state"] else "naive") == {}
+    assert trained.state("replay" if "replay" in trained.replica.state else "naive") == {}
 
 
 def test_tuned_replicas_are_those_chosen():
@@ -140,3 +140,26 @@ def test_token_ids_stay_whole():
     ):
         with pytest.raises(PerdureError, match=line):
             kept.predict(x)
+
+
+def test_it_prints_in_five_lines(results):
+    trained = results.trained["replay(50)"]
+    assert str(trained).splitlines() == [
+        "Trained replay(capacity=50)",
+        "  replicas: 3",
+        "  model: Sequential, 85,002 parameters",
+        "  input shape: [1, 8, 8], outputs: 10",
+        "  state: replay",
+    ]
+    assert trained._repr_html_().startswith("<p><b>Trained replay(capacity=50)</b><br>replicas: 3<br>")
+
+
+def test_weights_are_saved_and_loaded(results, tmp_path):
+    trained, x = results.trained["naive"], get("split-digits")[0].test.inputs()
+    torch.save({**trained.params(0), **trained.buffers(0)}, tmp_path / "weights.pt")
+    trained.module.load_state_dict(torch.load(tmp_path / "weights.pt"))
+    torch.testing.assert_close(trained.module(x), trained.predict(x)[0])
+    again = compare(
+        "split-digits", "probe", model=trained.module, pretrained=True, seeds=1, epochs=1, quiet=True
+    )
+    np.testing.assert_allclose(again.untrained["probe"][0], results.scores["naive"][0, -1], atol=1e-6)

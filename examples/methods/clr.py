@@ -6,7 +6,6 @@ PERDURE_DATA=... python examples/methods/clr.py    (writes the tables of docs/me
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -67,7 +66,7 @@ def features(stream: Stream, anchor: str) -> Stream:
     body = model[:-1].eval()
     with torch.no_grad():
         return stream.with_tasks(
-            [task.map_parts(lambda p: replace(p, x=body(p.inputs()), transform=None)) for task in stream],
+            [task.map_parts(lambda part: part.with_inputs(body(part.inputs()))) for task in stream],
             f"features-{stream.name}",
         )
 

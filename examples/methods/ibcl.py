@@ -54,7 +54,7 @@ def features(stream: Stream, count: int = FEATURES) -> Stream:
     scaled = axes[:count].T / (length[:count] / len(x) ** 0.5)
 
     def change(part: Part) -> Part:
-        return replace(part, x=(part.inputs().flatten(1) - center) @ scaled, transform=None)
+        return part.with_inputs((part.inputs().flatten(1) - center) @ scaled)
 
     return stream.with_tasks([task.map_parts(change) for task in stream])
 

@@ -33,7 +33,7 @@ def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_bytes(content)
+            _write_to(target, content)
             return
         draft = target.with_name(f".perdure-{secrets.token_hex(8)}")
         try:
@@ -48,6 +48,19 @@ def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
         _note_moves(target.parent)
     except (OSError, ValueError) as error:
         raise FolderError(f"expected a file that can be written; found {target}: {line(error)}") from None
+
+
+def _write_to(special: Path, content: bytes) -> None:
+    """Write to a pipe or a device; a pipe that nobody reads would let us wait for ever, and is refused."""
+    try:
+        place = os.open(special, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "Is a pipe that nobody reads") from None
+        raise
+    with os.fdopen(place, "wb") as file:
+        os.set_blocking(file.fileno(), True)
+        file.write(content)
 
 
 def regular(path: Path) -> Path:

@@ -112,7 +112,7 @@ def means(
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Mean and interval of each metric: what ``Results.table`` returns."""
-    import pandas as pd
+    from perdure.analysis.whole import Whole
 
     names = registry.defined(dialect) if metrics is None else metrics
     columns = {name: _column(results, name, dialect, metrics is not None) for name in names}
@@ -129,7 +129,7 @@ def means(
             else:
                 continue  # undefined for every seed, such as a gain over zero
             rows.append((strategy, name, *middle, len(sample.values), lost.get(strategy, 0)))
-    table = pd.DataFrame(rows, columns=["strategy", "metric", "mean", "low", "high", "seeds", "diverged"])
+    table = Whole(rows, columns=["strategy", "metric", "mean", "low", "high", "seeds", "diverged"])
     return table if lost else table.drop(columns="diverged")
 
 
@@ -186,7 +186,7 @@ def pairs(
     against: str | None = None,
 ) -> pd.DataFrame:
     """Pairs of strategies, paired by seed: what ``Results.compare`` returns."""
-    import pandas as pd
+    from perdure.analysis.whole import Whole
 
     found = samples(results, metric, dialect)
     if against is None:
@@ -199,7 +199,7 @@ def pairs(
         if against in (EVERY, first, second)
     ]
     names = ["metric", "first", "second", "difference", "low", "high", "p", "improvement", "seeds"]
-    table = pd.DataFrame(rows, columns=names)
+    table = Whole(rows, columns=names)
     table.insert(names.index("p") + 1, "p_holm", holm(table["p"].to_numpy(dtype=np.float64)))
     table.attrs["note"] = holm_note(int(table["p"].count()), int(table["seeds"].max()) if len(table) else 0)
     return table

@@ -15,7 +15,7 @@ from perdure.cli.reading import import_all, read_file, read_seeds, read_tune
 from perdure.cli.showing import show
 from perdure.cli.stopping import Stopped, complain, stoppable
 from perdure.core.checks import check
-from perdure.core.errors import PerdureError
+from perdure.core.errors import PerdureError, shown
 
 app = typer.Typer(
     help="Continual and multi-task learning: all seeds at once, honest intervals, forgetting curves.",
@@ -59,7 +59,7 @@ def main() -> None:
     except PerdureError as error:
         status = complain(str(error), 2)
     except ClickException as error:
-        status = complain(error.format_message(), 2)
+        status = complain(worded(error), 2)
     except (Stopped, KeyboardInterrupt) as stop:
         status = complain(f"stopped{getattr(stop, 'hint', '')}", getattr(stop, "status", 130))
     except BrokenPipeError:
@@ -70,6 +70,12 @@ def main() -> None:
         status = complain(f"expected to write the output; found: {error.strerror or error}", 2)
     if status:
         sys.exit(status)
+
+
+def worded(error: Any) -> str:
+    """Return what typer says of a command line, and the value where it leaves that out."""
+    rows: list[Any] = getattr(error.__cause__, "errors", list)()
+    return str(error.format_message()) + "".join(f"; found {shown(row['input'])}" for row in rows)
 
 
 def remark(
@@ -105,7 +111,7 @@ def list_command(
     kind: Annotated[str | None, typer.Argument(help="One kind only, such as strategies.")] = None,
     imports: Imports = None,
 ) -> None:
-    """List streams, sources, strategies, models, optimisers and metrics, with their parameters."""
+    """List every name that can be typed, with its parameters."""
     from perdure.cli import catalogue
 
     import_all(imports or [])
@@ -118,7 +124,7 @@ def show_command(
     name: Annotated[str, typer.Argument(help="Such as ewc, split-digits, mlp or forgetting.")],
     imports: Imports = None,
 ) -> None:
-    """Show what a name means: its parameters, their meaning, its formula and its source."""
+    """Show what a name means: parameters, formula, source."""
     from perdure.cli import explaining
 
     import_all(imports or [])
@@ -194,7 +200,7 @@ def report_command(
         Path | None, typer.Option("--out", "-o", help="The HTML file; report.html in the folder.")
     ] = None,
 ) -> None:
-    """Write report.html, one file with the tables and figures of a run."""
+    """Write report.html: tables and figures of a run."""
     from perdure.analysis import load
 
     results = load(folder)
@@ -205,7 +211,7 @@ def report_command(
 
 
 def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> None:
-    """Run ``compare``, write the report, print the table; status 1 where a strategy failed."""
+    """Run ``compare``, print the table; status 1 where a strategy failed."""
     stream, strategies = arguments.pop("stream"), arguments.pop("strategies")
     try:
         from perdure.experiment import compare
@@ -214,8 +220,6 @@ def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> No
     except (Stopped, KeyboardInterrupt) as stop:
         hint = "" if out is None else f"; the same command with --resume goes on with the run in {out}"
         raise Stopped(getattr(stop, "status", 130), hint) from None
-    if out is not None:
-        results.report(out / "report.html")
     show(results)
     if out is not None:
         print(f"report: {out / 'report.html'}")

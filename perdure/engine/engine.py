@@ -13,47 +13,38 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from perdure.core.batch import Params, Rows
+from perdure.core.batch import Params
 from perdure.core.errors import PerdureError
 from perdure.core.foreign_draws import no_foreign_draws, seeded
 from perdure.core.net import couples_samples
 from perdure.core.random import Rng
-from perdure.core.tree import like
+from perdure.engine.boundary import boundary
 from perdure.engine.costs import Clock, Costs
 from perdure.engine.data import Data, Place, Sampler, Scored
 from perdure.engine.fetching import FetchedData, scored
 from perdure.engine.fitting import check_batches, check_output, least_batch
-from perdure.engine.flops import CountFlops
-from perdure.engine.recording.trace import Traced
-from perdure.engine.replicas import Mapper, build, convolves, stack, unshare
-from perdure.engine.step import Program, Replica
-from perdure.engine.worlds import Worlds, episodes
+from perdure.engine.records import Records
+from perdure.engine.replicas import Mapper, Replica, build, convolves, stack, unshare
+from perdure.engine.scoring import examine, training_loss
+from perdure.engine.step import Program
+from perdure.engine.worlds import Worlds
 from perdure.scenarios.contract.fetched import Fetched
-from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.part import Part
-from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import samples
 from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.accepts import Fits
-from perdure.strategies.contract.composition import NUMBERS, Composition, acting, apart, overrides, parts
-from perdure.strategies.contract.phase import Phase, TaskData
+from perdure.strategies.contract.composition import NUMBERS, Composition, apart, parts
+from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.strategy import Strategy
 from perdure.training import Training
 
-# Multiply-adds of a step below which a second thread costs more than it brings (measured on two cores).
-SMALL_WORK = 1.5e8
+# Multiply-adds of a step, and of a chunk of scoring, below which a second thread costs more than it brings
+# (measured on two cores): a step is many small kernels, a chunk a few large ones.
+SMALL_WORK = {"train": 1.5e8, "eval": 2e7}
 # Samples (over all replicas) that are scored in one go, and the multiply-adds that this may take.
 EVAL_SAMPLES, EVAL_WORK = 10_240, 1.5e9
-# Training samples that tell whether a run has learned anything.
-LOSS_SAMPLES = 256
-# Numbers of all replicas' tables of labels and answers, beyond which answers are not counted.
-MOST_COUNTS = 1_000_000
 # What each replica scores at least: a matcher encodes the names of all classes beside it.
 LEAST_SCORED = 128
-
-# Records whose operations are no training.
-SCORING = ("score", "episode")
 
 # Where the steps of phases that are a strategy's own business are counted from, for their draws.
 APART = 1 << 40
@@ -96,8 +87,6 @@ class Engine:
         self._all_threads = torch.get_num_threads()
         self.costs = Costs()
         self.step_count = 0
-        self._records: dict[Any, Traced | None] = {}
-        self._flops: dict[Any, float] = {}  # of what runs unrecorded
         self.held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business
         self._clock = Clock(self.device)
         scales = {part.scale for part in self.stream.tables} - {None}
@@ -105,6 +94,7 @@ class Engine:
         self.composition = Composition(parts(self.strategy))
         modules = self._modules()
         self.mapper = Mapper(self.replicas, self.device.type == "cpu" and convolves(modules[0]))
+        self.records = Records(modules[0], self.mapper, self.device, self._clock, self.costs)
         masks = self.stream.masks()
         lr, decay = self._own("lr", self.training.lr), self._own("weight_decay", self.training.weight_decay)
         self.program = Program(
@@ -122,7 +112,7 @@ class Engine:
         self._untrained: tuple[Params, Params] | None = untrained
         self.work = check_output(self, modules[0], *untrained)
         # Mapping over one replica costs a large model its plain kernels; a small one runs faster mapped.
-        alone = self.replicas == 1 and 3 * self.batch_size * self.work >= SMALL_WORK
+        alone = self.replicas == 1 and 3 * self.batch_size * self.work >= SMALL_WORK["train"]
         self.mapper.unroll = self.mapper.unroll or alone
         self.hyper = {
             "seed": torch.tensor(list(self.seeds), device=self.device),
@@ -160,7 +150,7 @@ class Engine:
     def threads(self, purpose: str) -> int:
         """Return how many threads a training step, or a chunk of scoring, is worth on the CPU."""
         samples = 3 * self.batch_size if purpose == "train" else self._eval_samples()
-        few = self.work * samples * self.replicas < SMALL_WORK
+        few = self.work * samples * self.replicas < SMALL_WORK[purpose]
         return 1 if few and self.device.type == "cpu" else self._all_threads
 
     # ---- the start ------------------------------------------------------------------------------------
@@ -202,13 +192,14 @@ class Engine:
         with torch.no_grad(), no_foreign_draws(self.program.module):
             optim, state = self.mapper(init, params, buffers, self.hyper["seed"], self.numbers, kind="init")
         state = {**state, NUMBERS: self.numbers} if self.numbers else state
-        replica = {"params": params, "buffers": buffers, "optim": optim, "state": state}
+        replica = Replica(params, buffers, state, optim)
         check_batches(self, replica)
         return unshare(replica)  # type: ignore[no-any-return]
 
     def go_on(self, steps: int, costs: Costs, mapped: bool, held: Any) -> None:
         """Take up a run that was stopped after so many steps; ``held`` is what :attr:`held` was."""
-        self.step_count, self.costs, self.held = steps, costs, held
+        self.step_count, self.held = steps, held
+        self.costs = self.records.costs = costs
         self.mapper.refused_before = not mapped
 
     # ---- data -----------------------------------------------------------------------------------------
@@ -273,7 +264,7 @@ class Engine:
         current = torch.tensor(phase.tasks[-1], device=self.device)
         worlds = data if isinstance(data, Worlds) else None
         # Draws go by the step in the stream: steps of a strategy's own phases are counted apart.
-        start = self._draws_at(own) - first
+        start = self.draws_at(own) - first
         # Laid out at once: a tensor made from a number at every step would wait for a GPU each time.
         steps = torch.arange(start, start + total, device=self.device)
         schedule = self.training.factor
@@ -297,15 +288,9 @@ class Engine:
                 self.costs.steps_apart += own
                 self.costs.samples_seen += self.program.learned(phase.name, index.shape[1], count)
                 yield replica
-        self._forget()
+        self.records.forget()
 
-    def _forget(self) -> None:
-        """Let go of what records remember of a phase: its data, and the replicas as they were."""
-        for record in self._records.values():
-            if record is not None:
-                record.forget()
-
-    def _draws_at(self, own: bool) -> int:
+    def draws_at(self, own: bool) -> int:
         return APART + self.costs.steps_apart if own else self.step_count - self.costs.steps_apart
 
     def _step(
@@ -321,9 +306,9 @@ class Engine:
 
         # A record holds for the strides that it was made with, and tails are laid out otherwise.
         arguments = (replica, self.hyper, arrays, index.contiguous(), weight, at)
-        return self.run(key, mapped, arguments, step)  # type: ignore[no-any-return]
+        return self.records.run(key, mapped, arguments, step)  # type: ignore[no-any-return]
 
-    def _gather(self, arrays: dict[str, Tensor], index: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    def gather(self, arrays: dict[str, Tensor], index: Tensor, weight: Tensor) -> dict[str, Tensor]:
         rows = index.reshape(-1)
         samples = {k: v.index_select(0, rows).view(*index.shape, *v.shape[1:]) for k, v in arrays.items()}
         samples["x"] = self.place.numbers(samples["x"])
@@ -335,7 +320,7 @@ class Engine:
         self, phase: Phase, replica: Replica, hyper: dict[str, Tensor], arrays: dict[str, Tensor],
         index: Tensor, weight: Tensor, at: dict[str, Tensor],
     ) -> Replica:  # fmt: skip
-        samples = self._gather(arrays, index, weight)
+        samples = self.gather(arrays, index, weight)
         if phase.batch_per_task:
             entries = len(phase.tasks)
             slots = torch.arange(entries, device=index.device).repeat_interleave(index.shape[1] // entries)
@@ -346,164 +331,9 @@ class Engine:
 
         return self.mapper(step, replica, hyper, samples, at, shared=(3,), kind=("step", phase.name))  # type: ignore[no-any-return]
 
-    def _measure(self, replica: Replica, phase: Phase, data: Data) -> Any:
-        """Add up what the strategy measures over the phase's data, in chunks of the batch size."""
-        wanted = self.composition.accumulated_samples
-        n = len(data) if wanted is None else min(wanted, len(data))
-        order = self.sampler.order(len(data), self.step_count, "measure")[:, :n]
-        total: Any = None
-        view = {k: replica[k] for k in ("params", "buffers", "state")}
-        current = torch.tensor(phase.tasks[-1], device=self.device)
-        # Steps of their own, far from those of training and of other phases.
-        first = self.step_count << 24
-        count = torch.arange(n, device=self.device)
-        for i, (arrays, index, weight, _) in enumerate(data.feed(self.sampler.cut(order))):
-            place = count[i * min(self.batch_size, n)]
-            at = {"step": count[i] + first, "current": current, "place": place}
-            total = self._add_measure(total, view, arrays, index, weight, at, phase, first + i)
-        self._forget()
-        return total
-
-    def _add_measure(
-        self,
-        total: Any,
-        view: Any,
-        arrays: Any,
-        index: Tensor,
-        weight: Tensor,
-        at: Any,
-        phase: Phase,
-        step: int,
-    ) -> Any:
-        def mapped(total: Any, view: Any, hyper: Any, arrays: Any, index: Any, weight: Any, at: Any) -> Any:
-            samples = self._gather(arrays, index, weight)
-
-            def measure(total: Any, view: Any, hyper: Any, samples: Any, at: Any) -> Any:
-                new = self.program.accumulate(view, hyper, samples, at, phase)
-                if total is None:
-                    return new
-                return pytree.tree_map(torch.add, total, like(total, new, f"accumulate of {self.strategy}"))
-
-            shared, kind = (4,) if total else (0, 4), ("measure", phase.name)
-            return self.mapper(measure, total, view, hyper, samples, at, shared=shared, kind=kind)
-
-        arguments = (total, view, self.hyper, arrays, index.contiguous(), weight, at)
-        key = ("measure", phase.name, tuple(index.shape), arrays["x"].dtype)
-        if total is None:
-            return unshare(self._unrecorded((*key, "first"), mapped, arguments))
-        return self.run(key, mapped, arguments, step)
-
-    def loop(
-        self, key: Any, body: Callable[..., Any], carry: Any, times: int, *shared: Any, first: int = 0
-    ) -> Any:
-        """Run ``carry = body(carry, *shared, at)`` so many times, recorded once: rollouts, and episodes.
-
-        ``at`` is a 0-d tensor that counts from ``first``: what draws go by.
-        """
-        steps = torch.arange(first, first + times, device=self.device)
-        for i in range(times):
-            carry = self.run(key, body, (carry, *shared, steps[i]), first + i)
-        return carry
-
-    def run(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0) -> Any:
-        """Run a mapped function, recording it the first time; one that cannot be recorded runs as it is."""
-        if self.mapper.enabled and key not in self._records:
-            self._records[key] = self._record(key, mapped, arguments)
-        record = self._records.get(key)
-        if record is None:
-            return self._unrecorded(key, mapped, arguments)
-        with torch.no_grad():
-            if key[0] not in SCORING:
-                self.costs.flops += record.flops / self.replicas
-            return record(*arguments, step=step)
-
-    def _record(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...]) -> Traced | None:
-        """Record a function; ``None`` if what it does depends on values."""
-        try:
-            with self.during("warmup"), no_foreign_draws(self.program.module):
-                return Traced(mapped, arguments, donate=1)
-        except PerdureError:
-            raise
-        except Exception as error:
-            # A failure that is not about recording will show when the function runs.
-            self.mapper.refuse(error, key)
-            return None
-
-    def _unrecorded(self, key: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Run what has no record; its operations are counted the first time, and taken as the same after."""
-        with torch.no_grad():
-            if key in self._flops:
-                result = function(*arguments)
-            else:
-                with CountFlops() as counted, no_foreign_draws(self.program.module):
-                    result = function(*arguments)
-                self._flops[key] = counted.total
-        if key[0] not in SCORING:
-            self.costs.flops += self._flops[key] / self.replicas
-        return result
-
-    def _moment(self, phase: Phase, moment: str) -> Callable[[Tensor, Any, Rows], TaskData]:
-        index = phase.tasks[-1]
-        classes = torch.zeros(self.stream.outputs, dtype=torch.bool, device=self.device)
-        for t in phase.tasks:
-            classes[list(self.stream[t].outputs)] = True
-        step = torch.tensor(self._draws_at(apart(self.strategy, phase.name)), device=self.device)
-
-        def of(seed: Tensor, accumulated: Any, rows: Rows) -> TaskData:
-            rng = Rng(seed, step, f"{moment}/{phase.name}/{index}/")
-            return TaskData(index, rows, classes, rng, phase, accumulated)
-
-        return of
-
     def boundary(self, replica: Replica, phase: Phase, data: Data | Worlds, hook: str) -> Replica:
         """Run ``begin_task`` or ``end_task`` on all replicas."""
-        begins, own = hook == "begin_task", apart(self.strategy, phase.name)
-        if phase.portion[0] > 0 if begins else phase.portion[1] < 1:
-            return replica
-        if own and begins:
-            self.held = pytree.tree_map(torch.clone, replica["optim"])
-        elif own:
-            replica, self.held = {**replica, "optim": self.held}, {}
-        if begins and (phase.reset or own):
-            with torch.no_grad():
-                fresh = self.mapper(self.program.optimizer.init, replica["params"], kind="fresh")
-            replica = {**replica, "optim": unshare(fresh)}
-        active = acting(self.strategy, phase.name)
-        if not any(overrides(p, hook) for p in active):
-            return replica
-        if isinstance(data, Worlds):
-            data = data.play(replica, self.step_count, f"{hook}/")
-        moment = self._moment(phase, hook)
-        rows, later = {k: self.place.numbers(v) if k == "x" else v for k, v in data.rows.items()}, data.later
-        buffers = set(replica["buffers"])
-
-        def call(params: Params, own: Params, state: Any, seed: Tensor, accumulated: Any, rows: Rows) -> Any:
-            task = moment(seed, accumulated, {**later, **rows})
-            net = self.program.net(own, task.rng)
-            new, after = getattr(self.composition, hook)(net, params, state, task)
-            changed = {k: v for k, v in new.items() if k in buffers}
-            rest = {k: v for k, v in new.items() if k not in buffers}
-            who = f"{hook} of {self.strategy}"
-            buffers_after = like(own, {**own, **changed}, who)
-            return like(params, rest, who), buffers_after, like(state, after, who)
-
-        accumulated: Any = {}
-        if not begins and any(overrides(p, "accumulate") for p in active):
-            accumulated = self._measure(replica, phase, data)
-        with torch.no_grad(), no_foreign_draws(self.program.module), CountFlops() as counted:
-            params, own, state = self.mapper(
-                call,
-                replica["params"],
-                replica["buffers"],
-                replica["state"],
-                self.hyper["seed"],
-                accumulated,
-                rows,
-                shared=() if data.own else (5,),
-                kind=(hook, phase.name),
-            )
-        self.costs.flops += counted.total / self.replicas
-        return unshare({**replica, "params": params, "buffers": own, "state": state})  # type: ignore[no-any-return]
+        return boundary(self, replica, phase, data, hook)
 
     # ---- scoring --------------------------------------------------------------------------------------
 
@@ -511,80 +341,13 @@ class Engine:
         """Score all tasks, ``[replicas, tasks]``, without waiting for the device."""
         return self.examine(replica, scored)[0]
 
-    @cached_property
-    def _counted(self) -> int:
-        """How many classes answers are counted by; 0: they are not, for there are none, or too many."""
-        classes = all(isinstance(task.objective, Classification) for task in self.stream)
-        few = self.replicas * self.stream.outputs**2 <= MOST_COUNTS
-        return (
-            self.stream.outputs if classes and few and len(self.stream.tables) == 3 * len(self.stream) else 0
-        )
-
     def examine(self, replica: Replica, scored: Scored | None = None) -> tuple[Tensor, Tensor | None]:
-        """Score all tasks, ``[replicas, tasks]``, and count their answers.
-
-        The second is ``[replicas, label, answer]``, over the samples of all tasks; ``None`` where tasks are
-        no classifications, or classes are too many to count.
-        """
-        scored = self.test if scored is None else scored
-        classes = self._counted
-        tasks = len(scored.counts)
-        view = {k: replica[k] for k in ("params", "buffers", "state")}
-
-        def mapped(total: Any, view: Any, seed: Tensor, step: Tensor, rows: Rows, owner: Tensor) -> Any:
-            def score(view: Any, seed: Tensor, step: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-                return self.program.score(view, rows, Rng(seed, step, "score/"))
-
-            rows = {**rows, "x": self.place.numbers(rows["x"])}
-            found, answer = self.mapper(score, view, seed, step, rows, shared=(2, 3), kind="score")
-            sums = add_by_task(total["sums"], owner, found.to(total["sums"].dtype))
-            if not classes:
-                return {**total, "sums": sums}
-            # Padding belongs to no task: it is counted behind the others.
-            cell = torch.where(owner < tasks, rows["y"] * classes + answer, classes**2)
-            counts = total["counts"].scatter_add(1, cell, torch.ones_like(found, dtype=torch.float32))
-            return {"sums": sums, "counts": counts}
-
-        width = self.program.objective.width(self.stream.outputs)
-        shape = (self.replicas, tasks + 1) if width is None else (self.replicas, tasks + 1, width)
-        # Sums of squares and counts need more digits than a mean of scores.
-        sums = torch.zeros(shape, dtype=self.dtype if width is None else torch.float64, device=self.device)
-        counts = torch.zeros(self.replicas, classes**2 + 1 if classes else 0, device=self.device)
-        total = {"sums": sums, "counts": counts}
-        # Draws of a model that draws in evaluation mode differ by evaluation and by chunk.
-        first = self.step_count << 24
-        steps = torch.arange(first, first + len(scored.chunks), device=self.device)
-        for i, (rows, owner) in enumerate(scored.chunks):
-            arguments = (total, view, self.hyper["seed"], steps[i], rows, owner)
-            total = self.run(("score", rows["x"].shape, rows["x"].dtype), mapped, arguments, first + i)
-        self._forget()
-        sums = total["sums"][:, :tasks]
-        sums = sums.unsqueeze(-1) if width is None else sums
-        scores = totals(self.program.objective, sums, scored.counts)
-        for t, world in scored.worlds:
-            scores[:, t] = episodes(self, view, t, world)
-        shape = (self.replicas, classes, classes)
-        return scores, total["counts"][:, :-1].view(shape) if classes else None
+        """Score all tasks, ``[replicas, tasks]``, and count their answers, ``[replicas, label, answer]``."""
+        return examine(self, replica, self.test if scored is None else scored)
 
     def training_loss(self, replica: Replica, tasks: Sequence[int]) -> Tensor:
         """Mean loss of some training samples of tasks, the model in evaluation mode, ``[replicas]``."""
-        if any(isinstance(self.stream[t].train, World) for t in tasks):
-            return torch.zeros(self.replicas, device=self.device)
-        share = max(1, LOSS_SAMPLES // len(tasks))
-        parts = [samples(self.stream[t].train) for t in tasks]
-        some = [p.take(torch.arange(0, len(p), -(-len(p) // share))) for p in parts]
-        rows = self.place.end_to_end(self.stream, some)
-        rows["x"] = self.place.numbers(rows["x"])
-        rows["task"] = torch.cat(
-            [torch.full((len(p),), t, device=self.device) for t, p in zip(tasks, some, strict=True)]
-        )
-        view = {k: replica[k] for k in ("params", "buffers", "state")}
-
-        def loss(view: Any, seed: Tensor, rows: Rows) -> Tensor:
-            return self.program.loss(view, rows, Rng(seed, torch.zeros_like(seed), "loss/"))
-
-        with torch.no_grad():
-            return self.mapper(loss, view, self.hyper["seed"], rows, shared=(2,), kind="loss")  # type: ignore[no-any-return]
+        return training_loss(self, replica, tasks)
 
     # ---- costs ----------------------------------------------------------------------------------------
 
@@ -617,23 +380,12 @@ class Engine:
 
     def diverged(self, replica: Replica) -> Tensor:
         """Tell of each replica whether it has weights that are not finite, ``[replicas]``."""
-        finite = [v.flatten(1).isfinite().all(1) for v in replica["params"].values()]
+        finite = [v.flatten(1).isfinite().all(1) for v in replica.params.values()]
         return ~torch.stack(finite).all(0)
 
     def sizes(self, replica: Replica) -> tuple[int, int]:
         """Return the trained numbers of one replica, and the bytes of its strategy's state."""
-        numbers = sum(v[0].numel() for v in replica["params"].values())
-        held = {k: v for k, v in replica["state"].items() if k != NUMBERS}
+        numbers = sum(v[0].numel() for v in replica.params.values())
+        held = {k: v for k, v in replica.state.items() if k != NUMBERS}
         state = sum(v.nbytes for v in pytree.tree_leaves(held) if isinstance(v, Tensor))
         return numbers, state // self.replicas
-
-
-def add_by_task(total: Tensor, owner: Tensor, found: Tensor) -> Tensor:
-    """Add ``found [replicas, n, ...]`` to ``total [replicas, tasks, ...]`` at each sample's ``owner [n]``.
-
-    The order of summation is the same every time: that of ``index_add`` is so on a CPU alone.
-    """
-    if total.device.type == "cpu":
-        return total.index_add(1, owner, found)
-    added = total.transpose(0, 1).index_put((owner,), found.transpose(0, 1), accumulate=True)
-    return added.transpose(0, 1).contiguous()

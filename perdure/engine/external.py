@@ -76,18 +76,29 @@ def run_external(
     if learned:  # A learner with a model of its own does not say what it goes through.
         outcome.costs["samples_seen"] = learned / len(settings.seeds)
     outcome.extras = {"mapped": False}
+    if settings.eval_every:
+        outcome.warnings.append("scored after stages only: eval_every does not reach a learner of its own")
     return outcome.told(settings.seeds)
 
 
 def check_external(strategy: External, stream: Stream, settings: Settings) -> None:
     """Refuse settings that a learner of one's own cannot keep to, and streams that it cannot learn."""
-    for setting, found in {"tune": settings.choosing, "clip": settings.training.clip}.items():
+    training = settings.training
+    asked = {
+        "tune": settings.choosing,
+        "clip": training.clip,
+        "schedule": training.schedule != "constant",
+        "precision": training.precision,
+        "dtype float64": training.dtype == "float64",
+        "pretrained": settings.pretrained,
+    }
+    for setting, found in asked.items():
         if found:
             raise PerdureError(f"{setting} needs a strategy that is mapped over replicas; {strategy} is not")
     for task in stream:
         task.map_parts(lambda part: in_memory(part, str(strategy)))
     strategy.check(stream)
-    get_torch(settings.training)
+    get_torch(training)
 
 
 def together(stream: Stream, phase: Phase) -> Task:

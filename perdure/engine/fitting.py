@@ -14,7 +14,7 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import normalises
 from perdure.core.random import Rng
 from perdure.engine.flops import CountFlops
-from perdure.engine.step import Replica
+from perdure.engine.replicas import Replica
 from perdure.engine.worlds import Worlds
 from perdure.scenarios.contract.task import samples
 from perdure.scenarios.contract.world import World
@@ -97,7 +97,7 @@ def check_batches(engine: Engine, replica: Replica) -> None:
 
 def _first_batch(engine: Engine, replica: Replica, phase: Phase, size: int) -> Batch:
     """Return what the strategy of one replica makes of a batch of so many samples."""
-    one = pytree.tree_map(lambda v: v[0], {k: replica[k] for k in ("params", "buffers", "state")})
+    one = pytree.tree_map(lambda v: v[0], replica.view())
     part = samples(engine.stream[phase.tasks[0]].train).take(torch.arange(size))
     rows = engine.place.end_to_end(engine.stream, [part])
     current = torch.tensor(phase.tasks[-1], device=engine.device)
@@ -106,6 +106,4 @@ def _first_batch(engine: Engine, replica: Replica, phase: Phase, size: int) -> B
     rows = {**rows, "x": engine.place.numbers(rows["x"]), "task": current.expand(size)}
     batch = Batch(weigh(rows, weight), current, rng, phase.name)
     with torch.no_grad():
-        return engine.composition.batch(
-            engine.program.net(one["buffers"]), one["params"], one["state"], batch
-        )
+        return engine.composition.batch(engine.program.net(one.buffers), one.params, one.state, batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +18,33 @@ from perdure.core.errors import PerdureError
 from perdure.core.layer_draws import NoDraws
 from perdure.core.refusals import describe
 from perdure.engine.redraw import redraw
+
+
+@dataclass(frozen=True)
+class Replica:
+    """All that a replica carries through a run: tensors, or those of all replicas with a leading axis.
+
+    Parameters
+    ----------
+    params, buffers:
+        The model's tensors by name: what is trained, and what is not.
+    state:
+        The state of each part of the strategy, by its kind.
+    optim:
+        The optimiser's memory.
+    """
+
+    params: Params
+    buffers: Params
+    state: dict[str, Any]
+    optim: dict[str, Any] = field(default_factory=dict)
+
+    def view(self) -> Replica:
+        """Return what the replica answers with: all but the optimiser's memory."""
+        return replace(self, optim={})
+
+
+pytree.register_dataclass(Replica)
 
 
 class Mapper:

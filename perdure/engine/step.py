@@ -15,15 +15,13 @@ from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.core.tree import like
+from perdure.engine.replicas import Replica
 from perdure.optim.optimizer import Optimizer
 from perdure.scenarios.contract.objective import Objective
 from perdure.scenarios.contract.world import Act
 from perdure.strategies.contract.accepts import Fits
 from perdure.strategies.contract.composition import Composition
 from perdure.strategies.contract.phase import Phase, Step
-
-# All that one replica carries through a run: params, buffers, optim (the optimiser's memory), state.
-Replica = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +82,14 @@ class Program:
         ``hyper`` holds the replica's seed, learning rate and weight decay; ``samples`` its batch; ``at`` the
         step, the factor of the learning-rate schedule and the current task, which all replicas share.
         """
-        params, strategy = replica["params"], self.strategy
+        params, strategy = replica.params, self.strategy
         rng = Rng(hyper["seed"], at["step"])
         tally = Tally()
-        net = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
+        net = replace(self.net(replica.buffers, rng, training=True), tally=tally)
         separate = phase.batch_per_task
         entries = len(phase.tasks) if separate else self.objective.targets
         batch = Batch(samples, at["current"], rng, phase.name, entries)
-        came, batch = batch, strategy.batch(net.eval(), params, replica["state"], batch)
+        came, batch = batch, strategy.batch(net.eval(), params, replica.state, batch)
         net = replace(net, _memo={})
 
         names = self.trainable(net.eval(), params, phase.name)
@@ -99,9 +97,9 @@ class Program:
 
         def losses(learned: Params) -> tuple[Tensor, tuple[Params, Tensor]]:
             # The memo belongs to this differentiation: its tensors must not outlive it.
-            inner, params = replace(net, _memo={}), {**replica["params"], **learned}
+            inner, params = replace(net, _memo={}), {**replica.params, **learned}
             base = inner.losses(params, batch)
-            total = strategy.losses(inner, params, replica["state"], batch, base)
+            total = strategy.losses(inner, params, replica.state, batch, base)
             value = total if strategy.per_loss_gradients else total.sum()
             return value, (inner.updated, total)
 
@@ -111,25 +109,25 @@ class Program:
         batch = replace(batch, losses=vector.detach())
         grads = {k: taken[k] if k in taken else _no_gradient(p, taken, strategy) for k, p in params.items()}
         each = grads if strategy.per_loss_gradients else None
-        quiet = replace(self.net(replica["buffers"], rng, training=True), tally=tally)
-        changed = strategy.gradient(quiet, params, replica["state"], grads, batch)
+        quiet = replace(self.net(replica.buffers, rng, training=True), tally=tally)
+        changed = strategy.gradient(quiet, params, replica.state, grads, batch)
         grads = like(params, changed, f"gradient of {strategy}")
         lr = hyper["lr"] * at["factor"]
         # A strategy that follows the step sees the gradient of the loss, however short the step is kept.
         taken = grads if self.clip is None else clipped(grads, names, self.clip)
         moved, memory = self.optimizer.update(
-            learned, taken, replica["optim"], lr, hyper["decay"] if self.decays else None
+            learned, taken, replica.optim, lr, hyper["decay"] if self.decays else None
         )
         moved = like(learned, moved, f"the optimiser {self.optimizer}")
         if len(names) < len(params):
-            moved, memory = {**params, **moved}, _rejoin(replica["optim"], memory)
+            moved, memory = {**params, **moved}, _rejoin(replica.optim, memory)
         after = replace(quiet, buffers=buffers, _memo={})
         seen = Step(batch, params, grads, came, each)
-        moved, state = strategy.after_step(after, moved, replica["state"], seen)
+        moved, state = strategy.after_step(after, moved, replica.state, seen)
         kept = bool(batch.joined) or batch.task is came.task
         self._learned[phase.name, len(came)] = (tally.total, kept)
-        new = {"params": moved, "buffers": buffers, "optim": memory, "state": state}
-        return like(replica, new, f"a step of {strategy}")  # type: ignore[no-any-return]
+        new = {"params": moved, "buffers": buffers, "state": state, "optim": memory}
+        return Replica(**like(vars(replica), new, f"a step of {strategy}"))
 
     def accumulate(
         self, replica: Replica, hyper: dict[str, Tensor], samples: dict[str, Tensor], at: dict[str, Tensor],
@@ -138,13 +136,13 @@ class Program:
         """Return what the strategy measures on a batch, with the model in evaluation mode."""
         rng = Rng(hyper["seed"], at["step"], "measure/")
         batch = Batch(samples, at["current"], rng, phase.name, place=at["place"])
-        net = self.net(replica["buffers"], rng)
-        return self.strategy.accumulate(net, replica["params"], replica["state"], batch)
+        net = self.net(replica.buffers, rng)
+        return self.strategy.accumulate(net, replica.params, replica.state, batch)
 
     def outputs(self, replica: Replica, x: Tensor, task: Tensor, rng: Rng | None = None) -> Tensor:
         """Outputs that are scored, ``[n, outputs]``; ``rng`` is for models that draw in evaluation mode."""
-        net = self.net(replica["buffers"], rng)
-        return self.strategy.forward(net, replica["params"], replica["state"], x, task)
+        net = self.net(replica.buffers, rng)
+        return self.strategy.forward(net, replica.params, replica.state, x, task)
 
     def score(self, replica: Replica, rows: Rows, rng: Rng | None) -> tuple[Tensor, Tensor]:
         """What the score adds up, ``[n]`` or ``[n, width]``, and each sample's highest output, ``[n]``."""
@@ -153,7 +151,7 @@ class Program:
 
     def act(self, replica: Replica, task: Tensor, rng: Rng) -> Act:
         """Return the policy of a world's task: the outputs that are scored, in the world's kind of number."""
-        kind = next(iter(replica["params"].values())).dtype
+        kind = next(iter(replica.params.values())).dtype
 
         def act(x: Tensor) -> Tensor:
             seen = x.to(kind) if x.is_floating_point() else x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from perdure.core.batch import Params, Rows
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net, takes_task
-from perdure.engine.replicas import Mapper
-from perdure.engine.step import Program, Replica
+from perdure.engine.replicas import Mapper, Replica
+from perdure.engine.step import Program
 from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
 from perdure.strategies.contract.accepts import Fits, check_index
@@ -40,10 +41,27 @@ class Trained:
     program: Program
     replica: Replica
 
+    def __repr__(self) -> str:
+        return "\n".join([f"Trained {self.program.strategy}", *(f"  {k}: {v}" for k, v in self._facts())])
+
+    def _repr_html_(self) -> str:
+        facts = "<br>".join(escape(f"{k}: {v}") for k, v in self._facts())
+        return f"<p><b>{escape(f'Trained {self.program.strategy}')}</b><br>{facts}</p>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        size = sum(v[0].numel() for v in self.replica.params.values())
+        kept = [name for name in self.replica.state if name != NUMBERS and self.replica.state[name]]
+        return [
+            ("replicas", str(self.replicas)),
+            ("model", f"{type(self.module).__name__}, {size:,} parameters"),
+            ("input shape", f"{list(self.fits.shape)}, outputs: {self.fits.outputs}"),
+            ("state", ", ".join(kept) or "none"),
+        ]
+
     @property
     def replicas(self) -> int:
         """How many replicas there are."""
-        return len(next(iter(self.replica["params"].values())))
+        return len(next(iter(self.replica.params.values())))
 
     @property
     def module(self) -> nn.Module:
@@ -69,7 +87,7 @@ class Trained:
 
     def state(self, kind: str, k: int = 0) -> dict[str, Any]:
         """State of replica ``k`` of a part of the strategy, by its kind (``"replay"``)."""
-        states = [name for name in self.replica["state"] if name != NUMBERS]
+        states = [name for name in self.replica.state if name != NUMBERS]
         if not isinstance(kind, str) or kind not in states:
             raise PerdureError(f"expected one of {', '.join(states)}; found {kind!r}")
         return dict(self._one("state", k)[kind])
@@ -80,7 +98,7 @@ class Trained:
 
     def _one(self, what: str, k: int) -> Any:
         k = check_index("a replica", k, self.replicas)
-        return pytree.tree_map(lambda v: v[k], self.replica[what])
+        return pytree.tree_map(lambda v: v[k], getattr(self.replica, what))
 
     def predict(
         self, x: Tensor | npt.NDArray[Any], task: int | Tensor | npt.NDArray[Any] = 0, batch: int = 512
@@ -97,7 +115,7 @@ class Trained:
         batch:
             How many inputs go through the model at a time.
         """
-        first = next(iter(self.replica["params"].values()))
+        first = next(iter(self.replica.params.values()))
         x = self.program.fits.inputs(x).to(first.device)
         x = x.to(first.dtype) if x.is_floating_point() else x
         tasks = self.program.fits.tasks_of(task, len(x)).to(first.device)
@@ -124,7 +142,7 @@ class Trained:
         """
         needs_tasks = takes_task(self.program.module) or overrides(self.program.strategy, "forward")
         self.program.fits.check(stream, part, at_most=needs_tasks)
-        first = next(iter(self.replica["params"].values()))
+        first = next(iter(self.replica.params.values()))
         masks = stream.masks()
         open_masks = None if bool(masks.all()) else masks.to(first.device)
         program = replace(self.program, masks=open_masks, objective=stream.objective)
@@ -152,7 +170,7 @@ class Trained:
     def _batched(self, function: Callable[..., Tensor], batch: int, rows: Rows) -> list[Tensor]:
         check_whole("batch", batch)
         mapper = Mapper(self.replicas, self.replicas == 1)
-        view = {k: self.replica[k] for k in ("params", "buffers", "state")}
+        view = self.replica.view()
         with torch.no_grad():
             cut = zip(*(torch.split(v, batch) for v in rows.values()), strict=True)
             pieces = [dict(zip(rows, piece, strict=True)) for piece in cut]

@@ -21,8 +21,6 @@ from perdure.strategies.contract.phase import Phase
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
-VIEW = ("params", "buffers", "state")
-
 
 @dataclass(eq=False)
 class Worlds:
@@ -73,7 +71,7 @@ class Worlds:
 
         At a boundary (``moment``) the worlds stay where they are: they are entered anew.
         """
-        view, found = {k: replica[k] for k in VIEW}, []
+        view, found = replica.view(), []
         for i, (task, world) in enumerate(zip(self.tasks, self.worlds, strict=True)):
             state = None if moment else self.states[i]
             rows, state = rollout(self.engine, view, task, world, state, step, moment)
@@ -118,7 +116,7 @@ def rollout(
         trail = {k: v.new_zeros(len(v), world.horizon, *v.shape[1:]) for k, v in row.items()}
         carry = {"state": state, "trail": trail, "at": torch.zeros_like(seed)}
         key = ("play", task, moment)
-        carry = engine.loop(key, body, carry, world.horizon, view, seed, current, first=first)
+        carry = engine.records.loop(key, body, carry, world.horizon, view, seed, current, first=first)
         rows = engine.mapper(
             close, view, carry["state"], carry["trail"], seed, current, at, shared=(4, 5), kind=("rows", task)
         )
@@ -143,6 +141,6 @@ def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
     with torch.no_grad():
         zero = torch.zeros((), dtype=torch.int64, device=engine.device)
         state = unshare(engine.mapper(start, seed, zero, shared=(1,), kind=("start", task)))
-        state = engine.loop(("episode", task), body, state, world.limit, view, seed, current)
+        state = engine.records.loop(("episode", task), body, state, world.limit, view, seed, current)
         scores: Tensor = engine.mapper(world.score, state, kind=("result", task))
     return scores.mean(1)

@@ -13,6 +13,7 @@ from perdure.scenarios.registry import STREAMS, get, names, register
 from perdure.scenarios.source import SOURCES, Source
 from perdure.scenarios.sources.image_dataset import ImageFiles
 from perdure.scenarios.sources.sentences import tokenize
+from perdure.scenarios.sources.tables import table
 
 __all__ = [
     "SOURCES",
@@ -42,6 +43,7 @@ __all__ = [
     "rotated",
     "sources",
     "split",
+    "table",
     "take",
     "tokenize",
 ]

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from perdure.core.batch import Params
 from perdure.engine.engine import Engine
 from perdure.engine.external import run_external
-from perdure.engine.step import Replica
+from perdure.engine.replicas import Replica
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import samples
 from perdure.strategies.contract.composition import Composition, lay_out, parts
@@ -151,7 +151,7 @@ def train(engine: Engine, where: str, stops: list[Stop] | None = None, since: St
             pass
         replica = engine.boundary(replica, phase, data, "end_task")
         scores += [engine.evaluate(replica)] if phase.stage else []
-    params = {k: v.clone() for k, v in replica["params"].items()}
+    params = {k: v.clone() for k, v in replica.params.items()}
     check_finite(where, "the trained parameters", params)
     answers = _outputs(engine, replica)
     check_finite(where, "the outputs", answers)
@@ -159,13 +159,13 @@ def train(engine: Engine, where: str, stops: list[Stop] | None = None, since: St
 
 
 def _outputs(engine: Engine, replica: Replica) -> Tensor:
-    view = {k: replica[k] for k in ("params", "buffers", "state")}
+    view = replica.view()
     x = torch.cat([engine.place.put(samples(task.test).inputs()) for task in engine.stream])
     task = torch.cat([torch.full((len(t.test),), i) for i, t in enumerate(engine.stream)])
 
     def outputs(view: Any, x: Tensor, task: Tensor) -> Tensor:
-        net = engine.program.net(view["buffers"])
-        return engine.composition.forward(net, view["params"], view["state"], x, task)
+        net = engine.program.net(view.buffers)
+        return engine.composition.forward(net, view.params, view.state, x, task)
 
     with torch.no_grad():
         return engine.mapper(outputs, view, x, task, shared=(1, 2))  # type: ignore[no-any-return]

@@ -30,12 +30,19 @@ def test_a_link_is_replaced_and_what_it_leads_to_left_alone(tmp_path: Path) -> N
 
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    found: list[bytes] = []
-    reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()))
-    reader.start()
-    write_beside(tmp_path / "pipe", b"page")
-    reader.join()
-    assert found == [b"page"]
+    with pytest.raises(FolderError, match="nobody reads"):
+        write_beside(tmp_path / "pipe", b"page")
+    # More than a pipe holds: the writer waits for the reader.
+    page, found = b"page" * 50_000, b""
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    writer = threading.Thread(target=write_beside, args=(tmp_path / "pipe", page))
+    writer.start()
+    while len(found) < len(page):
+        found += os.read(reader, len(page))
+    writer.join()
+    os.close(reader)
+    assert found == page
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

@@ -51,7 +51,8 @@ def test_one_replica_has_no_intervals():
         ({"tasks": (0, 3)}, r"two different numbers in \[0, 3\); found \(0, 3\)"),
         ({"tasks": (1, 1)}, "two different numbers"),
         ({"names": ["a"]}, "names must be those of all 3 tasks; found 1"),
-        ({"path": "front.txt"}, "a file that ends in"),
+        # Looked at before anything else, and so before any work.
+        ({"path": "front.txt", "scores": {}}, "a file that ends in"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(change, line):

@@ -93,7 +93,9 @@ def test_evaluation_curves_draw_every_evaluation(results: Results) -> None:
     assert line.get_xdata() == pytest.approx(curve.steps / 20)  # 20 steps a task, an evaluation every 5
     assert line.get_ydata() == pytest.approx(curve.scores[:, :, 3].mean(axis=0))
     assert not [line for line in panels[0].get_lines() if line.get_label() == "joint"]
-    switches = [np.asarray(line.get_xdata())[0] for line in panels[0].get_lines() if line.get_linestyle() == ":"]
+    switches = [
+        np.asarray(line.get_xdata())[0] for line in panels[0].get_lines() if line.get_linestyle() == ":"
+    ]
     assert switches == [1, 2, 3]
 
 

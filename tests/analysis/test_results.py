@@ -186,3 +186,13 @@ def test_numpy_numbers_in_the_configuration_become_plain() -> None:
     config = {"lr": np.float32(0.5), "sizes": np.arange(3), "pair": (1, 2)}
     kept = Results({"a": np.zeros((2, 3, 3))}, config=config).config
     assert (kept["lr"], kept["sizes"], kept["pair"]) == (0.5, [0, 1, 2], [1, 2])
+
+
+def test_tables_print_every_column_and_row(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    results = build(("naive", "a strategy whose name is long (1)", "a strategy whose name is long (2)"))
+    for table in (results.table(), results.compare(), results.pairwise()):
+        text = str(table)
+        assert "..." not in text
+        assert len(text.splitlines()) == len(table) + 1
+        assert all(column in text for column in table.columns)

@@ -15,7 +15,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils import _pytree as pytree
 
 from perdure.core.errors import PerdureError
-from perdure.engine.engine import Engine, add_by_task
+from perdure.engine.engine import Engine
+from perdure.engine.scoring import add_by_task
 from perdure.optim.schedules import SCHEDULES
 from perdure.strategies import STRATEGIES, get
 from perdure.strategies.contract.composition import lay_out
@@ -84,7 +85,7 @@ def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cos
 def crossings(engine):
     """Operations in records that bring something from the host, or that read a constant which lies there."""
     found = []
-    for record in engine._records.values():
+    for record in engine.records.made.values():
         for node in record.module.graph.nodes:
             value = getattr(record.module, node.target) if node.op == "get_attr" else None
             # A single number is handed to a kernel by value.

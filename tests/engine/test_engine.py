@@ -62,7 +62,7 @@ def test_naive_follows_a_plain_loop_to_the_last_bit_of_the_order():
     torch.manual_seed(5)
     model = linear((6,), 2).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    assert torch.equal(replica["params"]["weight"][0], model.weight)
+    assert torch.equal(replica.params["weight"][0], model.weight)
     step = 0
     for phase in Naive().phases(stream):
         data = engine.load(phase)
@@ -77,7 +77,7 @@ def test_naive_follows_a_plain_loop_to_the_last_bit_of_the_order():
                 optimizer.step()
                 step += 1
         assert step == engine.step_count
-        assert torch.allclose(replica["params"]["weight"][0], model.weight, atol=1e-12)
+        assert torch.allclose(replica.params["weight"][0], model.weight, atol=1e-12)
 
 
 @pytest.mark.parametrize("model", ["mlp(hidden=[12], dropout=0.3)", normed, "mlp(hidden=[8])"])
@@ -103,8 +103,10 @@ def test_parameters_of_replica_k_alone_equal_those_among_eight():
             replica = engine.boundary(replica, phase, data, "end_task")
         ends.append(replica)
     for place in ("params", "buffers"):
-        for k, value in ends[0][place].items():
-            assert torch.allclose(value[5].double(), ends[1][place][k][0].double(), rtol=0, atol=1e-9)
+        for k, value in getattr(ends[0], place).items():
+            assert torch.allclose(
+                value[5].double(), getattr(ends[1], place)[k][0].double(), rtol=0, atol=1e-9
+            )
 
 
 def test_running_statistics_belong_to_the_replica_and_follow_torch():
@@ -125,9 +127,9 @@ def test_running_statistics_belong_to_the_replica_and_follow_torch():
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(data.rows["x"][rows]), data.rows["y"][rows]).backward()
             optimizer.step()
-        assert torch.allclose(replica["buffers"]["1.running_mean"][r], model[1].running_mean, atol=1e-12)
-        assert torch.allclose(replica["buffers"]["1.running_var"][r], model[1].running_var, atol=1e-12)
-        assert replica["buffers"]["1.num_batches_tracked"][r] == model[1].num_batches_tracked
+        assert torch.allclose(replica.buffers["1.running_mean"][r], model[1].running_mean, atol=1e-12)
+        assert torch.allclose(replica.buffers["1.running_var"][r], model[1].running_var, atol=1e-12)
+        assert replica.buffers["1.num_batches_tracked"][r] == model[1].num_batches_tracked
 
 
 RECORDED = [
@@ -366,7 +368,7 @@ def test_clipping_is_that_of_torch_for_each_replica(longest):
     engine = Engine(stream, Naive(), Training(2, clip=longest, **training), normed, seeds)
     (phase,) = Naive().phases(stream)
     replica, data = engine.start(), engine.load(phase)
-    start = {k: v.clone() for k, v in {**replica["buffers"], **replica["params"]}.items()}
+    start = {k: v.clone() for k, v in {**replica.buffers, **replica.params}.items()}
     end = finish(engine, replica, phase, data)
     for r in range(len(seeds)):
         model = normed((6,), 2).double()
@@ -381,7 +383,7 @@ def test_clipping_is_that_of_torch_for_each_replica(longest):
                 torch.nn.utils.clip_grad_norm_(model.parameters(), longest)
                 optimizer.step()
         for k, v in model.named_parameters():
-            torch.testing.assert_close(end["params"][k][r], v, rtol=0, atol=1e-12)
+            torch.testing.assert_close(end.params[k][r], v, rtol=0, atol=1e-12)
 
 
 def test_what_is_clipped_is_what_strategies_made_of_the_gradient():
@@ -390,9 +392,9 @@ def test_what_is_clipped_is_what_strategies_made_of_the_gradient():
     engine = Engine(stream, Steep(), training, linear, [0, 1])
     (phase,) = Naive().phases(stream)
     replica = engine.start()
-    before = {k: v.clone() for k, v in replica["params"].items()}
+    before = {k: v.clone() for k, v in replica.params.items()}
     replica = finish(engine, replica, phase, engine.load(phase))
-    moves = torch.cat([(v - before[k]).flatten(1) for k, v in replica["params"].items()], 1)
+    moves = torch.cat([(v - before[k]).flatten(1) for k, v in replica.params.items()], 1)
     assert torch.allclose(moves.norm(dim=1), torch.tensor(0.5, dtype=torch.float64))
 
 

@@ -108,18 +108,18 @@ def test_parameters_may_be_replaced_from_a_bank():
     chosen = make_settings(stream, **BASE)
     engine = make_engine(stream, Average(), chosen)
     replica = start = engine.start()
-    begin = {k: v.clone() for k, v in start["params"].items()}
+    begin = {k: v.clone() for k, v in start.params.items()}
     ends = []
     for phase in Average().phases(stream):
         data = engine.load(phase)
         replica = engine.boundary(replica, phase, data, "begin_task")
         for k, v in begin.items():
-            assert torch.equal(replica["params"][k], v)
+            assert torch.equal(replica.params[k], v)
         replica = finish(engine, replica, phase, data)
-        ends.append({k: v.clone() for k, v in replica["params"].items()})
+        ends.append({k: v.clone() for k, v in replica.params.items()})
         replica = engine.boundary(replica, phase, data, "end_task")
     for k in begin:
-        assert torch.allclose(replica["params"][k], (ends[0][k] + ends[1][k]) / 2, atol=1e-12)
+        assert torch.allclose(replica.params[k], (ends[0][k] + ends[1][k]) / 2, atol=1e-12)
     train(stream, Average())
 
 
@@ -194,12 +194,12 @@ def test_a_strategy_may_add_a_phase_between_tasks():
     engine = make_engine(stream, Rest(), make_settings(stream, **BASE))
     replica = engine.start()
     for phase in Rest().phases(stream):
-        before = {k: v.clone() for k, v in replica["params"].items()}
+        before = {k: v.clone() for k, v in replica.params.items()}
         replica = finish(engine, replica, phase, engine.load(phase))
         if phase.name == "rest":
             for k, v in before.items():
-                assert torch.allclose(replica["params"][k], v / 8)
-    assert replica["state"]["rest"]["rested"].tolist() == [6, 6, 6]
+                assert torch.allclose(replica.params[k], v / 8)
+    assert replica.state["rest"]["rested"].tolist() == [6, 6, 6]
 
 
 # ---- training some of the parameters --------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_what_a_phase_does_not_train_stays_to_the_bit(optimizer, beside):
     strategy = Some() + get(beside) if beside else Some()
     one, two = points(1), points(2)
     changes = {"optimizer": optimizer, "weight_decay": 0.01, "lr": 0.01}
-    before, after = (train(s, strategy, **changes).trained.replica["params"] for s in (one, two))
+    before, after = (train(s, strategy, **changes).trained.replica.params for s in (one, two))
     names = list(before)
     for name in names[:-2]:
         assert torch.equal(before[name], after[name])

@@ -18,6 +18,8 @@ from perdure.strategies import Strategy, get
 from perdure.strategies.contract.external import External
 from perdure.training import make_settings
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 RUN = {"seeds": 2, "epochs": 2, "batch_size": 4, "model": "mlp(hidden=[4])", "dtype": "float64"}
 CALL = {**RUN, "quiet": True, "keep": True}
 # What `make_settings` takes besides.
@@ -60,7 +62,7 @@ def difference(a, b):
     """The largest difference of weights and scores between two runs."""
     found = [abs(a.scores[name] - b.scores[name]).max() for name in a.scores]
     for name in a.scores:
-        one, other = (run.trained[name].replica["params"] for run in (a, b))
+        one, other = (run.trained[name].replica.params for run in (a, b))
         found += [float((one[k] - other[k]).abs().max()) for k in one]
     return max(found)
 
@@ -120,8 +122,8 @@ def test_processes_do_not_change_what_is_drawn(folder):
 
 def test_a_replica_is_augmented_the_same_alone_as_among_others(folder):
     stream = of_files(folder, augment=turned)
-    alone = compare(stream, "naive", **{**CALL, "seeds": [1]}).trained["naive"].replica["params"]
-    among = compare(stream, "naive", **{**CALL, "seeds": [0, 1, 2]}).trained["naive"].replica["params"]
+    alone = compare(stream, "naive", **{**CALL, "seeds": [1]}).trained["naive"].replica.params
+    among = compare(stream, "naive", **{**CALL, "seeds": [0, 1, 2]}).trained["naive"].replica.params
     assert all(torch.allclose(alone[k][0], among[k][1], rtol=0, atol=1e-12) for k in alone)
 
 
@@ -238,7 +240,7 @@ class Apart(External):
 
 def test_learners_of_their_own_are_refused_before_any_work(folder):
     with pytest.raises(PerdureError, match="apart needs all samples in memory"):
-        compare(of_files(folder), Apart(), **CALL)
+        compare(of_files(folder), Apart(), **{**CALL, "dtype": "float32"})
 
 
 def test_trained_replicas_score_streams_that_are_fetched(folder):

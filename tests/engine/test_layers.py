@@ -217,9 +217,7 @@ def trained(made, upto=None, start=None):
 
 
 def apart(one, other, rows=slice(None), others=slice(None)):
-    params = max(
-        float((v[rows] - other[0]["params"][k][others]).abs().max()) for k, v in one[0]["params"].items()
-    )
+    params = max(float((v[rows] - other[0].params[k][others]).abs().max()) for k, v in one[0].params.items())
     return max(params, float((one[1][rows] - other[1][others]).abs().max()))
 
 
@@ -381,16 +379,16 @@ def test_seeds_of_a_model_that_numpy_initialises_differ_and_repeat():
         net[1].weight.data = torch.tensor(np.random.randn(2, LENGTH * WIDTH)).float()  # noqa: NPY002
         return net
 
-    one, other = engine(model).start()["params"], engine(model).start()["params"]
+    one, other = engine(model).start().params, engine(model).start().params
     assert torch.equal(one["1.weight"], other["1.weight"])
     assert not torch.equal(one["1.weight"][0], one["1.weight"][1])
 
 
 def test_starting_again_is_starting_afresh():
     made = engine(LAYERS["ReLU"])
-    first = {k: v.clone() for k, v in made.start()["params"].items()}
+    first = {k: v.clone() for k, v in made.start().params.items()}
     trained(made)
-    assert all(torch.equal(v, first[k]) for k, v in made.start()["params"].items())
+    assert all(torch.equal(v, first[k]) for k, v in made.start().params.items())
 
 
 def test_compare_gives_the_same_again_with_dropout_in_a_recurrent_net():

@@ -172,7 +172,7 @@ def test_the_fallback_of_one_net_alone():
     training = Training(1, 4, device="cpu", dtype="float64")
     engine = Engine(sequences(), get("mas"), training, lambda: Recurrent("GRU"), [0])
     net = engine.program.net({})
-    params = {k: v[0] for k, v in engine.start()["params"].items()}
+    params = {k: v[0] for k, v in engine.start().params.items()}
     x, task = torch.randn(3, 3, 2, dtype=torch.float64), torch.zeros((), dtype=torch.int64)
 
     def slope(one):

@@ -5,6 +5,8 @@ import weakref
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
@@ -248,6 +250,71 @@ def test_what_is_returned_as_a_view_of_an_argument_is_a_tensor_of_its_own(name):
         assert torch.equal(expected["shown"], state["shown"])
 
 
+@pytest.mark.parametrize("name", VIEWS)
+def test_an_intermediate_value_is_not_overwritten_while_a_view_of_it_is_read(name):
+    def both(x):
+        value = x.sin()
+        seen = VIEWS[name](value)
+        return value * 2.0, seen.double() * 3.0
+
+    x = torch.arange(8.0)
+    traced = Traced(both, (x,))
+    for _ in range(2):
+        assert all(map(torch.equal, traced(x), both(x)))
+
+
+def test_an_intermediate_value_that_nothing_reads_any_more_is_overwritten():
+    def penalty(fisher, param, pull, grad):
+        return grad.exp() + 3.0 * (fisher * param - pull)
+
+    passed = [torch.randn(2, 3) for _ in range(4)]
+    traced = Traced(penalty, tuple(passed))
+    expected, before = penalty(*passed), [value.clone() for value in passed]
+    assert torch.equal(traced(*passed), expected)
+    assert all(map(torch.equal, passed, before))
+    written = [n.target for n in traced.module.graph.nodes if n.op == "call_method"]
+    assert written == ["sub_", "mul_", "add_"]
+
+
+UNARY = (torch.neg, torch.abs, torch.relu, lambda a: a**2, lambda a: a.abs().sqrt(), lambda a: a * 0.5)
+BINARY = (torch.add, torch.sub, torch.mul, lambda a, b: a / (b.abs() + 1.0), lambda a, b: a.lerp(b, 0.25))
+TERNARY = (torch.addcmul, lambda a, b, c: a.addcdiv(b, c.abs() + 1.0, value=0.5))
+SHAPES = (
+    lambda a: a.mT.contiguous().mT, lambda a: a[:1].expand(3, 3), lambda a: a.mT,
+    lambda a: a.reshape(9).view(3, 3), lambda a: a.sum(0, keepdim=True).expand(3, 3), torch.clone,
+)  # fmt: skip
+OPERATIONS = [(1, f) for f in (*UNARY, *SHAPES)] + [(2, f) for f in BINARY] + [(3, f) for f in TERNARY]
+
+
+@given(
+    programs=st.lists(
+        st.tuples(st.sampled_from(OPERATIONS), st.lists(st.integers(0, 40), min_size=3, max_size=3)),
+        min_size=1,
+        max_size=25,
+    ),
+    wanted=st.lists(st.integers(0, 40), min_size=2, max_size=2),
+    donate=st.integers(0, 2),
+)
+@settings(deadline=None, max_examples=60)
+def test_any_program_of_elementwise_operations_and_views_computes_the_same(programs, wanted, donate):
+    def run(first, second):
+        values = [first, second, torch.full((3, 3), 2.0)]
+        for (arity, operation), places in programs:
+            values.append(operation(*(values[place % len(values)] for place in places[:arity])))
+        return [values[place % len(values)] for place in wanted]
+
+    def start():
+        return [torch.linspace(-1, 2, 9).view(3, 3), torch.linspace(3, -2, 9).view(3, 3)]
+
+    expected, found = start(), start()
+    traced = Traced(run, tuple(start()), donate=donate)
+    for _ in range(2):
+        expected, found = run(*expected), traced(*found)
+        for a, b in zip(expected, found, strict=True):
+            assert torch.equal(a.nan_to_num(), b.nan_to_num())
+        found = [value.clone(memory_format=torch.contiguous_format) for value in found]
+
+
 def test_constants_are_computed_once_and_never_written_on():
     def add(state):
         ones = torch.ones(3) * 2.0 + torch.arange(3.0)
@@ -268,6 +335,18 @@ def test_a_product_with_ones_is_no_work():
     assert "mul" not in traced.module.code
     x = torch.rand(3)
     assert torch.equal(traced(x), x.exp())
+
+
+@pytest.mark.parametrize(("zero", "operations"), [(0.0, 2), (-0.0, 1)])
+def test_a_sum_with_negative_zeros_is_no_work_and_with_positive_ones_clears_a_sign(zero, operations):
+    def add(x):
+        return x.neg() + x.new_full((2,), zero)
+
+    x = torch.tensor([0.0, 1.0])
+    traced = Traced(add, (x,))
+    nodes = traced.module.graph.nodes
+    assert sum(node.op in ("call_function", "call_method") for node in nodes) == operations
+    assert torch.equal(traced(x).signbit(), add(x).signbit())
 
 
 def test_equal_numbers_of_other_kinds_are_not_shared():

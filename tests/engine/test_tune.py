@@ -21,6 +21,8 @@ from perdure.testing import tiny_stream
 from perdure.testing.runs import train
 from perdure.training import Training, make_settings
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 TWO = "split-digits | take(2)"
 QUICK = {
     "seeds": 2,
@@ -154,7 +156,7 @@ def test_what_is_kept_answers_with_the_numbers_that_were_chosen():
     x = perdure.scenarios.get(TWO)[0].test.inputs()
     one, other = results.trained["everywhere"], alone.trained[name]
     torch.testing.assert_close(one.predict(x), other.predict(x))
-    assert one.replica["state"][NUMBERS]["everywhere.size"].tolist() == [chosen] * 2
+    assert one.replica.state[NUMBERS]["everywhere.size"].tolist() == [chosen] * 2
     assert list(one.state("everywhere")) == ["sum"]
     with pytest.raises(PerdureError, match="expected one of everywhere; found 'ewc'"):
         one.state("ewc")

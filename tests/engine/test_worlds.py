@@ -176,7 +176,7 @@ def test_the_fisher_information_is_that_of_the_policy():
     for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
         pass
     replica = engine.boundary(replica, phase, data, "end_task")
-    fisher = replica["state"]["ewc"]["fisher"]
+    fisher = replica.state["ewc"]["fisher"]
     assert all(bool((v.flatten(1).sum(1) > 0).all()) for v in fisher.values())
     # Nothing that the value says enters the probability of an action.
     assert (
@@ -199,7 +199,7 @@ def test_a_replica_lives_the_same_life_alone_and_recorded_or_not():
             for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
                 pass
             replica = engine.boundary(replica, phase, data, "end_task")
-        return replica["params"], engine.evaluate(replica)
+        return replica.params, engine.evaluate(replica)
 
     whole, scores = play()
     plain, same = play(recorded=False)

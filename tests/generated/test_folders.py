@@ -27,6 +27,8 @@ from perdure.models import MODELS
 from perdure.scenarios import from_arrays
 from perdure.strategies import STRATEGIES
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 EXAMPLES = int(os.environ.get("PERDURE_EXAMPLES", "30"))
 DRAWS = np.random.default_rng(0)
 STREAM = from_arrays([(DRAWS.normal(size=(20, 3)), np.arange(20) % 2) for _ in range(2)], "domain")

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from perdure import PerdureError
 from perdure.cli.reading import read_file, read_seeds, read_tune
-from perdure.core.checks import INFINITE, _hints, unchecked
+from perdure.core.checks import _hints, unchecked
+from perdure.core.hints import INFINITE
 from perdure.core.registry import Registry
 from perdure.core.specs import parse, write
 from perdure.experiment import compare

@@ -131,6 +131,16 @@ def test_bytes_need_a_scale_and_a_scale_needs_bytes(refuses):
         check_stream(bare.with_tasks(tasks))
 
 
+def test_other_inputs_are_as_the_model_sees_them():
+    kept, _ = sources()
+    turned = permuted(kept, tasks=2)
+    wide = [task.map_parts(lambda part: part.with_inputs(part.inputs().flatten(1)[:, :2])) for task in turned]
+    for task, before in zip(turned.with_tasks(wide), turned, strict=True):
+        assert torch.equal(task.train.inputs(), before.train.inputs().flatten(1)[:, :2])
+        assert torch.equal(task.train.y, before.train.y)
+    check_stream(turned.with_tasks(wide))
+
+
 def test_overlaps_are_found_though_one_part_is_bytes_and_the_other_numbers(refuses):
     kept, _ = sources()
     stream = split(kept)

@@ -463,3 +463,14 @@ def test_the_test_table_is_tidied_like_the_training_table(refuses):
     assert source.x.shape[1] == source.x_test.shape[1]
     with refuses("'day' must hold dates", "'soon'"):
         table(data, "price", test=held.assign(day="soon"))
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"), [("dates", "`by` makes tasks of dates"), ("names", "several rows")]
+)
+def test_a_domain_of_values_in_one_row_each(values, hint, refuses):
+    dates = pd.date_range("2024-01-01", periods=40)
+    column = dates if values == "dates" else [f"n{i}" for i in range(40)]
+    frame = pd.DataFrame({"a": np.arange(40.0), "when": column, "label": [0, 1] * 20})
+    with refuses("domain column 'when'", hint, "in one"):
+        table(frame, "label", domain="when")

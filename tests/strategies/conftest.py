@@ -12,6 +12,12 @@ from perdure.strategies.contract.composition import lay_out
 from perdure.training import Training
 
 
+@pytest.fixture(params=["quick", pytest.param("full", marks=pytest.mark.slow)])
+def level(request):
+    """Both levels of `check_strategy`: the quick one in `make test`, the full one beside the slow tests."""
+    return request.param
+
+
 @pytest.fixture
 def walk():
     """Take one replica through a strategy's phases, and stop where each begins and ends.
@@ -32,11 +38,9 @@ def walk():
         engine.program = replace(engine.program, mappable=False)
 
         def look(replica):
-            one = pytree.tree_map(
-                lambda v: v[0].clone(), {k: replica[k] for k in ("params", "buffers", "state")}
-            )
-            net = engine.program.net(one["buffers"])
-            return {**one["buffers"], **one["params"]}, one["state"], net
+            one = pytree.tree_map(lambda v: v[0].clone(), replica.view())
+            net = engine.program.net(one.buffers)
+            return {**one.buffers, **one.params}, one.state, net
 
         replica = engine.start()
         for phase in lay_out(engine.strategy, stream):

@@ -61,8 +61,8 @@ def test_a_replica_learns_the_same_alone(digits):
     np.testing.assert_allclose(alone[0], scores["agem"][2], atol=1e-9)
 
 
-def test_contract_with_few_samples():
-    check_strategy(AGEM(4, 6))
+def test_contract_with_few_samples(level):
+    check_strategy(AGEM(4, 6), level=level)
 
 
 def test_refusals():

@@ -145,6 +145,22 @@ def test_joint_training_has_one_stage():
 
 
 @mark
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("schedule", "cosine"), ("precision", "bfloat16"), ("dtype", "float64"), ("clip", 1.0)],
+)
+def test_it_refuses_settings_that_do_not_reach_it(setting, value):
+    with pytest.raises(PerdureError, match=f"{setting}.* needs a strategy that is mapped"):
+        compare(tiny_stream(), "avalanche", seeds=1, quiet=True, **{setting: value})
+
+
+@mark
+def test_it_says_that_it_has_no_curves():
+    results = compare(tiny_stream(), ["naive", "avalanche"], seeds=1, epochs=1, quiet=True, eval_every=2)
+    assert [line for line in results.warnings if line.startswith("avalanche: scored after stages only")]
+
+
+@mark
 def test_it_refuses_what_it_cannot_learn():
     x = np.linspace(0, 1, 40)[:, None]
     with pytest.raises(PerdureError, match="classifications only"):

@@ -61,8 +61,8 @@ def on_rows(shape, outputs):
 def answers(engine, replica, r=0):
     """Logits of all test samples of one replica, as scoring gets them, in one mixed batch."""
     own = state_of(replica, r)
-    net = engine.program.net({k: v[r] for k, v in replica["buffers"].items()})
-    params = {k: v[r] for k, v in replica["params"].items()}
+    net = engine.program.net({k: v[r] for k, v in replica.buffers.items()})
+    params = {k: v[r] for k, v in replica.params.items()}
     with torch.no_grad():
         return CLR().forward(net, params, own, *mixed(engine.stream))
 
@@ -73,7 +73,7 @@ def mixed(stream):
 
 
 def state_of(replica, r=0):
-    held = replica["state"]["clr"]
+    held = replica.state["clr"]
     return {k: {n: v[r] for n, v in s.items()} if isinstance(s, dict) else s[r] for k, s in held.items()}
 
 
@@ -83,7 +83,7 @@ def own_of(replica, t, r=0):
 
 def anchor_of(engine, replica):
     names = set(layout(engine.program.module).deltas)
-    return {k: v.clone() for k, v in {**replica["buffers"], **replica["params"]}.items() if k not in names}
+    return {k: v.clone() for k, v in {**replica.buffers, **replica.params}.items() if k not in names}
 
 
 def learn(strategy, stream, model=sized, optimizer=AdamW(), seeds=(0,), decay=0.1, epochs=3):  # noqa: B008
@@ -133,7 +133,7 @@ def test_nothing_is_forgotten_to_the_bit(optimizer, pretrain):
 def test_only_the_phase_of_the_anchor_trains_the_anchor():
     begun = reprogram(small())
     for engine, phase, replica in learn(CLR(pretrain=2), images()):
-        held = {**replica["buffers"], **replica["params"]}
+        held = {**replica.buffers, **replica.params}
         if phase.name == "anchor":
             assert phase.tasks == (0, 1)
             assert not phase.stage
@@ -149,7 +149,7 @@ def test_only_the_phase_of_the_anchor_trains_the_anchor():
 
 def test_no_gradient_is_taken_of_what_a_phase_does_not_train():
     for engine, phase, replica in learn(CLR(), images(2), optimizer=Adam(), decay=0.0):
-        names, first = layout(engine.program.module), replica["optim"]["first"]
+        names, first = layout(engine.program.module), replica.optim["first"]
         rests = names.kernels if phase.name == "anchor" else set(first) - set(names.deltas)
         assert rests
         for k, v in first.items():
@@ -215,8 +215,8 @@ def test_a_mixed_batch_is_answered_by_each_samples_own_task():
     together = answers(engine, replica)
     x, task = mixed(stream)
     back = torch.argsort(torch.arange(len(x)) * 7 % len(x))
-    net = engine.program.net({k: v[0] for k, v in replica["buffers"].items()})
-    params = {k: v[0] for k, v in replica["params"].items()}
+    net = engine.program.net({k: v[0] for k, v in replica.buffers.items()})
+    params = {k: v[0] for k, v in replica.params.items()}
     with torch.no_grad():
         shuffled = CLR().forward(net, params, state_of(replica), x[back], task[back])
     torch.testing.assert_close(shuffled, together[back])
@@ -282,7 +282,7 @@ def test_the_task_at_hand_is_scored_while_it_is_learned():
         data, before = engine.load(phase), answers(engine, replica)
         replica = engine.boundary(replica, phase, data, "begin_task")
         if phase.name != "anchor":
-            held = {**replica["buffers"], **replica["params"]}
+            held = {**replica.buffers, **replica.params}
             start = state_of(replica)["start"]
             assert all(torch.equal(held[k][0], v) for k, v in start.items()), "every task starts anew"
         for replica in engine.train(replica, phase, data):  # noqa: B007, B020
@@ -318,15 +318,15 @@ def test_mapped_over_replicas_it_gives_the_same_as_one_by_one():
             replica = engine.boundary(replica, phase, data, "end_task")
         engine.evaluate(replica)
         assert engine.mapper.mapped
-        ends.append({**replica["params"], **replica["state"]["clr"]["bank"]})
+        ends.append({**replica.params, **replica.state["clr"]["bank"]})
     for k, v in ends[0].items():
         torch.testing.assert_close(v, ends[1][k])
 
 
 @pytest.mark.parametrize("spec", ["clr(pretrain=2, penalty=0.1)", "clr(variant='full', pretrain=0)"])
-def test_it_keeps_the_contract(spec):
+def test_it_keeps_the_contract(spec, level):
     check_strategy(get(spec), model=on_rows, level="quick")
-    check_strategy(get(spec), tiny_stream("task", (9, 12, 7)), model=on_rows)
+    check_strategy(get(spec), tiny_stream("task", (9, 12, 7)), model=on_rows, level=level)
 
 
 def test_an_anchor_from_elsewhere(tmp_path):
@@ -339,7 +339,7 @@ def test_an_anchor_from_elsewhere(tmp_path):
         for k, v in held.items():
             assert torch.equal(v[0], pretrained.state_dict()[k.replace(".conv", "")]), k
             assert torch.equal(v[0], v[1]), k
-        assert not torch.equal(replica["params"]["12.weight"][0], replica["params"]["12.weight"][1])
+        assert not torch.equal(replica.params["12.weight"][0], replica.params["12.weight"][1])
 
 
 def test_a_pretrained_module_is_left_alone():

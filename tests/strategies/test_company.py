@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, check_strategy, compare
-from perdure.engine import engine, step
+from perdure.engine import boundary, step
 from perdure.engine.engine import Engine
 from perdure.experiment import get_phases
 from perdure.scenarios import from_arrays
@@ -336,7 +336,7 @@ def test_the_check_returns_names_in_reverse(monkeypatch):
     check_strategy(EWC(), tiny_stream("domain", (5, 6)))
     # An engine that took what comes as it comes would be seen.
     monkeypatch.setattr(Composition, "returned", lambda self, hook, part, what, given, found: found)
-    for module in (engine, step):
+    for module in (boundary, step):
         monkeypatch.setattr(module, "like", lambda given, found, who: found)
     with pytest.raises(Broken):
         check_strategy(EWC(), tiny_stream("domain", (5, 6)), model=square)

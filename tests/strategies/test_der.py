@@ -149,10 +149,10 @@ def test_a_replica_learns_the_same_alone(digits):
         np.testing.assert_allclose(one[0], scores[name][2], atol=1e-9)
 
 
-def test_contract_while_the_memory_overflows():
-    check_strategy(DERpp(6))
-    check_strategy(DER(5, policy="class"), tiny_stream("class"))
-    check_strategy(DERpp(5, policy="task", shared=True), tiny_stream("task"))
+def test_contract_while_the_memory_overflows(level):
+    check_strategy(DERpp(6), level=level)
+    check_strategy(DER(5, policy="class"), tiny_stream("class"), level=level)
+    check_strategy(DERpp(5, policy="task", shared=True), tiny_stream("task"), level=level)
 
 
 def test_refusals():

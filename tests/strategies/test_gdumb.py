@@ -83,24 +83,24 @@ def test_every_fit_starts_where_the_first_did_on_equally_many_of_every_class_and
     training = Training(1, 4, SGD(momentum=0.9), 0.05, device="cpu")
     engine = Engine(stream, strategy, training, tiny_model, [0, 1])
     replica = engine.start()
-    start = {k: v.clone() for k, v in replica["params"].items()}
+    start = {k: v.clone() for k, v in replica.params.items()}
     fits = 0
     for phase in strategy.phases(stream):
         data = engine.load(phase)
         replica = engine.boundary(replica, phase, data, "begin_task")
         if phase.name == "fit":
             fits += 1
-            assert all(torch.equal(v, start[k]) for k, v in replica["params"].items())
-            assert all(v.eq(0).all() for v in replica["optim"]["velocity"].values())
+            assert all(torch.equal(v, start[k]) for k, v in replica.params.items())
+            assert all(v.eq(0).all() for v in replica.optim["velocity"].values())
         for replica in engine.train(replica, phase, data):  # noqa: B007, B020
             pass
         replica = engine.boundary(replica, phase, data, "end_task")
-    memory = replica["state"]["gdumb"]["memory"]
+    memory = replica.state["gdumb"]["memory"]
     assert fits == 3
     assert memory["filled"].all()
     kinds = memory["task"] * 2 + memory["y"] % 2
     assert kinds.sort(-1).values.tolist() == [[0, 1, 2, 3, 4, 5]] * 2
-    assert not any(torch.equal(v, start[k]) for k, v in replica["params"].items())
+    assert not any(torch.equal(v, start[k]) for k, v in replica.params.items())
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,8 @@ def test_a_replica_learns_the_same_alone(digits):
     np.testing.assert_allclose(alone[0], scores["gdumb"][2], atol=1e-9)
 
 
-def test_contract_while_the_memory_overflows():
-    check_strategy(GDumb(8, 2, 3))
+def test_contract_while_the_memory_overflows(level):
+    check_strategy(GDumb(8, 2, 3), level=level)
 
 
 def test_refusals():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from perdure import PerdureError, compare
 from perdure.core.batch import Batch
@@ -40,7 +41,7 @@ def train(stream, strategy, chosen, tasks=None):
 
 
 def knowledge(engine, replica, k=0):
-    return Knowledge.of(Trained(engine.program, {n: replica[n] for n in ("params", "buffers", "state")}), k)
+    return Knowledge.of(Trained(engine.program, replica.view()), k)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +57,14 @@ def three():
         IBCL(priors=[0.3, 0.1], distance=1.5, kl_weight=0.1, start=0.1),
     ],
 )
-def test_the_contract(strategy):
-    check_strategy(strategy)
+def test_the_contract(strategy, level):
+    check_strategy(strategy, level=level)
 
 
 def test_an_infinite_distance_trains_as_well():
     stream = tiny_stream("task", (10, 8))
     _, replica = train(stream, IBCL(distance=math.inf), settings(model=tiny_norm))
-    assert all(p.isfinite().all() for p in replica["params"].values())
+    assert all(p.isfinite().all() for p in replica.params.values())
 
 
 def test_a_replica_learns_the_same_alone_as_among_three(three):
@@ -82,7 +83,7 @@ def test_a_replica_learns_the_same_alone_as_among_three(three):
 @pytest.mark.parametrize(("distance", "count"), [(0.0, 9), (math.inf, 1)])
 def test_distance_0_stores_all_and_infinite_distance_one(distance, count):
     _, replica = train(tiny_stream("domain", (9, 12, 7)), IBCL(distance=distance), settings())
-    state = replica["state"]["ibcl"]
+    state = replica.state["ibcl"]
     assert state["stored"].sum().item() == count
     rows = torch.arange(9).view(1, 3, 3) if distance == 0 else torch.zeros(1, 3, 3)
     assert torch.equal(state["index"], rows.long())
@@ -91,24 +92,24 @@ def test_distance_0_stores_all_and_infinite_distance_one(distance, count):
 def test_the_nearest_stored_one_stands_in_and_is_the_next_prior():
     stream = tiny_stream("domain", (9, 12))
     replica = placed_means(stream, IBCL(priors=(0.2, 0.3), distance=2.0), [(0.0, 10.0), (8.0, 5.0)])
-    state = replica["state"]["ibcl"]
+    state = replica.state["ibcl"]
     # 8 is 2 from the stored 10, not more, so 10 stands in for it; 5 is far from both.
     assert state["index"].tolist() == [[[0, 1], [1, 3]]]
     assert state["stored"].tolist() == [[True, True, False, True]]
     assert state["prior"]["mean"][0, :, 0].tolist() == [10.0, 5.0]
-    assert torch.equal(state["prior"]["mean"], replica["params"]["mean"])
-    assert torch.equal(state["prior"]["rho"], replica["params"]["rho"])
+    assert torch.equal(state["prior"]["mean"], replica.params["mean"])
+    assert torch.equal(state["prior"]["rho"], replica.params["rho"])
 
 
 def placed_means(stream, strategy, means, rho=-1.0):
     """End one task after the other with the chains' first coordinates at ``means``, all others at 0."""
     engine = make_engine(stream, strategy, settings())
     replica = engine.start()
-    size = replica["params"]["mean"].shape[-1]
+    size = replica.params["mean"].shape[-1]
     for phase, firsts in zip(strategy.phases(stream), means, strict=True):
         mean = torch.zeros(1, len(firsts), size, dtype=torch.float64)
         mean[0, :, 0] = torch.tensor(firsts)
-        replica = {**replica, "params": {"mean": mean, "rho": torch.full_like(mean, rho)}}
+        replica = replace(replica, params={"mean": mean, "rho": torch.full_like(mean, rho)})
         replica = engine.boundary(replica, phase, engine.load(phase), "end_task")
     return replica
 
@@ -118,7 +119,7 @@ def test_an_empty_place_is_near_to_nothing():
     replica = placed_means(
         tiny_stream("domain", (9, 12)), IBCL(priors=(0.2, 0.3), distance=2.0), [(10.0, 0.0), (4.0, 20.0)], 0.0
     )
-    state = replica["state"]["ibcl"]
+    state = replica.state["ibcl"]
     assert state["stored"].tolist() == [[True, True, True, True]]
     assert state["index"].tolist() == [[[0, 1], [2, 3]]]
     assert state["bank"]["mean"][0, :, 0].tolist() == [10.0, 0.0, 4.0, 20.0]
@@ -129,7 +130,7 @@ def test_whichever_is_nearest_stands_in():
         tiny_stream("domain", (9, 12, 7)), IBCL(priors=(0.2, 0.3), distance=2.0),
         [(0.0, 10.0), (20.0, 30.0), (29.0, 19.0)],
     )  # fmt: skip
-    state = replica["state"]["ibcl"]
+    state = replica.state["ibcl"]
     assert state["index"].tolist() == [[[0, 1], [2, 3], [3, 2]]]
     assert state["stored"].tolist() == [[True, True, True, True, False, False]]
     assert state["prior"]["mean"][0, :, 0].tolist() == [30.0, 20.0]
@@ -153,9 +154,9 @@ def test_a_phase_without_training_is_refused(spec):
 def placed(strategy, stream, samples):
     engine = make_engine(stream, strategy, settings())
     replica = engine.start()
-    params, state = ({k: v[0] for k, v in tree.items()} for tree in (replica["params"], {}))
+    params, state = ({k: v[0] for k, v in tree.items()} for tree in (replica.params, {}))
     state = strategy.init(engine.program.net({}), params, stream)
-    net = engine.program.net({k: v[0] for k, v in replica["buffers"].items()}, training=True)
+    net = engine.program.net({k: v[0] for k, v in replica.buffers.items()}, training=True)
     state = {**state, "samples": torch.tensor(float(samples), dtype=torch.float64)}
     x, y = stream[0].train.x[:4].double(), stream[0].train.y[:4]
     zero = torch.tensor(0)
@@ -215,7 +216,7 @@ def test_a_conjugate_problem_recovers_the_exact_posterior_task_after_task():
 
 def test_preferences_cost_no_step_and_leave_what_is_stored_untouched(three):
     _stream, engine, replica = three
-    steps, before = engine.step_count, {k: v.clone() for k, v in replica["state"]["ibcl"]["bank"].items()}
+    steps, before = engine.step_count, {k: v.clone() for k, v in replica.state["ibcl"]["bank"].items()}
     known = knowledge(engine, replica, 1)
     kept = known.mean.clone(), known.sigma.clone()
     for i in range(20):
@@ -227,7 +228,7 @@ def test_preferences_cost_no_step_and_leave_what_is_stored_untouched(three):
     assert engine.step_count == engine.costs.steps == steps
     assert torch.equal(known.mean, kept[0])
     assert torch.equal(known.sigma, kept[1])
-    assert all(torch.equal(v, before[k]) for k, v in replica["state"]["ibcl"]["bank"].items())
+    assert all(torch.equal(v, before[k]) for k, v in replica.state["ibcl"]["bank"].items())
 
 
 def test_all_preference_on_one_task_returns_its_posterior():
@@ -246,13 +247,11 @@ def test_the_model_for_a_preference_is_the_one_that_is_scored(setting):
     stream = tiny_stream(setting, (10, 8))
     engine, replica = train(stream, IBCL(), settings(model=tiny_norm))
     known = knowledge(engine, replica)
-    view = {k: {n: v[0] for n, v in replica[k].items()} for k in ("params", "buffers")}
-    state = {k: v[0] if not isinstance(v, dict) else {n: u[0] for n, u in v.items()} for k, v in
-             replica["state"]["ibcl"].items()}  # fmt: skip
-    net = engine.program.net(view["buffers"])
+    view = pytree.tree_map(lambda v: v[0], replica.view())
+    state, net = view.state["ibcl"], engine.program.net(view.buffers)
     x = stream[1].test.x.double()
     for score, preference in (("uniform", [0.5, 0.5]), ("own", [0.0, 1.0])):
-        output = IBCL(score=score).forward(net, view["params"], state, x, torch.ones(6, dtype=torch.int64))
+        output = IBCL(score=score).forward(net, view.params, state, x, torch.ones(6, dtype=torch.int64))
         model = known.model_for(preference)
         assert not model.training
         assert len(list(model.parameters())) == len(list(tiny_norm((5,), 2).parameters()))
@@ -288,7 +287,7 @@ def test_the_weights_of_one_model_are_trained_and_the_users_module_is_left_alone
     before = {k: v.clone() for k, v in model.state_dict().items()}
     engine, replica = train(stream, IBCL(), settings(model=model, pretrained=True))
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    assert replica["params"]["mean"].shape == (1, 3, 50)
+    assert replica.params["mean"].shape == (1, 3, 50)
     assert engine.sizes(replica)[0] == 2 * 3 * 50
 
 
@@ -316,9 +315,9 @@ def test_frozen_layers_stay_and_a_model_with_nothing_to_train_is_refused():
         return model
 
     engine, replica = train(tiny_stream("domain", (9, 12)), IBCL(), settings(model=half))
-    assert replica["params"]["mean"].shape == (1, 3, 14)
+    assert replica.params["mean"].shape == (1, 3, 14)
     built = knowledge(engine, replica).model_for([1.0, 0.0])
-    assert torch.equal(built[1].weight, replica["buffers"]["inner.1.weight"][0])
+    assert torch.equal(built[1].weight, replica.buffers["inner.1.weight"][0])
     with pytest.raises(PerdureError, match="found none"):
         compare(tiny_stream(), [IBCL()], model=lambda: nn.Linear(5, 2).requires_grad_(False), quiet=True)
 

@@ -196,10 +196,10 @@ def learn(strategy, stream, model=tiny_model, seeds=(0, 1), epochs=2):
 
 def one(engine, replica, r=0):
     """Net, parameters and state of one replica."""
-    held = replica["state"]["icarl"]
+    held = replica.state["icarl"]
     state = {k: {n: v[r] for n, v in s.items()} if isinstance(s, dict) else s[r] for k, s in held.items()}
-    net = engine.program.net({k: v[r] for k, v in replica["buffers"].items()})
-    return net, {k: v[r] for k, v in replica["params"].items()}, state
+    net = engine.program.net({k: v[r] for k, v in replica.buffers.items()})
+    return net, {k: v[r] for k, v in replica.params.items()}, state
 
 
 def answer(strategy, net, params, state, x, task):
@@ -213,9 +213,9 @@ def test_the_memory_is_balanced_never_over_and_shrinks_to_the_first():
     for _, task, moment, replica in learn(strategy, stream):
         if moment != "ended":
             continue
-        memory, m = replica["state"]["icarl"]["memory"], {0: 5, 1: 2, 2: 1}[task]
+        memory, m = replica.state["icarl"]["memory"], {0: 5, 1: 2, 2: 1}[task]
         seen = 2 * task + 2
-        assert replica["state"]["icarl"]["old"].tolist() == [[True] * seen + [False] * (6 - seen)] * 2
+        assert replica.state["icarl"]["old"].tolist() == [[True] * seen + [False] * (6 - seen)] * 2
         now = {}
         for r in (0, 1):
             filled = memory["filled"][r]
@@ -231,7 +231,7 @@ def test_the_memory_is_balanced_never_over_and_shrinks_to_the_first():
 
 def test_a_class_with_few_samples_keeps_all_of_them():
     (*_, (_, _, _, replica)) = learn(ICaRL(40), tiny_stream("class", (5, 8, 3)))
-    memory = replica["state"]["icarl"]["memory"]
+    memory = replica.state["icarl"]["memory"]
     assert torch.bincount(memory["y"][0][memory["filled"][0]]).tolist() == [3, 2, 4, 4, 2, 1]
 
 
@@ -311,7 +311,7 @@ def test_classes_that_come_again_are_chosen_anew_and_not_distilled():
             state = one(engine, replica)[2]
             assert state["new"].tolist() == [True, True]
             assert state["old"].tolist() == [task > 0] * 2
-    memory = replica["state"]["icarl"]["memory"]
+    memory = replica.state["icarl"]["memory"]
     assert torch.bincount(memory["y"][0]).tolist() == [4, 4]
     assert (memory["task"] == 1).any()
     assert memory["key"][0].sort().values.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
@@ -385,8 +385,8 @@ def test_features_are_what_goes_into_the_head():
 
 
 @pytest.mark.parametrize("spec", ["icarl(capacity=7)", "icarl(batch_size=3) + si"])
-def test_it_keeps_the_contract_while_the_memory_overflows(spec):
-    check_strategy(get(spec))
+def test_it_keeps_the_contract_while_the_memory_overflows(spec, level):
+    check_strategy(get(spec), level=level)
 
 
 def test_it_forgets_far_less_than_naive_on_digits():

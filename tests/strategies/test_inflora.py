@@ -256,8 +256,8 @@ def test_samples_stand_for_the_task(walk):
 
 
 @pytest.mark.parametrize("spec", ["inflora(warm=False, samples=4)"])
-def test_it_keeps_the_contract(spec):
-    check_strategy(get(spec))
+def test_it_keeps_the_contract(spec, level):
+    check_strategy(get(spec), level=level)
 
 
 def test_it_forgets_less_than_lora_where_tasks_have_heads_of_their_own():

@@ -195,8 +195,8 @@ def test_samples_that_do_not_count_have_no_vote():
 
 
 @pytest.mark.parametrize("strategy", [L2P(4, 1, 2), L2P(4, 1, 2, diversify=True, batchwise=True)], ids=str)
-def test_it_keeps_the_contract(strategy):
-    check_strategy(strategy, stream(each=14), model=BERT)
+def test_it_keeps_the_contract(strategy, level):
+    check_strategy(strategy, stream(each=14), model=BERT, level=level)
 
 
 def test_what_is_not_chosen_stays_to_the_bit(walk):

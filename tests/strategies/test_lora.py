@@ -277,8 +277,8 @@ def test_on_a_transformer_and_in_replicas(name):
 
 
 @pytest.mark.parametrize("spec", ["lora(fresh=True)", "lora(warm=False, rank=2)"])
-def test_it_keeps_the_contract(spec):
-    check_strategy(get(spec))
+def test_it_keeps_the_contract(spec, level):
+    check_strategy(get(spec), level=level)
 
 
 # ---- errors -------------------------------------------------------------------------------------------

@@ -63,9 +63,9 @@ def ends(*args, **kwargs):
 
 def one(replica, r=0):
     """Parameters, buffers and state of one replica."""
-    held = replica["state"]["packnet"]
+    held = replica.state["packnet"]
     state = {k: {n: v[r] for n, v in s.items()} if isinstance(s, dict) else s[r] for k, s in held.items()}
-    params, buffers = ({k: v[r] for k, v in replica[what].items()} for what in ("params", "buffers"))
+    params, buffers = ({k: v[r] for k, v in part.items()} for part in (replica.params, replica.buffers))
     return params, buffers, state
 
 
@@ -263,7 +263,7 @@ def test_the_first_task_is_learned_as_without_it_and_all_weights_answer_until_th
             if phase.name == "retrain" or phase.tasks != (0,):
                 break
             if moment != "ended":
-                tensors = {**replica["params"], **replica["buffers"]}
+                tensors = {**replica.params, **replica.buffers}
                 scores = engine.evaluate(replica)
                 way.append([scores, *(v for k, v in tensors.items() if not k.endswith("held"))])
         ways.append(way)
@@ -335,8 +335,8 @@ def test_epochs_are_whole():
 @pytest.mark.parametrize(
     ("spec", "model"), [("packnet(prune=0.75, retrain_epochs=2)", tiny_norm), ("packnet + ewc", tiny_model)]
 )
-def test_it_keeps_the_contract_where_it_is_at_home(spec, model):
-    check_strategy(get(spec), tiny_stream("task", (8, 4)), model=model)
+def test_it_keeps_the_contract_where_it_is_at_home(spec, model, level):
+    check_strategy(get(spec), tiny_stream("task", (8, 4)), model=model, level=level)
 
 
 def test_it_forgets_nothing_on_digits():

@@ -46,9 +46,9 @@ def final(stream, strategy, model=line, **chosen):
     ["weighted(preference=(0.5, 0.0, 0.5))", "weighted-replay(preference=(0.2, 0.8, 0.0), capacity=7)",
      "weighted + ewc", "weighted-replay(batch_size=3) + lwf"],
 )  # fmt: skip
-def test_the_contract(spec):
+def test_the_contract(spec, level):
     # Of the streams of the check, those with as many tasks as the preference has weights are trained.
-    check_strategy(get(spec), tiny_stream("domain", (9, 12, 7)))
+    check_strategy(get(spec), tiny_stream("domain", (9, 12, 7)), level=level)
 
 
 # ---- all tasks at once --------------------------------------------------------------------------------
@@ -92,14 +92,14 @@ def test_nothing_is_learned_before_a_task_that_counts():
     strategy = WeightedReplay((0.0, 0.5, 0.5), capacity=8)
     engine = make_engine(stream, strategy, settings)
     replica = engine.start()
-    start = {k: v.clone() for k, v in replica["params"].items()}
+    start = {k: v.clone() for k, v in replica.params.items()}
     moved = []
     for phase in strategy.phases(stream)[:2]:
         data = engine.load(phase)
         for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
             pass
         replica = engine.boundary(replica, phase, data, "end_task")
-        moved.append(any(not torch.equal(v, start[k]) for k, v in replica["params"].items()))
+        moved.append(any(not torch.equal(v, start[k]) for k, v in replica.params.items()))
     assert moved == [False, True]
 
 

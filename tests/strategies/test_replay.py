@@ -66,7 +66,7 @@ def train(strategy, stream, epochs=1):
         for replica in engine.train(replica, phase, data):  # noqa: B007, B020
             pass
         replica = engine.boundary(replica, phase, data, "end_task")
-    return replica["state"]
+    return replica.state
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -116,9 +116,9 @@ def test_a_replica_learns_the_same_alone(digits):
         np.testing.assert_allclose(one[0], scores[name][2], atol=1e-9)
 
 
-def test_contract_while_the_memory_overflows():
-    check_strategy(Replay(6))
-    check_strategy(Replay(5, 3, "class"), tiny_stream("class"))
+def test_contract_while_the_memory_overflows(level):
+    check_strategy(Replay(6), level=level)
+    check_strategy(Replay(5, 3, "class"), tiny_stream("class"), level=level)
 
 
 def test_refusals():

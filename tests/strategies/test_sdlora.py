@@ -129,8 +129,8 @@ def test_merged_adapters_are_dropped_and_the_model_goes_on(walk):
             assert torch.isfinite(tensors[MAGNITUDE]).all()
 
 
-def test_it_keeps_the_contract():
-    check_strategy(get("sd-lora(warm=False, merge=0.9)"))
+def test_it_keeps_the_contract(level):
+    check_strategy(get("sd-lora(warm=False, merge=0.9)"), level=level)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def test_the_figure(tmp_path):
         plot_sensitivity(frame.drop(columns="module"))
     with pytest.raises(PerdureError, match="empty"):
         plot_sensitivity(frame[:0])
+    with pytest.raises(PerdureError, match="a file that ends in"):
+        plot_sensitivity(frame[:0], tmp_path / "moves.jpg")
     with pytest.raises(PerdureError, match="unknown setting 'speed'"):
         measure_sensitivity(tiny_stream("class"), speed=1)
 

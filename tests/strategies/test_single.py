@@ -60,7 +60,7 @@ def final(stream):
         for replica in engine.train(replica, phase, data):  # noqa: B007, B020
             pass
         replica = engine.boundary(replica, phase, data, "end_task")
-    return replica["state"]["single"]["bank"]
+    return replica.state["single"]["bank"]
 
 
 def test_no_tensor_of_a_tasks_model_depends_on_the_task_before():

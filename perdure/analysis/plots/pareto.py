@@ -12,7 +12,15 @@ import numpy.typing as npt
 from perdure.analysis.diverged import Mask, counted
 from perdure.analysis.metrics.matrix import Array, mean
 from perdure.analysis.plots.labels import cut, tidy
-from perdure.analysis.plots.style import canvas, legend, legend_height, legend_room, looks, save
+from perdure.analysis.plots.style import (
+    canvas,
+    format_of,
+    legend,
+    legend_height,
+    legend_room,
+    looks,
+    save,
+)
 from perdure.analysis.statistics import bootstrap_band
 from perdure.core.errors import PerdureError
 
@@ -54,6 +62,8 @@ def plot_front(
     metric:
         What the axes call a score.
     """
+    if path is not None:
+        format_of(path)
     weights = np.asarray(preferences, dtype=np.float64)
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
     _check(arrays, weights, tasks, names)

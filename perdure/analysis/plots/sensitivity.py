@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from perdure.analysis.plots.style import canvas, legend_room, save
+from perdure.analysis.plots.style import canvas, format_of, legend_room, save
 from perdure.core.errors import PerdureError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | os.PathLike[str] | None = 
     PerdureError
         When the frame is empty or lacks a column, or the file cannot be written.
     """
+    if path is not None:
+        format_of(path)
     if missing := [name for name in NEEDED if name not in frame.columns]:
         raise PerdureError(f"expected a column {missing[0]!r}; found {', '.join(map(str, frame.columns))}")
     if not len(frame):

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from perdure.core.random import draw_bits
 from perdure.engine.flops import count_flops
-from perdure.engine.recording import passes
+from perdure.engine.recording import memory, passes
 from perdure.engine.recording.record import record
 
 # Steps for which the random numbers are drawn in one go, and the bytes that they may take.
@@ -53,9 +53,9 @@ class Traced:
         graph = passes.clean(graph, constants)
         self.flops = count_flops(graph)
         if donated:
-            passes.reuse_memory(graph, donated)
+            memory.reuse_memory(graph, donated)
         self.draws = passes.hoist_draws(graph)
-        passes.rectify_in_place(graph)
+        memory.overwrite(graph)
         passes.shorten_calls(graph)
         self.module = fx.GraphModule(constants, graph)
         self._run = self.module.forward

@@ -135,7 +135,10 @@ def _check_shapes(stream: Stream, where: str, part: Part) -> None:
     shape = (len(part.x), *part.shape) if isinstance(part, Fetched) else tuple(part.x.shape)
     dtype = part.dtype if isinstance(part, Fetched) else part.x.dtype
     if part.scale is not None and dtype != torch.uint8:
-        raise PerdureError(f"{where}: what has a `scale` must be bytes (uint8); found {dtype}")
+        raise PerdureError(
+            f"{where}: what has a `scale` must be bytes (uint8); found {dtype}: give numbers with "
+            "`part.with_inputs(x)`"
+        )
     if part.y.ndim not in (1, 2) or len(shape) < 2 or len(part.x) != len(part.y):
         raise PerdureError(
             f"{where}: expected inputs [n, ...] and labels [n] or [n, targets]; found {list(shape)} "

@@ -55,6 +55,13 @@ class Part:
         x = self.x if self.scale is None else self.scale(self.x)
         return x if self.transform is None else self.transform(x)
 
+    def with_inputs(self, x: Tensor) -> Part:
+        """Return the same labels with other inputs ``x [n, ...]``, as the model sees them: features, say.
+
+        What made numbers of the former inputs, ``scale`` and ``transform``, goes with them.
+        """
+        return Part(x, self.y, self.task)
+
     def read(self, most: int) -> Iterator[Tensor]:
         """Read the inputs in pieces of at most ``most`` samples, in order."""
         for start in range(0, max(len(self), 1), most):

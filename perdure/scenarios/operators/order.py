@@ -53,7 +53,7 @@ def _renumber(part: Part, shift: int) -> Part:
 
 @checked
 def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
-    """Keep the first ``tasks`` tasks, or those that a list names, in its order.
+    """Keep the first tasks, as many as a number says, or those that a list names, in its order.
 
     The outputs stay those of the full stream. In a stream with soft boundaries, the samples that come from
     tasks that are not kept are left out.

@@ -97,7 +97,7 @@ def noise_labels(stream: Stream, rate: float = 0.2, *, seed: int = 0) -> Stream:
 
 @checked
 def limit(stream: Stream, samples: int, *, seed: int = 0) -> Stream:
-    """Keep at most ``samples`` training samples of each task, its classes in the shares they had.
+    """Keep at most so many training samples of each task, its classes in the shares they had.
 
     Parameters
     ----------

@@ -87,8 +87,8 @@ class ImageFiles:
 
     def __getitem__(self, index: int, /) -> tuple[Tensor, int]:
         file = self.files[index]
-        pixels, _ = decode(f"cannot read the image {file}", content(Path(file)), self.size, self.channels)
-        return from_numpy(np.array(pixels)), int(self.targets[index])
+        pixels, _ = decode(f"cannot read the image {file}", content(file), self.size, self.channels)
+        return from_numpy(np.array(pixels, order="C")), int(self.targets[index])
 
     def digest(self) -> bytes:
         """Return what identifies the files without reading them: their order, names and sizes in bytes."""

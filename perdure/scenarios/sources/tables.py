@@ -262,7 +262,16 @@ def _domains(
         found = names_of(frame, column)
         return found if by is None else periods_of(column, found, by)
 
-    tasks, names = codes(f"domain column {column!r}", values(train))
+    found = values(train)
+    alone = found[~found.duplicated(keep=False)]
+    if test is None and len(alone):
+        dated = by is None and dates_of(found) is not None
+        hint = "; `by` makes tasks of dates: 'year', 'quarter' or 'month'" if dated else ""
+        raise PerdureError(
+            f"domain column {column!r} must hold each value, a task, in several rows; found "
+            f"{str(alone.iloc[0])!r} in one{hint}"
+        )
+    tasks, names = codes(f"domain column {column!r}", found)
     if test is None:
         return tasks, None, names
     return tasks, codes(f"domain column {column!r} of the test table", values(test), names)[0], names

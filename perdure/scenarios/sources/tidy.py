@@ -125,7 +125,9 @@ def periods_of(column: Hashable, values: pd.Series, period: Period) -> pd.Series
     """Return the year, quarter or month of each date of a column, as ``2024``, ``2024-Q3``, ``2024-07``."""
     dates = dates_of(values)
     if dates is None or dates.isna().any():
-        raise PerdureError(f"column {column!r} must hold a date in every row, for tasks by {period}")
+        raise PerdureError(
+            f"column {column!r} must hold a date in every row, for tasks by {period}; found {_odd(values)!r}"
+        )
     return dates.map(FORMS[period].format)
 
 

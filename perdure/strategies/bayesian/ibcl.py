@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from perdure.core.batch import Batch, Params, State
-from perdure.core.checks import Extended
 from perdure.core.errors import PerdureError
+from perdure.core.hints import Extended
 from perdure.core.net import Net, takes_task
 from perdure.strategies.bayesian import credal
 from perdure.strategies.contract.phase import TaskData

@@ -31,7 +31,7 @@ GIVEN = {
 
 @strategy("avalanche")
 class AvalancheStrategy(External):
-    """A strategy of Avalanche, by the name of its class: ``AvalancheStrategy("EWC", ewc_lambda=100.0)``.
+    """A strategy of Avalanche, by the name of its class: ``avalanche(EWC, ewc_lambda=100)``.
 
     Model, start, optimiser, batch size and epochs are those of every other strategy. In the task-incremental
     setting each sample carries its task's label, and the model closes the outputs of other tasks (at -1000,

@@ -79,7 +79,8 @@ def _by_layer(
     net: Net, params: Params, batch: Batch, values: Values, power: int,
     layers: dict[str, tuple[str | None, tuple[int, ...]]],
 ) -> Params:  # fmt: skip
-    probes = {name: batch.x.new_zeros(shape) for name, (_, shape) in layers.items()}
+    # Negative zeros change no number, so a record drops their addition.
+    probes = {name: batch.x.new_full(shape, -0.0) for name, (_, shape) in layers.items()}
 
     def total(probes: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         with _Linear(params, probes) as noted:
@@ -89,8 +90,8 @@ def _by_layer(
     slopes, inputs = grad(total, has_aux=True)(probes)
     sums: Params = {}
     for weight, (bias, _) in layers.items():
-        slope = slopes[weight].abs() ** power * batch.sample_weight.unsqueeze(-1)
-        sums[weight] = slope.mT @ inputs[weight].detach().abs() ** power
+        slope = raised(slopes[weight], power) * batch.sample_weight.unsqueeze(-1)
+        sums[weight] = slope.mT @ raised(inputs[weight].detach(), power)
         if bias is not None:
             sums[bias] = slope.sum(0)
     return {k: sums[k] for k in params}
@@ -106,7 +107,12 @@ def _by_sample(net: Net, params: Params, batch: Batch, values: Values, power: in
             return values(net.eval()(params, single.x, single.task), single).sum()
 
         slopes = grad(value)(params)
-        return {k: g.abs() ** power * weight for k, g in slopes.items()}
+        return {k: raised(g, power) * weight for k, g in slopes.items()}
 
     each = net.each(one, batch.sample_weight, *batch.rows.values())
     return {k: v.sum(0) for k, v in each.items()}
+
+
+def raised(values: Tensor, power: int) -> Tensor:
+    """Return ``|values| ** power``; an even power needs no absolute values."""
+    return values**power if power % 2 == 0 else values.abs() ** power
