@@ -37,7 +37,6 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy examples/*.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py

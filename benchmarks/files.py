@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +102,7 @@ def perdure(folder: Path, epochs: int, workers: int) -> Run:
         start = peak()
         began = time.perf_counter()
         whole = ImageFiles.below(folder, SIDE, channels=3)
-        tested = ImageFiles(whole.files[:TESTED], whole.targets[:TESTED], SIDE, channels=3)
+        tested = ImageFiles(whole.files[:TESTED], whole.targets[:TESTED].tolist(), SIDE, channels=3)
         stream = from_datasets([(whole, tested)], val=0.01, augment=augment, draws=8, workers=workers)
         settings = make_settings(
             stream, model=f"mlp(hidden=[{HIDDEN}])", seeds=[0], epochs=epochs, batch_size=BATCH,
@@ -128,7 +128,7 @@ def perdure(folder: Path, epochs: int, workers: int) -> Run:
 
 
 @contextmanager
-def watched() -> Iterator:
+def watched() -> Iterator[Callable[[], float]]:
     """Give a function that returns the most memory in MB since it was last called."""
     most = [memory()]
     stop = threading.Event()

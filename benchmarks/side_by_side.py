@@ -18,8 +18,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workloads import Workload
 
 HERE = Path(__file__).resolve().parent
+Measured = dict[str, Any]
 STRATEGIES = {
     "naive": "naive",
     "ewc": "ewc(strength=200.0, fisher='batch')",
@@ -37,7 +42,7 @@ WORK = {
 }
 
 
-def plain(work, seed: int) -> dict:
+def plain(work: Workload, seed: int) -> Measured:
     import torch
     from torch import nn
 
@@ -45,7 +50,7 @@ def plain(work, seed: int) -> dict:
     model = work.model()
     optimizer = torch.optim.SGD(model.parameters(), lr=work.lr)
     train = evaluate = 0.0
-    row = []
+    row: list[float] = []
     for x, y in work.train:
         began = time.perf_counter()
         order = torch.randperm(len(y))
@@ -67,7 +72,7 @@ def plain(work, seed: int) -> dict:
     return {"train": train, "eval": evaluate, "warmup": 0.0, "accuracy": [sum(row) / len(row)]}
 
 
-def avalanche(work, seed: int, strategy: str) -> dict:
+def avalanche(work: Workload, seed: int, strategy: str) -> Measured:
     import torch
     from avalanche.benchmarks import tensors_benchmark
     from avalanche.evaluation.metrics import accuracy_metrics, forgetting_metrics
@@ -113,7 +118,7 @@ def avalanche(work, seed: int, strategy: str) -> dict:
     }  # fmt: skip
 
 
-def ours(work, seeds: int, strategy: str) -> dict:
+def ours(work: Workload, seeds: int, strategy: str) -> Measured:
     from perdure.experiment import run
     from perdure.scenarios import Part, Stream, Task
     from perdure.strategies import get
@@ -232,7 +237,7 @@ def table(results: Path, target: Path) -> None:
     from importlib.metadata import version
 
     rows = [json.loads(line) for line in results.read_text().splitlines()]
-    best: dict[tuple, dict] = {}
+    best: dict[tuple[Any, ...], Measured] = {}
     for row in rows:
         key = (row["side"], row["workload"], row["strategy"], row["seeds"] if row["side"] == "ours" else 0)
         if key not in best or row["train"] + row["eval"] < best[key]["train"] + best[key]["eval"]:

@@ -31,7 +31,7 @@ STRENGTHS = [0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
 SEEDS = 10
 
 
-def tabular(tasks: int) -> tuple[Stream, dict]:
+def tabular(tasks: int) -> tuple[Stream, dict[str, Any]]:
     """Return the stream of the workload, and how it is trained."""
     work = get_workload("tabular")
     pairs = list(zip(work.train, work.test, strict=True))[:tasks]
@@ -41,14 +41,14 @@ def tabular(tasks: int) -> tuple[Stream, dict]:
     return Stream("tabular", made, "domain", work.outputs), {**settings, "lr": work.lr, "device": "cpu"}
 
 
-def learn(stream: Stream, settings: dict, strengths: list[float]) -> torch.Tensor:
+def learn(stream: Stream, settings: dict[str, Any], strengths: list[float]) -> torch.Tensor:
     """Return the scores of strengths that are learned at once, ``[stage, strengths x seeds, task]``."""
     trial = trials(EWC(), [{"ewc.strength": strength} for strength in strengths])[0]
     made = replace(make_settings(stream, **settings), grid=trial.points, choosing=True)
     return torch.stack(run(stream, trial.strategy, made).scores)
 
 
-def timed(of: Callable[[list[float]], Any]) -> tuple[float, float, list]:
+def timed(of: Callable[[list[float]], Any]) -> tuple[float, float, list[Any]]:
     """Return the seconds of all strengths at once and of one after the other, and what they gave."""
     began = time.perf_counter()
     at_once = of(STRENGTHS)

@@ -9,6 +9,7 @@ tabular: 10 tasks of 3000/1000 samples, 20 inputs, 2 classes by a plane that tur
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 SEED = 20240
 Pair = tuple[Tensor, Tensor]
+Arrays = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Workload:
     outputs: int
     batch_size: int
     lr: float
-    model: type[nn.Module] | object
+    model: Callable[[], nn.Module]
 
 
 def mlp(*widths: int) -> nn.Module:
@@ -63,7 +65,7 @@ def permuted(rng: np.random.Generator) -> Workload:
     )  # fmt: skip
 
 
-def by_class(train: tuple, test: tuple) -> tuple[list[Pair], list[Pair]]:
+def by_class(train: Arrays, test: Arrays) -> tuple[list[Pair], list[Pair]]:
     parts = []
     for x, y in (train, test):
         rows = [np.isin(y, (2 * t, 2 * t + 1)) for t in range(5)]

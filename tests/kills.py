@@ -19,8 +19,9 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-CALL = {"seeds": 2, "epochs": 1, "quiet": True, "model": "mlp(hidden=[4])", "eval_every": 3}
+CALL: dict[str, Any] = {"seeds": 2, "epochs": 1, "quiet": True, "model": "mlp(hidden=[4])", "eval_every": 3}
 STREAM = "split-digits | take(2)"
 BOTH = ["naive", "cumulative"]
 OPERATIONS = {
@@ -36,7 +37,7 @@ OPERATIONS = {
 FILES = ["run.json", "scores.csv", "scores.safetensors"]
 REPORT = "report.html"
 # What is in the folder before, and the call that is killed.
-STORIES = {
+STORIES: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "a new run": (None, {"strategies": BOTH, "resume": True}),
     "strategies are added": ({"strategies": BOTH[:1]}, {"strategies": BOTH, "resume": True}),
     "a run is replaced": ({"strategies": BOTH, "lr": 0.01}, {"strategies": BOTH, "overwrite": True}),
@@ -75,13 +76,15 @@ def watch(folder: Path, deadly: int | None) -> list[int]:
                 os.truncate(f"/proc/self/fd/{torn}", os.path.getsize(f"/proc/self/fd/{torn}") // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def hook(event: str, arguments: tuple) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in OPERATIONS and (event == "fcntl.flock" or str(arguments[0]).startswith(str(folder))):
             operation()
 
-    def fsync(file: int, original=os.fsync) -> None:
-        operation(None if os.path.isdir(f"/proc/self/fd/{file}") else file)
-        original(file)
+    original = os.fsync
+
+    def fsync(fd: Any) -> None:
+        operation(None if os.path.isdir(f"/proc/self/fd/{fd}") else fd)
+        original(fd)
 
     sys.addaudithook(hook)
     os.fsync = fsync
@@ -143,15 +146,18 @@ class Trial:
     def __init__(self, place: Path, seed: int, stories: list[str]) -> None:
         self.place, self.draw = place, random.Random(seed)
         self.kills = self.different = self.drafts = self.lost = 0
-        self.before, self.seconds, self.operations = {}, {}, {}
+        self.before: dict[str, Path | None] = {}
+        self.seconds: dict[str, float] = {}
+        self.operations: dict[str, int] = {}
         self.whole = place / "whole"
         load_all(place)
         fork(call, self.whole, strategies=BOTH)
         for story in stories:
             start, arguments = STORIES[story]
-            self.before[story] = None if start is None else place / f"before {len(self.before)}"
-            if start is not None:
-                fork(call, self.before[story], **start)
+            before = None if start is None else place / f"before {len(self.before)}"
+            self.before[story] = before
+            if start and before:
+                fork(call, before, **start)
             began = time.perf_counter()
             _, self.operations[story] = fork(call, self.start(story), **arguments)
             self.seconds[story] = time.perf_counter() - began
@@ -159,8 +165,8 @@ class Trial:
     def start(self, story: str) -> Path:
         out = self.place / "out"
         shutil.rmtree(out, ignore_errors=True)
-        if self.before[story] is not None:
-            shutil.copytree(self.before[story], out)
+        if before := self.before[story]:
+            shutil.copytree(before, out)
         return out
 
     def kill(self, story: str, deadly: int | None = None, times: int = 1) -> None:
@@ -180,12 +186,13 @@ class Trial:
 
     def readable(self, out: Path, story: str) -> bool:
         """Whether a finished run that was there before is there still, or the new one is."""
-        if self.before[story] is None:
+        before = self.before[story]
+        if before is None:
             return True
         from perdure import load
 
         found = load(out).scores
-        for folder in (self.before[story], self.whole):
+        for folder in (before, self.whole):
             expected = load(folder).scores
             if expected.keys() == found.keys() and all((found[k] == expected[k]).all() for k in found):
                 return True

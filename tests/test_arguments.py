@@ -21,7 +21,7 @@ from perdure.scenarios import blur, from_arrays, permuted, rotated, split
 from perdure.strategies import EWC, IBCL, STRATEGIES, Replay, get
 
 if TYPE_CHECKING:
-    from nowhere import Unknown
+    from nowhere import Unknown  # type: ignore[import-not-found]
 
 
 @checked

@@ -242,7 +242,7 @@ def test_the_other_ratios_divide_means_too() -> None:
     base = np.array([0.5, 1 - 1e-6, 0.5, 0.5])
     curves = {
         "naive": Curve(steps, stage, np.full((4, 4, 2), 0.8)),
-        "single": Curve(steps, np.zeros(4), np.tile(base[:, None, None], (1, 4, 2))),
+        "single": Curve(steps, np.zeros(4, int), np.tile(base[:, None, None], (1, 4, 2))),
     }
     results = Results(results.scores, curves=curves, config=results.config)
     found = results.table(["rl_forward_transfer"])["mean"].item()
@@ -255,7 +255,7 @@ def test_the_other_ratios_divide_means_too() -> None:
 def many(count: int, seeds: int, **more: list[float]) -> Results:
     rng = np.random.default_rng(0)
     levels = {f"m{i}": (0.5 + 0.03 * i + 0.001 * rng.standard_normal(seeds)).tolist() for i in range(count)}
-    return flat(**levels, **more)
+    return flat(None, **levels, **more)
 
 
 def test_pairs_are_those_with_one_baseline() -> None:

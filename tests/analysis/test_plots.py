@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
 
 from perdure import analysis
 from perdure.analysis import Results
@@ -40,7 +44,7 @@ def test_forgetting_curves_draw_means_and_bands(results: Results) -> None:
     line = _line(panels[1], "ewc")
     assert line.get_xdata() == pytest.approx([1, 2, 3, 4])
     assert line.get_ydata() == pytest.approx(scores.mean(axis=0))
-    band = panels[1].collections[1].get_paths()[0].vertices  # naive's, then ewc's
+    band = np.asarray(panels[1].collections[1].get_paths()[0].vertices)  # naive's, then ewc's
     low, high = analysis.bootstrap_band(scores, samples=plots.RESAMPLES)
     assert {*low.round(9), *high.round(9)} <= set(band[:, 1].round(9))
 
@@ -75,8 +79,10 @@ def test_comparison_draws_the_table(results: Results) -> None:
     table = results.table(metrics=["average_accuracy", "forgetting"])
     for panel, metric in ((accuracy, "average_accuracy"), (lost, "forgetting")):
         part = table[table["metric"] == metric]
-        assert [bar.get_width() for bar in panel.patches] == part["mean"].tolist()
-        ends = [c.lines[2][0].get_segments()[0][:, 0] for c in panel.containers if hasattr(c, "has_xerr")]
+        bars = [bar for bar in panel.patches if isinstance(bar, Rectangle)]
+        assert [bar.get_width() for bar in bars] == part["mean"].tolist()
+        whiskers = [c.lines[2][0] for c in panel.containers if isinstance(c, ErrorbarContainer)]
+        ends = [line.get_segments()[0][:, 0] for line in whiskers]
         assert np.array(ends) == pytest.approx(part[["low", "high"]].to_numpy())
 
 
@@ -87,7 +93,9 @@ def test_evaluation_curves_draw_every_evaluation(results: Results) -> None:
     assert line.get_xdata() == pytest.approx(curve.steps / 20)  # 20 steps a task, an evaluation every 5
     assert line.get_ydata() == pytest.approx(curve.scores[:, :, 3].mean(axis=0))
     assert not [line for line in panels[0].get_lines() if line.get_label() == "joint"]
-    switches = [line.get_xdata()[0] for line in panels[0].get_lines() if line.get_linestyle() == ":"]
+    switches = [
+        np.asarray(line.get_xdata())[0] for line in panels[0].get_lines() if line.get_linestyle() == ":"
+    ]
     assert switches == [1, 2, 3]
 
 
@@ -96,11 +104,10 @@ def test_evaluation_curves_need_curves(build: Build) -> None:
         plots.evaluation_curves(build(curves=False))
 
 
-def _boxes(figure: Figure) -> tuple[list[object], list[object]]:
+def _boxes(figure: Figure) -> tuple[list[Bbox], list[Bbox]]:
     figure.canvas.draw()
-    return [panel.get_tightbbox() for panel in figure.axes], [
-        item.get_window_extent() for item in figure.legends
-    ]
+    panels = [box for panel in figure.axes if (box := panel.get_tightbbox())]
+    return panels, [item.get_window_extent() for item in figure.legends]
 
 
 @pytest.mark.parametrize("draw", DRAW)
@@ -173,7 +180,7 @@ def test_no_global_state_is_touched(results: Results) -> None:
     for draw in DRAW:
         draw(results)
     assert dict(matplotlib.rcParams) == before
-    assert matplotlib.pyplot.get_fignums() == []
+    assert plt.get_fignums() == []
 
 
 def test_strategies_look_different() -> None:

@@ -230,7 +230,7 @@ def test_no_damage_to_a_run_is_believed_or_a_traceback(results: Results, tmp_pat
         (tmp_path / name).write_bytes(whole[name])
 
 
-WRONG = [None, 3, -1.5, True, "x", [], [3], {}, {"naive": 3}, 10**400, [[[[]]]]]
+WRONG: list[Any] = [None, 3, -1.5, True, "x", [], [3], {}, {"naive": 3}, 10**400, [[[[]]]]]
 
 
 @pytest.mark.parametrize(

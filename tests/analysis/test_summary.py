@@ -42,7 +42,10 @@ def test_a_name_is_never_cut() -> None:
 
 def test_repr_of_a_curve(results: Results) -> None:
     assert repr(results.curves["ewc"]) == "Curve: replicas 6, evaluations 16, steps 5 to 80, tasks 4"
-    assert repr(Curve([], [], np.zeros((1, 0, 2)))) == "Curve: replicas 1, evaluations 0, tasks 2"
+    assert (
+        repr(Curve(np.zeros(0, int), np.zeros(0, int), np.zeros((1, 0, 2))))
+        == "Curve: replicas 1, evaluations 0, tasks 2"
+    )
 
 
 def test_html_is_escaped(build: Build) -> None:

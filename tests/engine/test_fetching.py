@@ -2,7 +2,7 @@
 
 import multiprocessing
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -182,7 +182,7 @@ def test_batches_are_made_one_or_two_ahead_and_no_more(folder):
     assert not multiprocessing.active_children()
 
 
-class Broken(Dataset):
+class Broken(Dataset[Any]):
     """Says what its labels are; item 7 cannot be read."""
 
     targets: ClassVar[list[int]] = [0, 1] * 15

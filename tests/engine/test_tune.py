@@ -36,7 +36,7 @@ SCALED = [
     (name, number)
     for name in STRATEGIES
     if name not in ("avalanche", "l2p", "clr")  # these need models of their own
-    for number in STRATEGIES.maker(name).scales
+    for number in vars(STRATEGIES.maker(name)).get("scales", ())
 ]
 
 

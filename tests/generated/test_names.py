@@ -21,6 +21,7 @@ from perdure import PerdureError
 from perdure.cli.reading import read_file, read_seeds, read_tune
 from perdure.core.checks import _hints, unchecked
 from perdure.core.hints import INFINITE
+from perdure.core.registry import Registry
 from perdure.core.specs import parse, write
 from perdure.experiment import compare
 from perdure.models import MODELS
@@ -35,7 +36,7 @@ from perdure.training import Training, make_settings
 from perdure.training import names as names_of_settings
 
 EXAMPLES = int(os.environ.get("PERDURE_EXAMPLES", "30"))
-REGISTRIES = {
+REGISTRIES: dict[str, Registry[Any]] = {
     "strategy": STRATEGIES, "model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
     "operator": OPERATORS, "stream": STREAMS, "source": SOURCES,
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """Streams of torch datasets: samples that are fetched when they are needed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from perdure.scenarios.contract.fetched import Fetched
 X, Y = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
 
 
-class Counted(Dataset):
+class Counted(Dataset[Any]):
     """Says its labels beforehand, and counts how often its items are read."""
 
     def __init__(self, x=X, targets=Y, said=None):

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -150,7 +151,9 @@ def labels(draw, n=12):
 
 IMAGES = (np.random.default_rng(0).random((40, 1, 4, 4)), np.arange(40) % 4)
 SETTINGS = st.sampled_from(["domain", "class", "task", "joint", "Task", None, 3])
-ODD = st.sampled_from([None, "no", "True", 2.5, -1, 0, 10**30, [1], np.zeros(2), float("nan"), True, (), {}])
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "no", "True", 2.5, -1, 0, 10**30, [1], np.zeros(2), float("nan"), True, (), {}]
+)
 
 
 @st.composite

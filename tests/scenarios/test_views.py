@@ -9,6 +9,7 @@ from perdure.core.random import Rng
 from perdure.scenarios import SOURCES, from_arrays, get
 from perdure.strategies.contract.phase import Phase, TaskData
 
+RNG = Rng(torch.tensor(0), torch.tensor(0))
 FIVE = """\
 Stream split-digits: 2 tasks, class setting
   tasks (training + validation + test): 0/1 (259 + 29 + 72), 2/3 (259 + 29 + 72)
@@ -47,8 +48,8 @@ def test_html_names_every_task_and_escapes():
         lambda: get("split-digits")[0].train,
         lambda: SOURCES.get("digits"),
         lambda: list(get("split-digits")),
-        lambda: TaskData(0, rows(), torch.ones(2).bool(), None, Phase((0,)), {}),
-        lambda: Batch(rows(), torch.tensor(0), Rng(torch.tensor(0), torch.tensor(0))),
+        lambda: TaskData(0, rows(), torch.ones(2).bool(), RNG, Phase((0,)), {}),
+        lambda: Batch(rows(), torch.tensor(0), RNG),
     ],
 )
 def test_nothing_writes_arrays_out(made):

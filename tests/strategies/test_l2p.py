@@ -1,5 +1,8 @@
 """L2P: a pool of prompts."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +21,7 @@ from perdure.testing import check_strategy
 
 T = pytest.importorskip("transformers", reason="the extra `text` is not installed")
 SMALL = {"vocab_size": 50}
-CONFIGS = {
+CONFIGS: dict[str, Callable[..., Any]] = {
     "bert": lambda **more: T.BertConfig(
         **SMALL, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         pad_token_id=0, **{"max_position_embeddings": 32, **more},
