@@ -43,7 +43,7 @@ class Targets(Objective):
     @property
     def metric(self) -> str:  # type: ignore[override]
         """Name of the score: that of all targets, or theirs side by side."""
-        return " and ".join(dict.fromkeys(one.metric for one in self.each))
+        return _metric(self.each)
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
@@ -130,7 +130,7 @@ class PerTask(Objective):
     @property
     def metric(self) -> str:  # type: ignore[override]
         """Name of the score: that of all tasks, or theirs side by side."""
-        return " and ".join(dict.fromkeys(kind.metric for kind in self.kinds))
+        return _metric(self.kinds)
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
@@ -227,3 +227,8 @@ def score_task(objective: Objective, task: int, output: Tensor, batch: Batch) ->
         return objective.total(sums, count)
     kind = objective.kinds[objective.which[task]]
     return kind.total(sums[: kind.width(objective.outputs) or 1], count)
+
+
+def _metric(objectives: Sequence[Objective]) -> str:
+    """Name the score of several objectives: that of all, or theirs side by side."""
+    return " and ".join(dict.fromkeys(one.metric for one in objectives))
