@@ -9,14 +9,13 @@ from perdure.core.batch import State
 from perdure.core.checks import check_number
 from perdure.core.random import Rng
 from perdure.strategies.balancing.gramian import normalised
+from perdure.strategies.balancing.mgda import shortest_mean
 from perdure.strategies.parts.balancing import Rule, balancing_rule
 from perdure.strategies.parts.node import one_node
 
 # Of the root of the sum of the gradients' squares: a shorter weighted mean counts as none.
-LEAST = 1e-4
-# Added to the square of a length whose root is taken, so that it has a slope at 0.
-SMOOTH = 1e-16
-ROUNDS, CLOSE = 50, 1e-13
+LEAST = 1e-6
+ROUNDS, CLOSE = 30, 1e-16
 
 
 @balancing_rule("cagrad")
@@ -48,10 +47,18 @@ class CAGrad(Rule):
         mean = gram.mean(0)
         radius = self.c * mean.mean().clamp_min(0.0).sqrt()
         share = worst_mean(gram, mean, radius)
+        # Where a weighted mean vanishes, what is minimised has a kink there, which the method cannot reach.
+        shortest = shortest_mean(gram)
+        lower = _worth(shortest, gram, mean, radius) < _worth(share, gram, mean, radius)
+        share = torch.where(lower, shortest, share)
         length = (share @ gram @ share).clamp_min(0.0).sqrt()
         some = length > LEAST
         weights = 1.0 / len(gram) + radius / torch.where(some, length, 1.0) * share
-        return torch.where(some, weights, 0.0)
+        return torch.where(some | (radius == 0), weights, 0.0)
+
+
+def _worth(share: Tensor, gram: Tensor, mean: Tensor, radius: Tensor) -> Tensor:
+    return share @ mean + radius * (share @ gram @ share).clamp_min(0.0).sqrt()
 
 
 @one_node("worst_mean")
@@ -59,7 +66,7 @@ def worst_mean(gram: Tensor, linear: Tensor, radius: Tensor) -> Tensor:
     """Minimise ``b' w + r sqrt(w' A w)`` over w at least 0 and of sum 1, for a batch of small problems.
 
     A primal-dual interior-point method in terms of the positive semi-definite A ``[..., n, n]``, of
-    b ``[..., n]`` and r ``[...]``, all of the order of 1 or less.
+    b ``[..., n]`` and r ``[...]``, all of the order of 1 or less. Each problem stops where it is solved.
     """
     size = linear.shape[-1]
     a, b, r = gram.reshape(-1, size, size), linear.reshape(-1, size), radius.reshape(-1, 1)
@@ -68,10 +75,13 @@ def worst_mean(gram: Tensor, linear: Tensor, radius: Tensor) -> Tensor:
     system[:, -1, -1] = 0.0
     for _ in range(ROUNDS):
         gap = (w * z).mean(-1, keepdim=True)
-        if bool((gap < CLOSE).all()):
+        open_ones = gap > CLOSE
+        if not bool(open_ones.any()):
             break
         along = (a @ w.unsqueeze(-1)).squeeze(-1)
-        length = ((w * along).sum(-1, keepdim=True).clamp_min(0.0) + SMOOTH).sqrt()
+        # The length has a slope at 0 as well: it is smoothed, the less the nearer the solution.
+        square = (w * along).sum(-1, keepdim=True).clamp_min(0.0)
+        length = (square + gap.clamp_min(CLOSE)).sqrt()
         unit = along / length
         bend = (r / length).unsqueeze(-1) * (a - unit.unsqueeze(-1) * unit.unsqueeze(-2))
         system[:, :size, :size] = bend + torch.diag_embed(z / w)
@@ -79,7 +89,8 @@ def worst_mean(gram: Tensor, linear: Tensor, radius: Tensor) -> Tensor:
         right = torch.cat([0.1 * gap / w - b - r * unit, torch.zeros_like(gap)], -1)
         step = torch.linalg.solve_ex(system, right.unsqueeze(-1))[0].squeeze(-1)[:, :size]
         other = (0.1 * gap - z * step) / w - z
-        w, z = w + step * _within(w, step), z + other * _within(z, other)
+        w = torch.where(open_ones, w + step * _within(w, step), w)
+        z = torch.where(open_ones, z + other * _within(z, other), z)
     return w.view_as(linear)
 
 

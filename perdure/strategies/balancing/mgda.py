@@ -32,5 +32,10 @@ class MGDA(Rule):
     """
 
     def weights(self, gram: Tensor, losses: Tensor, state: State, rng: Rng) -> Tensor:
-        found = nonnegative(normalised(gram) + 1.0, -torch.ones_like(gram[0]))
-        return found / found.sum()
+        return shortest_mean(normalised(gram))
+
+
+def shortest_mean(gram: Tensor) -> Tensor:
+    """Return the weights of the shortest weighted mean, ``[T]``, from products of gradients of trace 1."""
+    found = nonnegative(gram + 1.0, -torch.ones_like(gram[0]))
+    return found / found.sum()

@@ -62,7 +62,8 @@ def bargain(gram: Tensor, power: Tensor) -> Tensor:
     """Minimise ``w' A w / 2 - sum_t p_t log w_t`` over positive w, for a batch of small problems.
 
     Damped Newton steps in terms of the positive definite A ``[..., n, n]`` with ones on its diagonal and of
-    p ``[..., n]``, at least 1: the function is self-concordant, so that they lead there from anywhere.
+    p ``[..., n]``, at least 1: the function is self-concordant, so that they lead there from anywhere. Each problem
+    stops where it is solved.
     """
     size = power.shape[-1]
     a, p = gram.reshape(-1, size, size), power.reshape(-1, size)
@@ -72,7 +73,8 @@ def bargain(gram: Tensor, power: Tensor) -> Tensor:
         bend = a + torch.diag_embed(p / w.square())
         step = torch.linalg.solve_ex(bend, slope.unsqueeze(-1))[0].squeeze(-1)
         far = (step * slope).sum(-1, keepdim=True).clamp_min(0.0).sqrt()
-        if bool((far < CLOSE).all()):
+        open_ones = far > CLOSE
+        if not bool(open_ones.any()):
             break
-        w = w - step / (1.0 + far)
+        w = torch.where(open_ones, w - step / (1.0 + far), w)
     return w.view_as(power)
