@@ -12,6 +12,7 @@ from perdure.strategies.adapters import (
     save_anchor,
     save_deltas,
 )
+from perdure.strategies.balancing import BALANCING, Balance, Rule, balancing_rule
 from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
 from perdure.strategies.contract import (
@@ -36,6 +37,7 @@ from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Repla
 
 __all__ = [
     "AGEM",
+    "BALANCING",
     "CLR",
     "DER",
     "EWC",
@@ -49,6 +51,7 @@ __all__ = [
     "STRATEGIES",
     "AdaptiveSVD",
     "AvalancheStrategy",
+    "Balance",
     "Composition",
     "Cumulative",
     "DERpp",
@@ -69,6 +72,7 @@ __all__ = [
     "Phase",
     "Probe",
     "Replay",
+    "Rule",
     "SDLoRA",
     "Single",
     "Step",
@@ -77,6 +81,7 @@ __all__ = [
     "Terms",
     "Weighted",
     "WeightedReplay",
+    "balancing_rule",
     "get",
     "get_deltas",
     "hypervolume",
