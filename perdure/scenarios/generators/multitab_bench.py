@@ -180,7 +180,8 @@ class _Bench:
         z = product(x.numpy().astype(np.float64), self.weights.T)
         y = np.zeros_like(z)
         for k in range(max(self.degrees), 0, -1):
-            y = np.where(np.asarray(self.degrees) >= k, (y + 1) * z, 0.0)
+            y += np.asarray(self.degrees) >= k
+            y *= z
         y += Draws(self.seed, "noise", part).normal(n * tasks).view(n, tasks).numpy() * self.deviations
         return Rows(self._columns(x), y)
 
@@ -233,8 +234,8 @@ def _correlation(
         tasks = sum(groups)
         if asked.number is not None and asked.number < -1 / (tasks - 1):
             raise PerdureError(
-                f"`correlation` must be at least -1 / (tasks - 1), for {tasks} tasks; found {asked.number:g}: "
-                f"the nearest is {math.ceil(-1e4 / (tasks - 1)) / 1e4:.4f}"
+                f"`correlation` must be at least -1 / (tasks - 1) for {tasks} tasks; found "
+                f"{asked.number:g}: the nearest is {math.ceil(-1e4 / (tasks - 1)) / 1e4:.4f}"
             )
         return solve("correlation", asked, lambda matrix: matrix)
     if correlation is not None:
