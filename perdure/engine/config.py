@@ -63,6 +63,7 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         "tasks": stream.names,
         "train_sizes": [len(t.train) for t in stream],
         "test_sizes": [len(t.test) for t in stream],
+        **({"info": stream.info} if stream.info else {}),
         "metric": stream.objective.metric,
         "higher_is_better": stream.objective.higher_is_better,
         **name_all(strategies),

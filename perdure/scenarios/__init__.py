@@ -7,7 +7,7 @@ from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
-from perdure.scenarios.generators import from_arrays, from_datasets, permuted, rotated, split
+from perdure.scenarios.generators import from_arrays, from_datasets, multitab_bench, permuted, rotated, split
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
 from perdure.scenarios.registry import STREAMS, get, names, register
 from perdure.scenarios.source import SOURCES, Source
@@ -35,6 +35,7 @@ __all__ = [
     "get",
     "imbalance",
     "limit",
+    "multitab_bench",
     "names",
     "noise_labels",
     "permuted",

@@ -11,12 +11,15 @@ from perdure.core.errors import PerdureError
 from perdure.core.registry import Registry
 from perdure.core.specs import parse, split_outside
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.generators import permuted, rotated, split
+from perdure.scenarios.generators import multitab_bench, permuted, rotated, split
 from perdure.scenarios.operators import OPERATORS
 from perdure.scenarios.operators import concat as _concat
 from perdure.scenarios.source import SOURCES
 
 GENERATORS: dict[str, Callable[..., Stream]] = {"split": split, "permuted": permuted, "rotated": rotated}
+
+# Streams that are made and not cut from a source: names of their own.
+MADE: dict[str, Callable[..., Stream]] = {"multitab-bench": multitab_bench}
 
 # Rotation needs images: these names would only lead to an error, so they are not listed.
 WITHOUT_IMAGES = frozenset({"table", "adult", "clinc150"})
@@ -45,7 +48,7 @@ class _Streams(Registry[Stream]):
 
 STREAMS = _Streams("stream", "perdure.scenarios")
 register = STREAMS.register
-for _name, _generator in GENERATORS.items():
+for _name, _generator in {**GENERATORS, **MADE}.items():
     STREAMS.register(_name)(_generator)
 
 
