@@ -193,8 +193,9 @@ def pairs(
         against = default_baseline(results, list(found))
     elif against != EVERY and against not in found:
         needs.evaluate(results, metric, against, dialect)  # says why
+    higher = needs.prefers_higher(results, metric)
     rows = [
-        (metric, first, second, *_pair(metric, found[first], found[second], confidence))
+        (metric, first, second, *_pair(found[first], found[second], confidence, higher))
         for first, second in combinations(found, 2)
         if against in (EVERY, first, second)
     ]
@@ -211,13 +212,13 @@ def default_baseline(results: Record, names: Sequence[str]) -> str | None:
     return naive if naive in names else next(iter(names), None)
 
 
-def _pair(metric: str, first: Sample, second: Sample, confidence: float) -> tuple[float, ...]:
+def _pair(first: Sample, second: Sample, confidence: float, higher: bool) -> tuple[float, ...]:
     both = np.intersect1d(first.seeds, second.seeds)
     if not len(both):
         return (float("nan"),) * 5 + (0,)
     one, two = first.pick(both), second.pick(both)
     gap = one.minus(two)
-    better = (one, two) if registry.METRICS[metric].higher_is_better else (two, one)
+    better = (one, two) if higher else (two, one)
     return (
         float(np.mean(gap.values)),
         *gap.interval(confidence),
