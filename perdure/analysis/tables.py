@@ -54,7 +54,7 @@ class Sample(NamedTuple):
         here = np.isin(self.seeds, seeds)
         if self.top is None or self.bottom is None:
             return Sample(seeds, self.values[here])
-        return _fraction(seeds, self.top[here], self.bottom[here])
+        return fraction(seeds, self.top[here], self.bottom[here])
 
     def minus(self, other: Sample) -> Sample:
         """Return the paired difference; both divide by the same baselines."""
@@ -68,7 +68,7 @@ class Sample(NamedTuple):
         return bootstrap_ratio(self.top, self.bottom, confidence)
 
 
-def _fraction(seeds: npt.NDArray[np.intp], top: Array, bottom: Array) -> Sample:
+def fraction(seeds: npt.NDArray[np.intp], top: Array, bottom: Array) -> Sample:
     """Return the sample of a metric that divides means: each seed's share of the ratio of means."""
     base = bottom.mean(axis=0) if len(bottom) else bottom.sum(axis=0)
     return Sample(seeds, mean(ratio(top, np.broadcast_to(base, top.shape))), top, bottom)
@@ -82,7 +82,7 @@ def _sample(results: Record, metric: str, strategy: str, dialect: str) -> Sample
         return Sample(seeds, values[seeds])
     top, bottom = parts
     seeds = np.flatnonzero(~np.isnan(top + bottom).any(axis=-1))
-    return _fraction(seeds, top[seeds], bottom[seeds])
+    return fraction(seeds, top[seeds], bottom[seeds])
 
 
 def samples(results: Record, metric: str, dialect: str = "paper") -> dict[str, Sample]:

@@ -45,7 +45,8 @@ CONFIG = {
     "class_names": (_is_list(str), "a list of names"),
     "bounds": (_is_list(str), "a list of names"),
     "higher_is_better": (
-        lambda value: isinstance(value, bool) or _is_list(bool)(value), "true or false, or one for each task"
+        lambda value: isinstance(value, bool) or _is_list(bool)(value),
+        "true or false, or one for each task",
     ),
     "test_sizes": (_is_sizes, "a list of positive numbers"),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perdure.analysis.diverged import cleared, kept
+from perdure.analysis.metrics import matrix
 from perdure.analysis.metrics.matrix import Array, Undefined, mean
 from perdure.analysis.metrics.registry import METRICS, lookup
 from perdure.analysis.statistics import Gap, paired_gap
@@ -62,6 +63,18 @@ def _turn(results: Record, metric: str) -> Array:
     """Signs for a metric; a level over tasks that differ in their direction is that of scores as they are."""
     found = signs(results)
     return np.ones_like(found) if METRICS[metric].level and len(set(found)) > 1 else found
+
+
+def against_single(results: Record, strategy: str) -> tuple[Array, Array]:
+    """Differences of a strategy's scores to single-task ones, and these ones' size, ``[replica, task]``.
+
+    Positive differences are gains, also where lower scores are better.
+    """
+    check_strategy_name(results, strategy)
+    found: tuple[Array, Array] = _call(
+        matrix.against_single, ("scores", "single"), results, "multi_task_gain", strategy
+    )
+    return found
 
 
 def confusion(results: Record, strategy: str) -> Array:
@@ -120,9 +133,7 @@ def above_naive(results: Record) -> Gap | None:
     names = [baseline(results, kind) for kind in ("joint", "naive")]
     if None in names:
         return None
-    joint, naive = (
-        mean(kept(results, name)[:, -1] * signs(results)) for name in names if name is not None
-    )
+    joint, naive = (mean(kept(results, name)[:, -1] * signs(results)) for name in names if name is not None)
     return paired_gap(joint, naive)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.analysis.diverged import sentence
+from perdure.analysis.metrics.needs import baseline
 from perdure.analysis.plots import figures as plots
-from perdure.analysis.plots import heat, panels
+from perdure.analysis.plots import gains, heat, panels
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene
 from perdure.analysis.plots.style import (
@@ -59,6 +60,8 @@ def pictures(results: Record) -> Iterator[Picture]:
     )
     if scene.tasks <= MANY:
         yield _forgetting(scene, bands, legend)
+    if baseline(results, "single") is not None:
+        yield _gain(scene, lost)
     yield Picture(
         "Average over the tasks seen",
         f"Mean {scene.score_name} over the tasks learned so far. {bands}",
@@ -85,6 +88,20 @@ def _forgetting(scene: Scene, bands: str, legend: list[Entry]) -> Picture:
     drawings = _drawings(scene, "forgetting", scene.tasks, (2.25, 1.95), draw)
     caption = f"Score on each task along the stream. Dotted: the task's own stage. {bands}"
     return Picture("Forgetting curves", caption, drawings, legend, titles.key)
+
+
+def _gain(scene: Scene, lost: str) -> Picture:
+    found = gains.Found.of(scene)
+
+    def draw(axes: Axes, _: int) -> None:
+        gains.draw(axes, found)
+
+    drawings = _drawings(scene, "gain", 1, (6.4, found.height), draw)
+    caption = (
+        "Final scores against those of a model for each task, in percent of these. Bars: mean over the tasks "
+        f"with its 95 % bootstrap interval over seeds. Points: each task, the first on top.{lost}"
+    )
+    return Picture("Gain over single-task learning", caption, drawings, [], found.key)
 
 
 def _average(axes: Axes, scene: Scene) -> None:
