@@ -42,6 +42,9 @@ class Strategy:
     # of in a branch, no shape, no count. A grid of them is only more replicas: each hook then finds a tensor
     # without axes in their place. Others are tuned in runs of their own, with the same results.
     scales: ClassVar[tuple[str, ...]] = ()
+    # Whether hooks that read samples take several labels of each, ``y [n, tasks]``: a phase that draws a
+    # batch of every task then learns from rows that its tasks share, where they do.
+    reads_all_labels: ClassVar[bool] = False
     # Names of phases that are this strategy's own business: only its hooks run in them, the optimiser has a
     # memory of its own there, and the draws of all other phases are as if they had not been.
     private_phases: ClassVar[tuple[str, ...]] = ()
