@@ -12,7 +12,7 @@ from perdure.strategies.adapters import (
     save_anchor,
     save_deltas,
 )
-from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single
+from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single, WatchConflicts
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
 from perdure.strategies.contract import (
     STRATEGIES,
@@ -75,6 +75,7 @@ __all__ = [
     "Strategy",
     "TaskData",
     "Terms",
+    "WatchConflicts",
     "Weighted",
     "WeightedReplay",
     "get",
