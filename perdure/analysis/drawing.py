@@ -55,6 +55,13 @@ class Drawing(Record):
         """
         return _figure("kept_and_gained", self, path)
 
+    def plot_conflicts(self, *strategies: str, path: Path | None = None) -> Figure:
+        """Draw how many pairs of tasks conflict along training, and the mean cosine of each pair's gradients.
+
+        Of the strategies named, or of all that were watched: ``compare(stream, ["mmoe + watch-conflicts"])``.
+        """
+        return _figure("conflict_figure", self, path, strategies)
+
 
 def _figure(name: str, results: Record, path: Path | None, *wishes: Any) -> Figure:
     # Loaded when a figure is asked for: matplotlib and seaborn take a second.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.analysis import gains
+from perdure.analysis import conflicts, gains
 from perdure.analysis.record import Array, Record
 
 if TYPE_CHECKING:
@@ -32,3 +32,27 @@ class Multitask(Record):
         ``relative=False`` gives differences of scores.
         """
         return gains.table(self, relative, confidence)
+
+    def conflicts(self, confidence: float = 0.95) -> pd.DataFrame:
+        """Share of the pairs of tasks whose gradients conflict (cosine below 0), along training.
+
+        Of every strategy that was run with ``watch-conflicts``; refused where none was. Columns: strategy,
+        step (the middle of a stretch of training), mean, low, high, seeds.
+        """
+        return conflicts.table(self, confidence)
+
+    def cosines(self, strategy: str) -> Array:
+        """Mean cosine of each pair of tasks' gradients over training, ``[replica, task, task]``.
+
+        NaN for a seed that diverged; refused where the gradients were not watched.
+        """
+        return conflicts.of(self, strategy).cosines
+
+    def affinity(self, strategy: str) -> Array:
+        """Affinity of each task (second axis) for each other (third), ``[replica, task, task]``.
+
+        The share of the other task's loss that a step of unit length against the first one's gradient takes
+        away, to first order, meaned over training: multiply it by the learning rate to compare with the
+        affinity of Fifty et al. (NeurIPS 2021). Negative: learning the first undoes the other.
+        """
+        return conflicts.of(self, strategy).affinity

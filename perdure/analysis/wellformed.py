@@ -53,6 +53,7 @@ CONFIG = {
 EXTRAS = {
     "diverged": (_is_list(int), "a list of seeds"),
     "chosen": (_is_table(int, float), "numbers by name"),
+    "report": (_is_table(dict), "tables by part of the strategy"),
     "tried": (_is_tried, "a list of numbers by name"),
     **dict.fromkeys(
         ("parameters_per_stage", "pass_flops", "training_flops"), (_is_numbers, "a list of numbers")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.analysis.metrics import needs
 from perdure.analysis.plots import heat, panels
+from perdure.analysis.plots.conflicts import conflict_figure
 from perdure.analysis.plots.gains import gain, kept_and_gained
 from perdure.analysis.plots.heat import Matrix
 from perdure.analysis.plots.labels import shorten
@@ -44,6 +45,7 @@ __all__ = [
     "RESAMPLES",
     "average_curves",
     "comparison",
+    "conflict_figure",
     "confusion",
     "evaluation_curves",
     "finished",

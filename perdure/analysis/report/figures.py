@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.analysis import conflicts
 from perdure.analysis.diverged import sentence
 from perdure.analysis.metrics.needs import baseline
+from perdure.analysis.plots import conflicts as clashes
 from perdure.analysis.plots import figures as plots
 from perdure.analysis.plots import gains, heat, panels
 from perdure.analysis.plots.labels import shorten
@@ -72,6 +74,8 @@ def pictures(results: Record) -> Iterator[Picture]:
     yield _comparison(scene, lost)
     yield _matrices(scene, lost)
     yield from _confusions(scene, lost)
+    if conflicts.watched(results):
+        yield _conflicts(scene, lost, legend)
     if plots.with_curves(scene):
         yield _training(scene, lost, legend)
 
@@ -102,6 +106,28 @@ def _gain(scene: Scene, lost: str) -> Picture:
         f"with its 95 % bootstrap interval over seeds. Points: each task, the first on top.{lost}"
     )
     return Picture("Gain over single-task learning", caption, drawings, [], found.key)
+
+
+def _conflicts(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
+    names = conflicts.watched(scene.results)
+    found = [clashes.cosines(scene, name) for name in names]
+    side = clashes.size(found[0])
+
+    def line(axes: Axes, _: int) -> None:
+        clashes.share(axes, scene, names)
+
+    def matrix(axes: Axes, index: int) -> None:
+        colours = heat.draw(axes, found[index], clashes.limits(found), clashes.COLOURS)
+        axes.figure.colorbar(colours, ax=axes, shrink=0.7, pad=0.02, panchor=False)
+
+    drawings = _drawings(scene, "conflicts", 1, (4.8, 2.6), line)
+    drawings += _drawings(scene, "cosines", len(found), (side + 0.5, side), matrix, shared=False)
+    caption = (
+        "Share of the pairs of tasks whose gradients point apart (cosine below 0) along training, and the "
+        f"mean cosine of each pair. Bands: 95 % bootstrap intervals over seeds.{lost}"
+    )
+    entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
+    return Picture("Conflicts between tasks", caption, drawings, entries, clashes.task_key(scene))
 
 
 def _average(axes: Axes, scene: Scene) -> None:

@@ -1,5 +1,7 @@
-"""What others are held against: plain sequential learning, joint training, a model for each task; and a
-look at the gradients of tasks that are learned together."""
+"""What others are held against: plain sequential learning, joint training, a model for each task.
+
+Beside them stands what only looks on: how far the gradients of tasks that are learned together agree.
+"""
 
 from perdure.strategies.baselines.joint import Cumulative, Joint
 from perdure.strategies.baselines.naive import Naive

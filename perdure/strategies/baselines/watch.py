@@ -55,8 +55,8 @@ class WatchConflicts(Strategy):
         together = len(stream) > 1 and any(p.batch_per_task and p.tasks == every for p in phases)
         if not together and _tasks(stream) == len(stream):
             raise PerdureError(
-                "watch-conflicts needs the losses of two or more tasks at each step, as multi-task strategies "
-                "take them ('weighted + watch-conflicts'); found none"
+                "watch-conflicts needs the losses of two or more tasks at each step, as multi-task "
+                "strategies take them ('weighted + watch-conflicts'); found none"
             )
         return phases
 

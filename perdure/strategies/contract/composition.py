@@ -64,8 +64,8 @@ class Composition(Strategy):
     """Several strategies on one model: each hook is the fold of the parts' hooks, in order.
 
     At most one part may have ``phases``, and one ``forward``, of its own; any may ``arrange`` the phases. At
-    most one may make one gradient of those per loss, and its ``gradient`` comes first; parts that ask for them
-    and have no ``gradient`` of their own only watch them, in ``after_step``. What a hook does is the same
+    most one may make one gradient of those per loss, and its ``gradient`` comes first; parts that ask for
+    them and have no ``gradient`` of their own only watch, in ``after_step``. What a hook does is the same
     whatever stands beside it; names come back in the order in which they were given, and others are refused.
     """
 
