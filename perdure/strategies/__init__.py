@@ -13,7 +13,7 @@ from perdure.strategies.adapters import (
     save_deltas,
 )
 from perdure.strategies.balancing import BALANCING, Balance, Rule, balancing_rule
-from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single
+from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single, WatchConflicts
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
 from perdure.strategies.contract import (
     STRATEGIES,
@@ -79,6 +79,7 @@ __all__ = [
     "Strategy",
     "TaskData",
     "Terms",
+    "WatchConflicts",
     "Weighted",
     "WeightedReplay",
     "balancing_rule",

@@ -114,6 +114,14 @@ class Strategy:
         """Outputs for scoring ``x`` ``[n, ...]`` whose tasks are ``task`` ``[n]``."""
         return net(params, x, task)
 
+    def report(self, state: State) -> State:
+        """Return what results are to keep of one replica's state at the end of a run, tensors by name.
+
+        They stand in ``results.extras[name]["report"][kind]``, as lists with a leading axis of replicas, and
+        are saved with the results: a few numbers, not memories or weights.
+        """
+        return {}
+
     def __add__(self, other: Strategy) -> Strategy:
         # Imported here: a composition is a strategy.
         from perdure.strategies.contract.composition import Composition, parts
