@@ -29,6 +29,7 @@ from perdure.strategies.contract import (
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.interop import AvalancheStrategy
 from perdure.strategies.isolation import PackNet
+from perdure.strategies.merging import MERGING, Merge, StreamMerge
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
@@ -45,6 +46,7 @@ __all__ = [
     "KFPF",
     "L2P",
     "MAS",
+    "MERGING",
     "SI",
     "STRATEGIES",
     "AdaptiveSVD",
@@ -62,6 +64,7 @@ __all__ = [
     "Learner",
     "LoRA",
     "LwF",
+    "Merge",
     "Naive",
     "OLoRA",
     "OnlineEWC",
@@ -73,6 +76,7 @@ __all__ = [
     "Single",
     "Step",
     "Strategy",
+    "StreamMerge",
     "TaskData",
     "Terms",
     "Weighted",
