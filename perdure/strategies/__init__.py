@@ -30,6 +30,7 @@ from perdure.strategies.contract import (
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.interop import AvalancheStrategy
 from perdure.strategies.isolation import PackNet
+from perdure.strategies.merging import MERGING, Merge, StreamMerge
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
@@ -47,6 +48,7 @@ __all__ = [
     "KFPF",
     "L2P",
     "MAS",
+    "MERGING",
     "SI",
     "STRATEGIES",
     "AdaptiveSVD",
@@ -65,6 +67,7 @@ __all__ = [
     "Learner",
     "LoRA",
     "LwF",
+    "Merge",
     "Naive",
     "OLoRA",
     "OnlineEWC",
@@ -77,6 +80,7 @@ __all__ = [
     "Single",
     "Step",
     "Strategy",
+    "StreamMerge",
     "TaskData",
     "Terms",
     "WatchConflicts",
