@@ -89,10 +89,13 @@ class MultiTab(Strategy):
                 f"{self.name} needs inputs that are rows [features] of real numbers; "
                 f"found {kind} {list(x.shape[1:])}"
             )
-        return MultiTabNet(
-            x.shape[1], [task.outputs for task in stream], self.mask, self.width, self.heads, self.blocks,
-            self.hidden, self.head, self.inter_sample, self.context, stream.outputs,
-        )  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            # From the seed afresh: what the model that is replaced has drawn must make no difference.
+            torch.manual_seed(torch.initial_seed())
+            return MultiTabNet(
+                x.shape[1], [task.outputs for task in stream], self.mask, self.width, self.heads, self.blocks,
+                self.hidden, self.head, self.inter_sample, self.context, stream.outputs,
+            )  # fmt: skip
 
     def phases(self, stream: Stream) -> list[Phase]:
         return [Phase(tuple(range(len(stream))), batch_per_task=True)]
