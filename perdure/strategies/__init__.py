@@ -35,6 +35,7 @@ from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
+from perdure.strategies.sharing import MultiTab
 
 __all__ = [
     "AGEM",
@@ -68,6 +69,7 @@ __all__ = [
     "LoRA",
     "LwF",
     "Merge",
+    "MultiTab",
     "Naive",
     "OLoRA",
     "OnlineEWC",
