@@ -18,7 +18,6 @@ import argparse
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +91,7 @@ def main() -> None:
     stream = get(f"multitab-bench(samples={2_000 if quick else 20_000})")
     many = list(range(SEEDS))
 
-    def each(one: Callable[[int], Any]) -> float:
+    def each(one: Callable[[int], float]) -> float:
         return sum(one(seed) for seed in many)
 
     ratio(
