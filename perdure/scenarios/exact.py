@@ -89,7 +89,7 @@ def orthonormal(rows: Floats) -> Floats:
     done = np.zeros_like(rows)
     for i, row in enumerate(rows):
         for _ in range(2):  # the second time takes away what rounding left
-            shares = product(done[:i], row[:, None])
-            row = row - product(shares.T, done[:i])[0]
+            shares = total((done[:i] * row).T)
+            row = row - total(done[:i] * shares[:, None])
         done[i] = row / np.sqrt(total(row * row))
     return done

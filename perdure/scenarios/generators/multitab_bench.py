@@ -28,7 +28,7 @@ from perdure.scenarios.generators.correlations import (
 from perdure.scenarios.generators.correlations import needed as needed_for
 from perdure.scenarios.generators.shared_rows import Rows, Wish, in_bins, lay_out, rounded
 
-MOST_TABLE_TASKS = 256
+MOST_TABLE_TASKS, MOST_FEATURES, MOST_LEVELS = 256, 4096, 1000
 MOST_NUMBERS = 2**28  # that the inputs, or the labels, of a stream may have: 1 GB of them
 PUBLISHED_CORRELATION, PUBLISHED_NOISE = 0.4, 0.01
 
@@ -126,9 +126,12 @@ def multitab_bench(
     feasibility, standardised labels, disjoint parts, classes and categories.
     """
     check_whole("`tasks`", tasks, least=2, most=MOST_TABLE_TASKS)
-    check_whole("`features`", features)
+    check_whole("`features`", features, most=MOST_FEATURES)
+    check_whole("`categorical`", categorical, least=0, most=features)
+    check_whole("`levels`", levels, least=2, most=MOST_LEVELS)
+    widest = max(features + categorical * (levels - 1), tasks)
     sizes = tuple(
-        check_whole(f"`{name}`", size, most=MOST_NUMBERS // max(features * levels, tasks, 1))
+        check_whole(f"`{name}`", size, most=MOST_NUMBERS // widest)
         for name, size in (
             ("samples", samples), ("val_samples", val_samples), ("test_samples", test_samples)
         )
@@ -154,8 +157,6 @@ def multitab_bench(
             "missing": missing if isinstance(missing, int | float) else list(missing), "seed": seed,
         },
     }  # fmt: skip
-    check_whole("`categorical`", categorical, least=0, most=features)
-    check_whole("`levels`", levels, least=2)
     bench = _Bench(weights, powers, deviations, categorical, levels, seed)
     parts = [bench.draw(part, n) for part, n in zip(("train", "val", "test"), sizes, strict=True)]
     names = [f"task {t + 1} (degree {d})" for t, d in enumerate(powers)]
