@@ -57,11 +57,13 @@ class OPCM(Streaming):
 
 def project(vector: Tensor, held: Tensor, alpha: float) -> Tensor:
     """Take out of a matrix ``[m, n]`` what shares its place with the singular vectors of another one."""
-    u, s, vt = torch.linalg.svd(held, full_matrices=False)
+    # A replica that has diverged must not stop the others: its sum stays what it is.
+    u, s, vt = torch.linalg.svd(held.nan_to_num(0.0, 0.0, 0.0), full_matrices=False)
     top = (s.cumsum(0) <= alpha * s.sum()).to(s.dtype)
     inner = u.T @ vector @ vt.T
     taken = torch.maximum(top.unsqueeze(1) * top, torch.eye(len(s), dtype=s.dtype, device=s.device))
-    return vector - u @ (taken * inner) @ vt
+    apart: Tensor = vector - u @ (taken * inner) @ vt
+    return apart
 
 
 def length(vector: Params) -> Tensor:

@@ -129,5 +129,5 @@ def flat(vectors: Mapping[str, Tensor]) -> Tensor:
 
 def unflat(vector: Tensor, base: Params) -> Params:
     """Return one row ``[n]`` in the shapes of ``base``."""
-    parts = vector.split([p.numel() for p in base.values()])
+    parts = torch.split(vector, [p.numel() for p in base.values()])
     return {k: part.view_as(p) for (k, p), part in zip(base.items(), parts, strict=True)}

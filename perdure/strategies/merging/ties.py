@@ -23,7 +23,7 @@ class TIES(Streaming):
     ----------
     density:
         Share of the entries of a task vector that are kept, over all its weights together. Entries as large
-        as the smallest kept are kept too.
+        as the smallest kept, up to a millionth, are kept too.
     scale:
         The factor lambda of the merged vector.
 
@@ -79,5 +79,6 @@ class TIES(Streaming):
 def trim(rows: Tensor, density: float) -> Tensor:
     """Keep the largest entries of each row ``[T, n]`` by magnitude, a share of them; the others become 0."""
     kept = max(1, int(density * rows.shape[1]))
-    least = rows.abs().topk(kept).values[:, -1:]
+    # The rows of a head of two classes move by the same amount, up to rounding: no rounding may choose.
+    least = rows.abs().topk(kept).values[:, -1:] * (1 - 1e-6)
     return torch.where(rows.abs() >= least, rows, 0.0)
