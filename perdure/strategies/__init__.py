@@ -12,7 +12,7 @@ from perdure.strategies.adapters import (
     save_anchor,
     save_deltas,
 )
-from perdure.strategies.balancing import BALANCING, Balance, Rule, balancing_rule
+from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, Rule, balancing_rule
 from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single, WatchConflicts
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
 from perdure.strategies.contract import (
@@ -28,7 +28,7 @@ from perdure.strategies.contract import (
     get,
 )
 from perdure.strategies.contract.registry import strategy
-from perdure.strategies.interop import AvalancheStrategy
+from perdure.strategies.interop import AvalancheStrategy, TorchJD
 from perdure.strategies.isolation import PackNet
 from perdure.strategies.merging import MERGING, Merge, StreamMerge
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
@@ -59,6 +59,7 @@ __all__ = [
     "Cumulative",
     "DERpp",
     "External",
+    "FlatRegions",
     "Front",
     "GDumb",
     "ICaRL",
@@ -85,6 +86,7 @@ __all__ = [
     "StreamMerge",
     "TaskData",
     "Terms",
+    "TorchJD",
     "WatchConflicts",
     "Weighted",
     "WeightedReplay",

@@ -10,6 +10,7 @@ from perdure.strategies.balancing.dualproj import DualProj
 from perdure.strategies.balancing.dwa import DWA
 from perdure.strategies.balancing.equal import Equal
 from perdure.strategies.balancing.famo import FAMO
+from perdure.strategies.balancing.flat_regions import FlatRegions
 from perdure.strategies.balancing.gradnorm import GradNorm
 from perdure.strategies.balancing.imtl_g import IMTLG
 from perdure.strategies.balancing.mgda import MGDA
@@ -30,6 +31,7 @@ __all__ = [
     "CAGrad",
     "DualProj",
     "Equal",
+    "FlatRegions",
     "GradNorm",
     "NashMTL",
     "PCGrad",
