@@ -33,6 +33,7 @@ from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
+from perdure.strategies.sharing import MMoE, SharedBottom
 
 __all__ = [
     "AGEM",
@@ -62,6 +63,7 @@ __all__ = [
     "Learner",
     "LoRA",
     "LwF",
+    "MMoE",
     "Naive",
     "OLoRA",
     "OnlineEWC",
@@ -70,6 +72,7 @@ __all__ = [
     "Probe",
     "Replay",
     "SDLoRA",
+    "SharedBottom",
     "Single",
     "Step",
     "Strategy",
