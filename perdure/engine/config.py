@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from perdure.analysis.results import Results
-from perdure.engine import redraw
 from perdure.engine.outcome import name_all
+from perdure.models import redraw
 from perdure.scenarios.contract.stream import Stream
 from perdure.strategies.contract.composition import parts
 from perdure.strategies.contract.strategy import Strategy

@@ -35,7 +35,7 @@ from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
-from perdure.strategies.sharing import MultiTab
+from perdure.strategies.sharing import MMoE, MultiTab, SharedBottom
 
 __all__ = [
     "AGEM",
@@ -69,6 +69,7 @@ __all__ = [
     "Learner",
     "LoRA",
     "LwF",
+    "MMoE",
     "Merge",
     "MultiTab",
     "Naive",
@@ -80,6 +81,7 @@ __all__ = [
     "Replay",
     "Rule",
     "SDLoRA",
+    "SharedBottom",
     "Single",
     "Step",
     "Strategy",
