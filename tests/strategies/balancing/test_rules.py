@@ -123,7 +123,9 @@ def test_cagrads_step_is_the_best_for_the_worst_task_in_the_ball(kind, c, gradie
     worst = float((rows @ step).min())
     source = torch.Generator().manual_seed(0)
     for nearness in (1e-4, 1e-2, 1.0):
-        away = torch.randn(200, rows.shape[1], generator=source, dtype=torch.float64) * nearness + (step - mean)
+        away = torch.randn(200, rows.shape[1], generator=source, dtype=torch.float64) * nearness + (
+            step - mean
+        )
         others = mean + c * mean.norm() * away / away.norm(dim=1, keepdim=True)
         assert float((others @ rows.mT).amin(1).max()) <= worst + 1e-9 * abs(worst)
 
@@ -318,7 +320,9 @@ def test_a_rule_of_ones_own(monkeypatch):
 
 def test_products_are_those_of_the_chosen_parameters_of_the_tasks():
     source = torch.Generator().manual_seed(0)
-    grads = {k: torch.randn(3, *shape, generator=source) for k, shape in {"a": (2, 4), "b": (5,), "c": ()}.items()}
+    grads = {
+        k: torch.randn(3, *shape, generator=source) for k, shape in {"a": (2, 4), "b": (5,), "c": ()}.items()
+    }
     rows = torch.cat([grads["a"].flatten(1), grads["b"]], 1)[:2].double()
     torch.testing.assert_close(gramian(grads, ["a", "b"], 2), rows @ rows.mT, rtol=1e-6, atol=1e-6)
     assert last_layer(["body.0.weight", "body.0.bias", "gate.weight"]) == ("gate.weight",)
