@@ -22,6 +22,7 @@ from perdure.strategies.balancing.gramian import (
     losses_in,
     need_shared,
     shared_names,
+    together,
 )
 from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.registry import strategy
@@ -73,7 +74,7 @@ class FlatRegions(Strategy):
         return cast(Rule, self.rule)
 
     def phases(self, stream: Stream) -> list[Phase]:
-        return [Phase(tuple(range(len(stream))), batch_per_task=True)]
+        return together(stream)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         need_shared(net, params, stream, str(self))

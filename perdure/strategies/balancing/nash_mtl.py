@@ -63,8 +63,8 @@ def bargain(gram: Tensor, power: Tensor) -> Tensor:
     """Minimise ``w' A w / 2 - sum_t p_t log w_t`` over positive w, for a batch of small problems.
 
     Damped Newton steps in terms of the positive definite A ``[..., n, n]`` with ones on its diagonal and of
-    p ``[..., n]``, at least 1: the function is self-concordant, so that they lead there from anywhere. Each problem
-    stops where it is solved.
+    p ``[..., n]``, at least 1: the function is self-concordant, so that they lead there from anywhere. Each
+    problem stops where it is solved.
     """
     size = power.shape[-1]
     a, p = gram.reshape(-1, size, size), power.reshape(-1, size)

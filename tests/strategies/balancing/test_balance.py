@@ -49,7 +49,8 @@ def each_gradient(params, stream=STREAM, away=None):
         model.load_state_dict({k: v + (0 if away is None else away[t][k]) for k, v in params.items()})
         output = model(task.train.inputs().double())[:, list(task.outputs)]
         loss = nn.functional.cross_entropy(output, task.train.y - task.outputs[0])
-        found.append(dict(zip(params, torch.autograd.grad(loss, list(model.parameters()), allow_unused=True), strict=True)))
+        slopes = torch.autograd.grad(loss, list(model.parameters()))
+        found.append(dict(zip(params, slopes, strict=True)))
     return found
 
 
@@ -71,17 +72,14 @@ def test_shared_weights_get_the_weighed_sum_and_the_head_the_plain_one(spec, wei
         torch.testing.assert_close(before[k] - after[k], 0.1 * expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("setting", ["domain", "class"])
-def test_where_outputs_are_shared_the_head_is_weighed_too_or_not(setting):
-    stream = tiny_stream(setting, (8, 8, 8))
+def test_where_all_outputs_compete_on_every_task_the_head_is_weighed_too(weigh):
+    stream = tiny_stream("domain", (8, 8, 8))
     before, after, _ = learn(get("balance(rule=mgda)"), stream)
-    moved = torch.cat([(before[k] - after[k]).flatten() for k in before])
-    assert moved.norm() > 0
-    if setting == "domain":
-        each = each_gradient(before, stream)
-        rows = stacked(each, before)
-        for k in before:
-            assert moved.norm() <= 0.1 * rows.norm(dim=1).min() * (1 + 1e-9)
+    each = each_gradient(before, stream)
+    weights = weigh(BALANCING.get("mgda"), stacked(each, before))
+    for k in before:
+        expected = sum(w * g[k] for w, g in zip(weights, each, strict=True))
+        torch.testing.assert_close(before[k] - after[k], 0.1 * expected, rtol=1e-9, atol=1e-9)
 
 
 def test_equal_weights_are_the_plain_sum():
@@ -117,6 +115,7 @@ def test_several_labels_of_a_sample_are_balanced_like_tasks(weigh):
     source = torch.Generator().manual_seed(0)
     x = torch.randn(40, 5, generator=source)
     y = torch.stack([x[:, 0], 100 * x[:, 1], x[:, 2] - x[:, 0]], 1)
+    y[0, 0] = torch.nan  # one is missing
     stream = from_arrays([(x, y)], "joint")
     for spec in ("uncertainty", "gradnorm", "mgda", "pcgrad"):
         _, after, state = learn(get(f"balance(rule={spec})"), stream, batch=20, lr=1e-5)
@@ -178,8 +177,9 @@ def test_uncertainty_is_torchjds_with_adam():
 
 
 def test_uncertainty_comes_to_rest_where_all_weighed_losses_are_one_half():
-    losses = torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64).expand(2000, 3)
-    torch.testing.assert_close(go(Uncertainty(lr=0.02), losses)[-1] * losses[-1], torch.full_like(losses[-1], 0.5), rtol=1e-2, atol=0)
+    losses = torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64).expand(600, 3)
+    weighed = go(Uncertainty(lr=0.05), losses)[-1] * losses[-1]
+    assert weighed.tolist() == pytest.approx([0.5] * 3, rel=1e-2)
 
 
 def test_famo_is_torchjds():
@@ -210,28 +210,30 @@ def test_dwa_is_torchjds_with_windows_for_epochs():
 
 def test_gradnorm_by_hand():
     gram = torch.diag(torch.tensor([1.0, 9.0], dtype=torch.float64))
-    losses = torch.ones(1500, 2, dtype=torch.float64)
-    found = go(GradNorm(alpha=0.0), losses, gram)
+    losses = torch.ones(400, 2, dtype=torch.float64)
+    found = go(GradNorm(alpha=0.0, lr=0.05), losses, gram)
     assert found[0].tolist() == [1, 1]
-    torch.testing.assert_close(found.sum(1), torch.full((1500,), 2.0, dtype=torch.float64))
+    torch.testing.assert_close(found.sum(1), torch.full((400,), 2.0, dtype=torch.float64))
     # At rest w_1 = 3 w_2.
     assert found[-1].tolist() == pytest.approx([1.5, 0.5], abs=0.03)
     # The second has fallen by half: with alpha 1 its gradient is to be half as long as the first's.
     losses[1:, 1] = 0.5
-    assert go(GradNorm(alpha=1.0), losses, gram)[-1].tolist() == pytest.approx([12 / 7, 2 / 7], abs=0.03)
+    last = go(GradNorm(alpha=1.0, lr=0.05), losses, gram)[-1]
+    assert last.tolist() == pytest.approx([12 / 7, 2 / 7], abs=0.03)
 
 
-def toy(tasks=2, scales=(1.0, 100.0)):
+def toy(scales=(1.0, 100.0)):
     """Chen et al. 2018: y_i = s_i tanh((B + e_i) x)."""
     source = torch.Generator().manual_seed(0)
     shared, x = torch.randn(1, 5, generator=source), torch.randn(200, 5, generator=source)
     own = [0.3 * torch.randn(1, 5, generator=source) for _ in scales]
     y = torch.cat([s * torch.tanh(x @ (shared + e).mT) for s, e in zip(scales, own, strict=True)], 1)
+    y[0, 0] = torch.nan  # one is missing
     return from_arrays([(x, y)], "joint")
 
 
 def test_gradnorm_turns_down_the_loss_of_the_larger_scale():
-    _, _, state = learn(Balance(GradNorm(alpha=0.12)), toy(), epochs=15, batch=20, lr=1e-5)
+    _, _, state = learn(Balance(GradNorm(alpha=0.12, lr=0.1)), toy(), epochs=5, batch=20, lr=1e-5)
     weights = 2 * torch.softmax(next(iter(state.values()))["value"][0], -1)
     assert float(weights[1]) < 0.1
     assert float(weights.sum()) == pytest.approx(2)
@@ -243,13 +245,10 @@ def test_gradnorm_turns_down_the_loss_of_the_larger_scale():
 def test_flat_regions_by_autograd(weigh):
     before, after, _ = learn(FlatRegions("mgda", rho=0.2))
     each = each_gradient(before)
-    away = [
-        {k: 0.2 * g[k] / torch.cat([g[n].flatten() for n in part]).norm() for part in (BODY, HEAD) for k in part}
-        for g in each
-    ]
-    flat = [
-        {k: there[k] - g[k] for k in g} for there, g in zip(each_gradient(before, away=away), each, strict=True)
-    ]
+    lengths = {k: stacked(each, part).norm(dim=1) for part in (BODY, HEAD) for k in part}
+    away = [{k: 0.2 * v / lengths[k][t] for k, v in g.items()} for t, g in enumerate(each)]
+    beyond = each_gradient(before, away=away)
+    flat = [{k: there[k] - g[k] for k in g} for there, g in zip(beyond, each, strict=True)]
     rule = BALANCING.get("mgda")
     shares = [weigh(rule, stacked(some, BODY)) for some in (each, flat)]
     for k in before:
@@ -306,7 +305,8 @@ def test_torchjds_rules_weigh_for_each_replica_as_they_do(spec, gradients, weigh
     assert BALANCING.get(repr(rule)) == rule
     rows = torch.stack([gradients("independent", seed) for seed in range(3)])
     name, _, given = spec.partition(", ")
-    made = getattr(importlib.import_module("torchjd.aggregation"), name)(**({"epsilon": 1e-9} if given else {}))
+    kind = getattr(importlib.import_module("torchjd.aggregation"), name)
+    made = kind(epsilon=1e-9) if given else kind()
     step = torch.tensor(0)
 
     def one(some, seed):
@@ -336,7 +336,7 @@ def test_contract_of_torchjds_rules():
         ("torchjd(CAGrad)", "TorchJD's CAGrad takes c, norm_eps; found {}: missing a required argument: 'c'"),
         ("torchjd(GradDrop)", "unknown TorchJD aggregator that weighs by products of gradients 'GradDrop'"),
         ("torchjd(NashMTL, n_tasks=3)", "unknown TorchJD aggregator"),
-        ("torchjd(AlignedMTL, scale=1)", "TorchJD's AlignedMTL takes pref_vector, scale_mode; found {'scale': 1}"),
+        ("torchjd(AlignedMTL, scale=1)", "AlignedMTL takes pref_vector, scale_mode; found {'scale': 1}"),
     ],
 )
 def test_what_torchjd_does_not_have_is_refused(spec, line):
