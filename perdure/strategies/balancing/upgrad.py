@@ -21,7 +21,7 @@ class UPGrad(Rule):
 
     >>> import torch
     >>> gram = torch.tensor([[1.0, -1.0], [-1.0, 2.0]], dtype=torch.float64)
-    >>> UPGrad().weights(gram, gram[0], {}, None).tolist()
+    >>> [round(float(w), 4) for w in UPGrad().weights(gram, gram[0], {}, None)]
     [1.0, 0.75]
 
     Source: Quinton & Rey, arXiv 2406.16232. Deviations: the authors' library adds 1e-4 of the trace to G's
