@@ -33,12 +33,14 @@ from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
-from perdure.strategies.sharing import MMoE, SharedBottom
+from perdure.strategies.sharing import CGC, DSMTL, PLE, AdaTT, MMoE, SharedBottom
 
 __all__ = [
     "AGEM",
+    "CGC",
     "CLR",
     "DER",
+    "DSMTL",
     "EWC",
     "FPF",
     "GEM",
@@ -46,8 +48,10 @@ __all__ = [
     "KFPF",
     "L2P",
     "MAS",
+    "PLE",
     "SI",
     "STRATEGIES",
+    "AdaTT",
     "AdaptiveSVD",
     "AvalancheStrategy",
     "Composition",
