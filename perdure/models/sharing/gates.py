@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -34,17 +36,15 @@ class Gates(nn.Module):
     def logits(self, x: Tensor, each: bool = False) -> Tensor:
         """Return ``W_g x``, ``[experts, gates, n]``."""
         if each:
-            apart: Tensor = (self.weight @ x.flatten(2).mT).transpose(0, 1)
-            return apart
+            return (self.weight @ x.flatten(2).mT).transpose(0, 1)
         gates, experts, width = self.weight.shape
         rows = self.weight.transpose(0, 1).reshape(experts * gates, width)
-        logits: Tensor = (rows @ x.flatten(1).mT).view(experts, gates, len(x))
-        return logits
+        return (rows @ x.flatten(1).mT).view(experts, gates, len(x))
 
 
 def linear(*shape: int) -> Tensor:
     """Draw weights ``[..., in]`` as torch draws those of a linear layer, uniform in ``+-1 / sqrt(in)``."""
-    return torch.empty(shape).uniform_(-1, 1) / max(shape[-1], 1) ** 0.5
+    return torch.empty(shape).uniform_(-1, 1) / math.sqrt(shape[-1])
 
 
 def mix(shares: Tensor, experts: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Heads(nn.Module):
         """
         self._check(experts)
         if len(self.towers):
-            return self(mix(shares, experts))
+            return self.forward(mix(shares, experts))
         of_experts = self.weight @ experts.mT
         outputs: Tensor = ((self.owner @ shares) * of_experts).sum(0).mT + self._offsets()
         return outputs
