@@ -33,7 +33,7 @@ from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
-from perdure.strategies.sharing import CGC, DSMTL, PLE, AdaTT, MMoE, SharedBottom
+from perdure.strategies.sharing import CGC, DSMTL, PLE, AdaTT, HoME, LearningToBranch, MMoE, SharedBottom
 
 __all__ = [
     "AGEM",
@@ -60,11 +60,13 @@ __all__ = [
     "External",
     "Front",
     "GDumb",
+    "HoME",
     "ICaRL",
     "InfLoRA",
     "Joint",
     "Knowledge",
     "Learner",
+    "LearningToBranch",
     "LoRA",
     "LwF",
     "MMoE",

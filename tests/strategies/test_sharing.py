@@ -61,6 +61,10 @@ SPECS = [
     "adatt",
     "adatt(levels=3, own=2, shared=2)",
     "dsmtl",
+    "home",
+    "home(groups=[[2], [0, 1]], own=2, shared=2, rank=2)",
+    "learning-to-branch",
+    "learning-to-branch(levels=3, nodes=2, search_epochs=2)",
 ]
 
 
@@ -71,7 +75,7 @@ def test_the_contract(spec, level):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_task_moves_nothing_that_is_anothers_and_all_that_is_shared(spec):
-    module, x = made(spec), rows()
+    module, x = made(spec).train(), rows()
     common = shared(module, dict(module.named_parameters()), STREAM.outputs)
     assert common
     for t, task in enumerate(STREAM):
@@ -296,3 +300,112 @@ def test_a_task_of_dsmtl_that_turns_away_is_as_if_alone():
     after = module(x)
     assert torch.equal(before[:, 2:4], after[:, 2:4])
     assert bool((before[:, :2] != after[:, :2]).all())
+
+
+# ---- home -----------------------------------------------------------------------------------------------
+
+
+def normed(experts, e, x):
+    """An expert of HoME, by itself."""
+    seen = x * 2 * torch.sigmoid(x @ experts.down[e].T @ experts.up[e].T)
+    made = expert(experts.bank, e, seen)
+    centred = made - made.mean(-1, keepdim=True)
+    normal = centred / (made.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    return nn.functional.silu(normal * experts.gain[e] + experts.shift[e])
+
+
+def layer(part, inputs, common, own, shared):
+    def mixed(x, gate, again, mine, others):
+        def parts(logits):
+            return torch.sigmoid(logits) if logits.shape[-1] == 1 else torch.softmax(logits, -1)
+
+        gate, again = torch.softmax(x @ gate.T, -1), parts(x @ again.T)
+        whole = sum(gate[:, e : e + 1] * v for e, v in enumerate([*mine, *others]))
+        return whole + sum(again[:, e : e + 1] * v for e, v in enumerate(mine))
+
+    theirs = [normed(part.shared, e, common) for e in range(shared)]
+    mine = [[normed(part.own, u * own + e, x) for e in range(own)] for u, x in enumerate(inputs)]
+    gates, again = part.gates.weight, part.self_gates.weight
+    made = [mixed(x, gates[u], again[u], mine[u], theirs) for u, x in enumerate(inputs)]
+    if part.common is None:
+        return made, None
+    everything = [v for some in mine for v in some]
+    # The experts that are taken again, the shared ones, come last here.
+    order = [*range(len(everything), len(everything) + shared), *range(len(everything))]
+    gate = part.common.weight[0][order]
+    return made, mixed(common, gate, part.self_common.weight[0], theirs, everything)
+
+
+@pytest.mark.parametrize(
+    ("spec", "group", "own", "shared"),
+    [("home", (0, 0, 1), 1, 1), ("home(groups=[[2], [0, 1]], own=2, shared=3, rank=2)", (1, 1, 0), 2, 3)],
+)
+def test_home_by_a_loop(spec, group, own, shared):
+    module, x = made(spec), rows()
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            if name.rpartition(".")[2] in ("up", "gain", "shift"):
+                p.copy_(torch.randn_like(p))
+    groups, common = layer(module.meta, [x, x], x, own, shared)
+    tasks, _ = layer(module.last, [groups[g] for g in group], common, own, shared)
+    torch.testing.assert_close(module(x), head(module, torch.stack(tasks)))
+
+
+def test_feature_gates_let_all_pass_at_first():
+    experts, x = made("home").meta.shared, rows()
+    torch.testing.assert_close(
+        experts(x.unsqueeze(0))[0],
+        nn.functional.silu(nn.functional.layer_norm(expert(experts.bank, 0, x), (6,))),
+    )
+
+
+@pytest.mark.parametrize("groups", ["[[0, 1]]", "[[0, 1], [1, 2]]", "[[0, 1, 2], []]", "[[0, 1, 3]]"])
+def test_groups_hold_each_task_once(groups):
+    with pytest.raises(PerdureError, match="groups must hold each of the 3 tasks once, by index; found"):
+        made(f"home(groups={groups})")
+
+
+# ---- learning to branch ---------------------------------------------------------------------------------
+
+
+def test_a_branch_is_the_parent_of_the_largest_weight():
+    module, x = made("learning-to-branch(levels=2, nodes=2)"), rows()
+    with torch.no_grad():
+        module.branches[0].copy_(torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
+        module.branches[1].copy_(torch.tensor([[1.0, 0.0], [0.0, 3.0], [0.5, 0.4]]))
+    first = [expert(module.levels[0], i, x) for i in (1, 0)]
+    second = [expert(module.levels[1], i, first[i]) for i in (0, 1)]
+    expected = head(module, torch.stack([second[i] for i in (0, 1, 0)]))
+    torch.testing.assert_close(module(x), expected)
+    # Training takes the same once the tree is found, and mixes before.
+    module.train()
+    assert not torch.allclose(module(x), expected)
+    module.searching.zero_()
+    torch.testing.assert_close(module(x), expected)
+
+
+def test_choices_are_drawn_as_often_as_their_weights_say():
+    module = made("learning-to-branch(levels=1, nodes=3, temperature=0.01)").train()
+    theta = torch.log(torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)).expand(20_000, 3)
+    torch.manual_seed(0)
+    drawn = module.choices(theta)
+    torch.testing.assert_close(drawn.sum(-1), torch.ones(20_000, dtype=torch.float64))
+    shares = drawn.round().mean(0)
+    torch.testing.assert_close(shares, theta[0].exp(), atol=0.015, rtol=0)
+
+
+def test_the_tree_is_searched_then_trained_from_the_start(walk):
+    moments = {}
+    for moment, phase, values, state, net in walk("learning-to-branch", STREAM, deep):
+        moments[phase.name, moment] = values
+        assert net.buffers["searching"] == (phase.name == "search" or moment == "start")
+    start, searched = moments["search", "start"], moments["search", "end"]
+    begun, learned = moments["learn", "begin"], moments["learn", "end"]
+    for name, value in start.items():
+        theta = name.startswith("branches.")
+        if name != "searching" and not name.startswith("head.owner"):
+            assert not torch.equal(searched[name], value), name
+            assert torch.equal(begun[name], searched[name] if theta else value), name
+        if theta:
+            assert torch.equal(learned[name], searched[name])
+    assert not torch.equal(learned["levels.0.part.0.weight"], begun["levels.0.part.0.weight"])
