@@ -314,7 +314,8 @@ class Engine:
         samples["x"] = self.place.numbers(samples["x"])
         if "weight" not in samples:
             return {**samples, "weight": weight.expand(index.shape)}
-        return {**samples, "weight": samples["weight"] * weight.unsqueeze(-1)}
+        labels = samples["weight"]
+        return {**samples, "weight": labels * (weight if labels.ndim == index.ndim else weight.unsqueeze(-1))}
 
     def _mapped(
         self, phase: Phase, replica: Replica, hyper: dict[str, Tensor], arrays: dict[str, Tensor],

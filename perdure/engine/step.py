@@ -165,7 +165,7 @@ class Program:
         output = self.outputs(replica, rows["x"], rows["task"], rng)
         batch = answered(output, rows, rng)
         each = self.objective.loss(output, batch)
-        return each.mean() if each.ndim == 1 else weighted_mean(each, batch.weight)
+        return weighted_mean(each, batch.weight) if "weight" in rows else each.mean()
 
 
 def clipped(grads: Params, names: Sequence[str], longest: float) -> Params:
