@@ -34,6 +34,24 @@ def _is_tried(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(_is_table(int, float), value))
 
 
+def _is_matrix(value: Any, size: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == size
+        and all(_is_numbers(row) and len(row) == size for row in value)
+    )
+
+
+def _is_info(value: Any) -> bool:
+    """Whether matrices of correlations have a row and a column for each of the tasks that are named."""
+    if not isinstance(value, dict):
+        return False
+    tasks, found = value.get("tasks", []), [value[key] for key in CORRELATIONS if key in value]
+    return _is_list(str)(tasks) and all(_is_matrix(matrix, len(tasks)) for matrix in found)
+
+
+# What a stream may say of the tasks that it names, each with each.
+CORRELATIONS = ("task_correlation", "label_correlation")
 # What is read of a configuration and of a strategy's extras, where it is there; the rest is only shown.
 CONFIG = {
     "seeds": (_is_list(int), "a list of whole numbers"),
@@ -44,6 +62,7 @@ CONFIG = {
     "by_strategy": (_is_table(dict), "tables of settings by strategy"),
     "class_names": (_is_list(str), "a list of names"),
     "bounds": (_is_list(str), "a list of names"),
+    "info": (_is_info, "a table, whose correlations are square, one row for each name under `tasks`"),
     "higher_is_better": (
         lambda value: isinstance(value, bool) or _is_list(bool)(value),
         "true or false, or one for each task",

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from perdure.analysis.results import Results
-from perdure.engine import redraw
 from perdure.engine.outcome import name_all
+from perdure.models import redraw
 from perdure.scenarios.contract.stream import Stream
 from perdure.strategies.contract.composition import parts
 from perdure.strategies.contract.strategy import Strategy
@@ -64,6 +64,7 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         "tasks": stream.names,
         "train_sizes": [len(t.train) for t in stream],
         "test_sizes": [len(t.test) for t in stream],
+        **({"info": stream.info} if stream.info else {}),
         "metric": stream.objective.metric,
         "higher_is_better": higher[0] if len(set(higher)) == 1 else higher,
         **name_all(strategies),

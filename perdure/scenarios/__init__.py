@@ -7,7 +7,19 @@ from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
-from perdure.scenarios.generators import from_arrays, from_datasets, permuted, rotated, split
+from perdure.scenarios.generators import (
+    adult_two_targets,
+    covariance_alignment,
+    critical_periods,
+    from_arrays,
+    from_datasets,
+    multitab_bench,
+    permuted,
+    r_mtgb,
+    rotated,
+    split,
+    table_targets,
+)
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
 from perdure.scenarios.registry import STREAMS, get, names, register
 from perdure.scenarios.source import SOURCES, Source
@@ -27,23 +39,29 @@ __all__ = [
     "Stream",
     "Targets",
     "Task",
+    "adult_two_targets",
     "blur",
     "check_stream",
     "concat",
+    "covariance_alignment",
+    "critical_periods",
     "from_arrays",
     "from_datasets",
     "get",
     "imbalance",
     "limit",
+    "multitab_bench",
     "names",
     "noise_labels",
     "permuted",
+    "r_mtgb",
     "register",
     "repeat",
     "rotated",
     "sources",
     "split",
     "table",
+    "table_targets",
     "take",
     "tokenize",
 ]

@@ -11,12 +11,32 @@ from perdure.core.errors import PerdureError
 from perdure.core.registry import Registry
 from perdure.core.specs import parse, split_outside
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.generators import permuted, rotated, split
+from perdure.scenarios.generators import (
+    adult_two_targets,
+    covariance_alignment,
+    critical_periods,
+    multitab_bench,
+    permuted,
+    r_mtgb,
+    rotated,
+    split,
+    table_targets,
+)
 from perdure.scenarios.operators import OPERATORS
 from perdure.scenarios.operators import concat as _concat
 from perdure.scenarios.source import SOURCES
 
 GENERATORS: dict[str, Callable[..., Stream]] = {"split": split, "permuted": permuted, "rotated": rotated}
+
+# Streams of no source, with names of their own.
+MADE: dict[str, Callable[..., Stream]] = {
+    "adult-two-targets": adult_two_targets,
+    "covariance-alignment": covariance_alignment,
+    "critical-periods": critical_periods,
+    "multitab-bench": multitab_bench,
+    "r-mtgb": r_mtgb,
+    "table-targets": table_targets,
+}
 
 # Rotation needs images: these names would only lead to an error, so they are not listed.
 WITHOUT_IMAGES = frozenset({"table", "adult", "clinc150"})
@@ -45,7 +65,7 @@ class _Streams(Registry[Stream]):
 
 STREAMS = _Streams("stream", "perdure.scenarios")
 register = STREAMS.register
-for _name, _generator in GENERATORS.items():
+for _name, _generator in {**GENERATORS, **MADE}.items():
     STREAMS.register(_name)(_generator)
 
 

@@ -12,6 +12,7 @@ from perdure.strategies.adapters import (
     save_anchor,
     save_deltas,
 )
+from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, Rule, balancing_rule
 from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single, WatchConflicts
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
 from perdure.strategies.contract import (
@@ -27,15 +28,18 @@ from perdure.strategies.contract import (
     get,
 )
 from perdure.strategies.contract.registry import strategy
-from perdure.strategies.interop import AvalancheStrategy
+from perdure.strategies.interop import AvalancheStrategy, TorchJD
 from perdure.strategies.isolation import PackNet
+from perdure.strategies.merging import MERGING, Merge, StreamMerge
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
+from perdure.strategies.sharing import MMoE, MultiTab, SharedBottom
 
 __all__ = [
     "AGEM",
+    "BALANCING",
     "CLR",
     "DER",
     "EWC",
@@ -45,14 +49,17 @@ __all__ = [
     "KFPF",
     "L2P",
     "MAS",
+    "MERGING",
     "SI",
     "STRATEGIES",
     "AdaptiveSVD",
     "AvalancheStrategy",
+    "Balance",
     "Composition",
     "Cumulative",
     "DERpp",
     "External",
+    "FlatRegions",
     "Front",
     "GDumb",
     "ICaRL",
@@ -62,6 +69,9 @@ __all__ = [
     "Learner",
     "LoRA",
     "LwF",
+    "MMoE",
+    "Merge",
+    "MultiTab",
     "Naive",
     "OLoRA",
     "OnlineEWC",
@@ -69,15 +79,20 @@ __all__ = [
     "Phase",
     "Probe",
     "Replay",
+    "Rule",
     "SDLoRA",
+    "SharedBottom",
     "Single",
     "Step",
     "Strategy",
+    "StreamMerge",
     "TaskData",
     "Terms",
+    "TorchJD",
     "WatchConflicts",
     "Weighted",
     "WeightedReplay",
+    "balancing_rule",
     "get",
     "get_deltas",
     "hypervolume",

@@ -30,6 +30,7 @@ from perdure.optim.schedules import SCHEDULES
 from perdure.scenarios import SOURCES, STREAMS, Stream, split
 from perdure.scenarios import get as get_stream
 from perdure.scenarios.operators import OPERATORS
+from perdure.scenarios.registry import MADE
 from perdure.strategies import STRATEGIES
 from perdure.strategies import get as get_strategy
 from perdure.training import Training, make_settings
@@ -42,7 +43,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
 }  # fmt: skip
 # Whatever files say is tried in tests of their own; Avalanche takes seconds to import.
 ELSEWHERE = {"avalanche", "table", "images", "omniglot", "adult", "clinc150", "mnist", "mnist-5k",
-             "fashion-mnist", "cifar10", "cifar100"}  # fmt: skip
+             "fashion-mnist", "cifar10", "cifar100", "table-targets", "adult-two-targets"}  # fmt: skip
 NAMES = [
     (kind, name) for kind, table in REGISTRIES.items() for name in table
     if name not in ELSEWHERE and name.partition("-")[2] not in ELSEWHERE
@@ -167,7 +168,7 @@ def outcome(call, *args, **kwargs):
 
 def hints_of(kind, name):
     """Resolved annotations of a name's parameters; a stream's are those of its generator and its source."""
-    halves = name.split("-", 1) if kind == "stream" else [name]
+    halves = name.split("-", 1) if kind == "stream" and name not in MADE else [name]
     makers = (
         [STREAMS.maker(halves[0]), SOURCES.maker(halves[1])]
         if len(halves) > 1

@@ -5,7 +5,7 @@ from perdure.core.checks import fits
 from perdure.scenarios import SOURCES, STREAMS, Source, Stream, check_stream, get, names, split
 from perdure.scenarios.generators.divided import WAYS
 from perdure.scenarios.operators import OPERATORS
-from perdure.scenarios.registry import GENERATORS, WITHOUT_IMAGES, _parameters
+from perdure.scenarios.registry import GENERATORS, MADE, WITHOUT_IMAGES, _parameters
 
 BUILT_IN = ["split", "permuted", "rotated", "split-digits", "permuted-digits", "rotated-digits"]
 NEED_FILES = {
@@ -38,7 +38,7 @@ def test_every_source_is_tested():
 
 def test_names_are_generators_with_sources():
     expected = {f"{g}-{s}" for g in GENERATORS for s in SOURCES} - {f"rotated-{s}" for s in WITHOUT_IMAGES}
-    assert set(names()) == expected | set(GENERATORS)
+    assert set(names()) == expected | set(GENERATORS) | set(MADE)
     assert names() == sorted(names())
     assert all(name in STREAMS for name in names())
 

@@ -17,6 +17,8 @@ from perdure.analysis.plots.style import round_ticks
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from perdure.analysis.record import Record
+
 ANNOTATED = 10  # the most tasks whose matrix still has room for numbers
 
 
@@ -77,6 +79,21 @@ def class_names(scene: Scene, count: int) -> list[str]:
     """Names of the classes, or their numbers from 0."""
     named = scene.results.config.get("class_names", [])
     return shorten(named, 14).shown if len(named) == count else [str(index) for index in range(count)]
+
+
+def correlations(results: Record) -> list[Matrix]:
+    """How tasks go together, as their generator says: correlation of labels, and of what they are made of."""
+    info = results.config.get("info", {})
+    known = info.get("tasks", [])
+    # Of a stream that was cut or joined, the tasks that are left.
+    places = [known.index(name) for name in results.tasks if name in known]
+    places = places if len(places) > 1 else list(range(len(known)))
+    names = shorten([known[place] for place in places], 14).shown
+    return [
+        Matrix(title, np.array(info[key], dtype=np.float64)[np.ix_(places, places)], names, names, "", "")
+        for key, title in (("label_correlation", "labels"), ("task_correlation", "tasks"))
+        if info.get(key)
+    ]
 
 
 def draw(axes: Axes, matrix: Matrix, limits: tuple[float, float], colours: str = "viridis") -> Any:

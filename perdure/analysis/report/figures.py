@@ -73,6 +73,7 @@ def pictures(results: Record) -> Iterator[Picture]:
     )
     yield _comparison(scene, lost)
     yield _matrices(scene, lost)
+    yield from _correlations(scene)
     yield from _confusions(scene, lost)
     if conflicts.watched(results):
         yield _conflicts(scene, lost, legend)
@@ -166,11 +167,27 @@ def _confusions(scene: Scene, lost: str) -> Iterator[Picture]:
     yield Picture("Accuracy of each class", caption, _heat(scene, "classes", classes), [], [])
 
 
-def _heat(scene: Scene, name: str, found: list[heat.Matrix]) -> list[str]:
+def _correlations(scene: Scene) -> Iterator[Picture]:
+    """How the tasks go together, where their generator says so."""
+    found = heat.correlations(scene.results)
+    if not found:
+        return
+    lowest = min(float(matrix.values.min()) for matrix in found)
+    caption = (
+        "As the generator of the stream made them: correlation of the labels of each two tasks, and of the "
+        "weights that labels are made of."
+    )
+    drawings = _heat(scene, "correlation", found, (min(lowest, 0.0), 1.0))
+    yield Picture("Task correlations", caption, drawings, [], [])
+
+
+def _heat(
+    scene: Scene, name: str, found: list[heat.Matrix], limits: tuple[float, float] = (0.0, 1.0)
+) -> list[str]:
     side = min(4.6, 1.6 + 0.25 * max(max(matrix.values.shape) for matrix in found))
 
     def draw(axes: Axes, index: int) -> None:
-        heat.draw(axes, found[index], (0.0, 1.0))
+        heat.draw(axes, found[index], limits)
 
     return _drawings(scene, name, len(found), (side, side), draw, shared=False)
 

@@ -14,6 +14,7 @@ from perdure.analysis.notes import notes
 from perdure.analysis.report import pairs as report_pairs
 from perdure.analysis.report import tables as report_tables
 from perdure.analysis.report.figures import pictures
+from perdure.analysis.wellformed import CORRELATIONS
 
 if TYPE_CHECKING:
     from perdure.analysis.record import Record
@@ -86,13 +87,18 @@ def _singular(fact: str) -> str:
 
 
 def _settings(results: Record) -> list[tuple[str, str]]:
-    settings = [(key, _plain(value)) for key, value in results.config.items()]
+    settings = [(key, _plain(_small(value))) for key, value in results.config.items()]
     return settings + [
         (f"{name}: {key}", _plain(v))
         for name, e in results.extras.items()
         for key, v in e.items()
         if key != "report"  # long, and drawn
     ]
+
+
+def _small(value: Any) -> Any:
+    """Leave out the correlations of tasks, which are drawn: of many tasks they are long."""
+    return {k: v for k, v in value.items() if k not in CORRELATIONS} if isinstance(value, dict) else value
 
 
 def _plain(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -54,6 +54,10 @@ class Stream:
         True when the samples may be passed over only once.
     notes:
         What is doubtful about the stream: one line each, which results repeat as warnings.
+    info:
+        What a generator knows about the tasks that it made, which results keep: names, numbers, lists and
+        tables of such, as JSON has them. ``task_correlation`` and ``label_correlation``, ``[tasks][tasks]``
+        in the order of the names under ``tasks``, are drawn in the report.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Stream:
     outputs: int
     online: bool = False
     notes: tuple[str, ...] = ()
+    info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_setting(self.setting)

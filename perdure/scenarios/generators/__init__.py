@@ -1,8 +1,26 @@
-"""Functions that make streams of sources and arrays."""
+"""Functions that make streams of sources and arrays, and streams of their own."""
 
+from perdure.scenarios.generators.adult_two_targets import adult_two_targets
 from perdure.scenarios.generators.arrays import from_arrays
 from perdure.scenarios.generators.changed import permuted, rotated
+from perdure.scenarios.generators.covariance_alignment import covariance_alignment
+from perdure.scenarios.generators.critical_periods import critical_periods
 from perdure.scenarios.generators.datasets import from_datasets
 from perdure.scenarios.generators.divided import split
+from perdure.scenarios.generators.multitab_bench import multitab_bench
+from perdure.scenarios.generators.r_mtgb import r_mtgb
+from perdure.scenarios.generators.table_targets import table_targets
 
-__all__ = ["from_arrays", "from_datasets", "permuted", "rotated", "split"]
+__all__ = [
+    "adult_two_targets",
+    "covariance_alignment",
+    "critical_periods",
+    "from_arrays",
+    "from_datasets",
+    "multitab_bench",
+    "permuted",
+    "r_mtgb",
+    "rotated",
+    "split",
+    "table_targets",
+]

@@ -34,6 +34,8 @@ else:
         """A data frame of pandas, known as such without the time that importing pandas takes."""
 
 
+__all__ = ["Column", "DataFrame", "columns_of", "from_frames", "read_both", "read_frame", "table"]
+
 Column: TypeAlias = str | int
 SPACES = r"\s+"  # any run of them
 
@@ -94,24 +96,33 @@ def table(
     PerdureError
         When a file cannot be read, a column does not exist, a label is missing, values are infinite.
     """
+    name, frame, frame_test = read_both(path, test, header, separator)
+    column = None if domain is None else _column(frame, domain)
+    return from_frames(
+        name,
+        frame,
+        frame_test,
+        label=_column(frame, label),
+        objective=as_objective(objective),
+        categorical=None if categorical is None else columns_of(frame, categorical),
+        drop=columns_of(frame, drop),
+        domain=column if by is None or column is not None else _only_dates(frame),
+        by=by,
+    )
+
+
+def read_both(
+    path: str | Path | DataFrame, test: str | Path | DataFrame | None, header: bool, separator: str
+) -> tuple[str, pd.DataFrame, pd.DataFrame | None]:
+    """Return the name of a table, its rows, and those of its test table; parameters as for :func:`table`."""
     frame = _frame(path, header, separator)
     frame_test = None if test is None else _frame(test, header, separator)
     if frame_test is not None and list(frame_test.columns) != list(frame.columns):
         raise PerdureError(
             f"the columns of {_title(test)} must be those of {_title(path)}; found {list(frame_test.columns)}"
         )
-    column = None if domain is None else _column(frame, domain)
-    return from_frames(
-        _title(path) if isinstance(path, DataFrame) else _stem(Path(path)),
-        frame,
-        frame_test,
-        label=_column(frame, label),
-        objective=as_objective(objective),
-        categorical=None if categorical is None else _columns(frame, categorical),
-        drop=_columns(frame, drop),
-        domain=column if by is None or column is not None else _only_dates(frame),
-        by=by,
-    )
+    name = _title(path) if isinstance(path, DataFrame) else _stem(Path(path))
+    return name, frame, frame_test
 
 
 def _title(table: str | Path | DataFrame | None) -> str:
@@ -183,7 +194,7 @@ def read_frame(
     return frame.reset_index(drop=True)
 
 
-def _columns(frame: pd.DataFrame, columns: Sequence[Column] | Column) -> list[Column]:
+def columns_of(frame: pd.DataFrame, columns: Sequence[Column] | Column) -> list[Column]:
     """Return the keys of the columns of a list; a single one is a list of one."""
     if isinstance(columns, (str, int)):
         columns = [columns]

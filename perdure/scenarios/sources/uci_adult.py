@@ -43,10 +43,11 @@ def adult(label: str = "income", domain: str | None = None) -> Source:
     for column in (label, *([] if domain is None else [domain])):
         if column not in COLUMNS:
             raise unknown("column of adult", str(column), COLUMNS)
-    return from_frames("adult", _read("train"), _read("test"), label=label, domain=domain)
+    return from_frames("adult", read_adult("train"), read_adult("test"), label=label, domain=domain)
 
 
-def _read(part: str) -> pd.DataFrame:
+def read_adult(part: str) -> pd.DataFrame:
+    """Return the records of a part, ``"train"`` or ``"test"``, as they are."""
     path = find("adult", f"adult_{part}.csv.gz", f"adult_{part}.csv")
     # UCI's test file begins with a line that is no record, and has a dot behind every income.
     frame = read_frame(path, names=COLUMNS, comment="|")

@@ -1,0 +1,1 @@
+"""Multi-task modules that are made out of one model: what tasks share, and what is each task's own."""
