@@ -56,6 +56,11 @@ def anchor(results: Record, which: str) -> Array:
     return mean(kept(results, name)[:, -1] * signs(results))
 
 
+def is_anchor(results: Record, strategy: str) -> bool:
+    """Tell whether a strategy is one that others are placed between."""
+    return any(baseline(results, which) == strategy for which in LOW + HIGH)
+
+
 def pairs(results: Record) -> list[tuple[str, str]]:
     """Pairs of a low and a high anchor that were measured and lie clearly apart."""
     return [pair for low in LOW for high in HIGH if _refusal(results, *(pair := (low, high))) is None]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perdure.analysis import fronts
+from perdure.analysis.anchors import is_anchor
 from perdure.analysis.metrics.matrix import Array
-from perdure.analysis.metrics.needs import is_bound, signs
+from perdure.analysis.metrics.needs import signs
 from perdure.analysis.plots.labels import cut, tidy
 from perdure.analysis.plots.pareto import NAME, RESAMPLES
 from perdure.analysis.plots.scene import Scene
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 def strategy_front(results: Record, tasks: tuple[int, int] = (0, 1)) -> Figure:
     """Final scores of two tasks, a point for each strategy with 95 % intervals over seeds along both axes.
 
-    The grey line is the front: nothing measured lies beyond it. Hollow points are bounds. Up and right is
-    better, down or left where the axis says that lower is.
+    The grey line is the front: nothing measured lies beyond it. Hollow points are anchors (naive,
+    joint, single). Up and right is better, down or left where the axis says that lower is.
     """
     chosen = fronts.places(results, tasks)
     if len(chosen) != 2:
@@ -40,14 +42,11 @@ def strategy_front(results: Record, tasks: tuple[int, int] = (0, 1)) -> Figure:
     width, height = 5.0 + legend_room(entries), max(4.2, legend_height(entries) + 0.3)
     with canvas(width, height) as figure:
         axes = figure.subplots()
-        stairs = _stairs(middle[fronts.efficient(middle)]) * turn
-        axes.plot(stairs[:, 0], stairs[:, 1], color="0.6", linewidth=1.2, zorder=1)
         for name, own, centre in zip(results.strategies, values, middle, strict=True):
             if np.isfinite(centre).all():
                 _point(axes, scene, name, own[np.isfinite(own).all(axis=1)] * turn, centre * turn)
-        for t, sign, label in zip(chosen, turn, (axes.set_xlabel, axes.set_ylabel), strict=True):
-            lower = " (lower is better)" if sign < 0 else ""
-            label(f"{scene.score_name} on {cut(tidy(results.tasks[t]), NAME)}{lower}")
+        _front(axes, middle[fronts.efficient(middle)], turn)
+        axes.set(xlabel=_named(scene, chosen[0]), ylabel=_named(scene, chosen[1]))
         handles, _ = axes.get_legend_handles_labels()
         shown_names = [
             scene.marked(n) for n, c in zip(results.strategies, middle, strict=True) if np.isfinite(c).all()
@@ -56,20 +55,29 @@ def strategy_front(results: Record, tasks: tuple[int, int] = (0, 1)) -> Figure:
     return figure
 
 
-def _stairs(points: Array) -> Array:
-    """Corners of the border of what the points dominate, the highest first."""
+def _named(scene: Scene, task: int) -> str:
+    lower = " (lower is better)" if signs(scene.results)[task] < 0 else ""
+    return f"{scene.score_name} on {cut(tidy(scene.results.tasks[task]), NAME)}{lower}"
+
+
+def _front(axes: Axes, points: Array, turn: Array) -> None:
+    """Draw the border of what the points ``[n, 2]`` dominate, from one edge of the axes to the other."""
+    if not len(points):
+        return
+    edges = axes.get_xlim(), axes.get_ylim()
+    worst = np.array([min(turn[i] * np.array(edge)) for i, edge in enumerate(edges)])
     ordered = points[np.lexsort((-points[:, 1], points[:, 0]))]
-    if not len(ordered):
-        return ordered
-    corners = [ordered[:1]]
-    for before, after in zip(ordered[:-1], ordered[1:], strict=True):
+    corners = [np.array([[worst[0], ordered[0, 1]]]), ordered[:1]]
+    for before, after in pairwise(ordered):
         corners += [np.array([[before[0], after[1]]]), after[None]]
-    return np.concatenate(corners)
+    stairs = np.concatenate([*corners, np.array([[ordered[-1, 0], worst[1]]])]) * turn
+    axes.plot(stairs[:, 0], stairs[:, 1], color="0.6", linewidth=1.2, zorder=1)
+    axes.set(xlim=edges[0], ylim=edges[1])
 
 
 def _point(axes: Axes, scene: Scene, name: str, own: Array, centre: Array) -> None:
     look = scene.look[name]
-    face = "white" if is_bound(scene.results, name) else look["color"]
+    face = "white" if is_anchor(scene.results, name) else look["color"]
     if len(own) > 1:
         low, high = bootstrap_band(own, samples=RESAMPLES)
         axes.plot([low[0], high[0]], [centre[1]] * 2, color=look["color"], linewidth=1.2, zorder=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.analysis import anchors
 from perdure.analysis.diverged import remark
-from perdure.analysis.metrics.needs import baseline, is_bound, prefers_higher
+from perdure.analysis.metrics.needs import is_bound, prefers_higher
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.tables import cell
 
@@ -92,10 +92,7 @@ def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
 def between(results: Record) -> Table | None:
     """Return where strategies stand between the anchors, a column per pair of these, where some were run."""
     pairs = anchors.pairs(results)
-    # Chance is always there: without a strategy between, or two anchors that were run, nothing is placed.
-    if not pairs or all(
-        n in (baseline(results, k) for k in ("naive", "joint", "single")) for n in results.strategies
-    ):
+    if not pairs or all(anchors.is_anchor(results, name) for name in results.strategies):
         return None
     table = anchors.table(results)
     cells = {
