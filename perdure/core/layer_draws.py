@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from perdure.core.errors import PerdureError
+from perdure.core.light import Light
 from perdure.core.random import Rng
 
 aten = torch.ops.aten
@@ -25,24 +25,6 @@ Shape = Sequence[int]
 # Half the distance of two uniform draws: moves them into the open interval (0, 1), where the log is finite.
 _HALF = 2.0**-25
 _WIDEST = 2**31
-
-
-class Light(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A dispatch mode without the compiler, whose import would take seconds."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()  # type: ignore[no-untyped-call]
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __enter__(self) -> Self:
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
 
 
 class OwnDraws(Light):

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import flop_registry
 
-from perdure.core.layer_draws import Light
+from perdure.core.light import Light
 
 
 def _convolution_backward(

@@ -93,28 +93,29 @@ def draw(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
 
 
 def _cells(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
-    import seaborn
+    low, high = limits
+    values = np.ma.masked_invalid(matrix.values)
+    drawn = axes.pcolormesh(values, vmin=low, vmax=high, cmap="viridis", linewidths=0.5, edgecolors="white")
+    axes.set(xlim=(0, values.shape[1]), ylim=(values.shape[0], 0), aspect="equal")
+    axes.spines[:].set_visible(False)
+    rows, columns = (_numbers(count) for count in values.shape)
+    axes.set_xticks(np.arange(values.shape[1]) + 0.5, matrix.columns or columns)
+    axes.set_yticks(np.arange(values.shape[0]) + 0.5, matrix.rows or rows, va="center")
+    if max(values.shape) <= ANNOTATED:
+        drawn.update_scalarmappable()
+        colours = np.asarray(drawn.get_facecolor()).reshape(*values.shape, 4)
+        for place, value in np.ndenumerate(values):
+            if value is not np.ma.masked:
+                ink = "black" if _luminance(colours[place]) > 0.408 else "white"
+                row, column = place
+                axes.text(column + 0.5, row + 0.5, f"{value:.2f}", color=ink, ha="center", va="center", size=7)
+    return drawn
 
-    few = max(matrix.values.shape) <= ANNOTATED
-    rows, columns = (_numbers(count) for count in matrix.values.shape)
-    seaborn.heatmap(
-        matrix.values,
-        ax=axes,
-        vmin=limits[0],
-        vmax=limits[1],
-        cmap="viridis",
-        square=True,
-        cbar=False,
-        annot=few,
-        fmt=".2f",
-        annot_kws={"fontsize": 7},
-        linewidths=0.5,
-        xticklabels=matrix.columns or columns,
-        yticklabels=matrix.rows or rows,
-    )
-    for text in axes.texts:  # on the cells, whose colours stay in the dark
-        text.set_color("white" if text.get_color() == "w" else "black")
-    return axes.collections[0]
+
+def _luminance(colour: Array) -> float:
+    """Relative luminance of a colour in sRGB, as the Web Content Accessibility Guidelines define it."""
+    linear = np.where(colour <= 0.03928, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(linear[:3] @ (0.2126, 0.7152, 0.0722))
 
 
 def _numbers(count: int) -> list[str]:
