@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ class NoDraws(Light):
 
 def is_random(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Tell whether an operation reads a random generator: torch tags those that may."""
-    if torch.Tag.nondeterministic_seeded not in func.tags or func is aten._fused_sdp_choice.default:
+    if not _may_draw(func):
         return False
     given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | dict(kwargs)
     # Attention and recurrent layers carry the tag for their dropout, which is off by default.
@@ -87,6 +88,11 @@ def is_random(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bo
         (given.get(a.name, a.default_value) for a in func._schema.arguments if "dropout" in a.name), 1
     )
     return share != 0
+
+
+@cache  # Asked for every operation, and torch builds the list of tags anew each time.
+def _may_draw(func: Any) -> bool:
+    return torch.Tag.nondeterministic_seeded in func.tags and func is not aten._fused_sdp_choice.default
 
 
 def plain(value: Tensor) -> Tensor:
