@@ -108,7 +108,9 @@ def _cells(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
             if value is not np.ma.masked:
                 ink = "black" if _luminance(colours[place]) > 0.408 else "white"
                 row, column = place
-                axes.text(column + 0.5, row + 0.5, f"{value:.2f}", color=ink, ha="center", va="center", size=7)
+                axes.text(
+                    column + 0.5, row + 0.5, f"{value:.2f}", color=ink, ha="center", va="center", size=7
+                )
     return drawn
 
 
