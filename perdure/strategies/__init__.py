@@ -12,7 +12,7 @@ from perdure.strategies.adapters import (
     save_anchor,
     save_deltas,
 )
-from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, Rule, balancing_rule
+from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, RepMTL, Rule, balancing_rule
 from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
 from perdure.strategies.contract import (
@@ -72,6 +72,7 @@ __all__ = [
     "PackNet",
     "Phase",
     "Probe",
+    "RepMTL",
     "Replay",
     "Rule",
     "SDLoRA",
