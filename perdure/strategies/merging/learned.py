@@ -13,6 +13,7 @@ from perdure.core.checks import check_number, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.scenarios.contract.task import samples
 from perdure.strategies.merging.rule import Rule, count, vectors
 
 if TYPE_CHECKING:
@@ -49,13 +50,9 @@ class Learned(Rule):
         check_number("initial", self.initial)
 
     def check(self, stream: Stream) -> None:
-        """Refuse a stream that holds nothing to learn from."""
+        """Refuse a stream that the rule cannot learn on: worlds."""
         for task in stream:
-            if not len(getattr(task, self.part)):
-                raise PerdureError(
-                    f"the merging rule {self.name} learns on the {self.part} parts of tasks; that of "
-                    f"{task.name!r} is empty"
-                )
+            samples(getattr(task, self.part))
 
     def coefficients(self, base: Params, tasks: int) -> Params:
         """Return the coefficients before the first step, ``[tasks]`` by the name of the parameter."""
