@@ -133,7 +133,8 @@ def test_a_model_that_shares_nothing_is_refused(spec):
 
 
 def test_a_layer_that_the_model_does_not_have_is_refused():
-    with pytest.raises(PerdureError, match="needs a layer behind a shared representation in Sequential; found 'no'"):
+    needs = "needs a layer behind a shared representation in Sequential; found 'no'"
+    with pytest.raises(PerdureError, match=needs):
         compare(STREAM, ["rep-mtl(layer='no')"], model="mlp(hidden=[4])", seeds=1, quiet=True)
 
 
