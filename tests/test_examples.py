@@ -16,6 +16,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 WRITTEN = {
     "continual_evaluation": ["curves.png"],
     "csv_table": ["../run.csv", "scores.csv"],
+    "one_tensor": ["report.html"],
     "own_model": ["scores.csv"],
     "own_strategy": ["average.png"],
     "own_stream": ["forgetting.png"],

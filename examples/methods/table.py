@@ -8,7 +8,8 @@ import numpy as np
 
 from perdure.analysis.statistics import bootstrap_interval
 
-PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, MULTITASK = DOCS / "methods.md", DOCS / "multitask.md"
 
 
 def cell(values: Sequence[float], digits: int = 3) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from perdure.analysis.diverged import OPENING, kept, sentence
 from perdure.analysis.metrics.matrix import average_accuracy
-from perdure.analysis.metrics.needs import above_naive, baseline, is_bound, kind_of, one_stage
+from perdure.analysis.metrics.needs import above_naive, baseline, is_bound, kind_of, one_stage, signs
 from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
 from perdure.core.errors import shown
 
@@ -81,8 +81,7 @@ def _tighter(results: Record, bound: str) -> list[str]:
 
 
 def _lead(results: Record, first: str, second: str) -> Gap:
-    sign = 1 if results.config.get("higher_is_better", True) else -1
-    one, two = (sign * average_accuracy(kept(results, name)) for name in (first, second))
+    one, two = (average_accuracy(kept(results, name) * signs(results)) for name in (first, second))
     if not (one - two > 0).any():
         return Gap(0.0, 0.0, 0.0)  # no interval needs to be drawn
     return paired_gap(one, two)
@@ -134,11 +133,18 @@ def _joined(results: Record) -> list[str]:
 
 
 def _direction(results: Record) -> list[str]:
-    if results.config.get("higher_is_better", True):
+    found = signs(results)
+    if (found > 0).all():
         return []
+    if (found < 0).all():
+        return [
+            "Lower scores are better here: forgetting, transfer, gain and the like are those of the negated "
+            "scores, so they read as ever; averages are of the scores as they are."
+        ]
+    names = [name for name, sign in zip(results.tasks, found, strict=True) if sign < 0]
     return [
-        "Lower scores are better here: all metrics but the averages read the other way round, so negate "
-        "the score."
+        f"Lower scores are better for {', '.join(names)} only: forgetting, transfer, gain and the like take "
+        "that into account; averages over the tasks mix both and have no direction."
     ]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from perdure.analysis import combine, describe, statistics, store, tables, wellformed
 from perdure.analysis.diverged import lost_seeds
+from perdure.analysis.drawing import Drawing
 from perdure.analysis.metrics import needs
 from perdure.analysis.metrics.confusion import per_class_accuracy
+from perdure.analysis.multitask import Multitask
 from perdure.analysis.notes import doubts
 from perdure.analysis.record import Array, Curve, Record
 from perdure.analysis.summary import latex, summary
@@ -18,7 +20,6 @@ from perdure.core.errors import UnknownName, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 __all__ = ["Curve", "Results", "load"]
 
@@ -32,7 +33,7 @@ class ByStrategy(dict[str, Array]):
         raise UnknownName(str(unknown("strategy", name, self)))
 
 
-class Results(Record):
+class Results(Drawing, Multitask):
     """What an experiment measured, per strategy.
 
     Two runs on one stream combine: ``results + other``.
@@ -196,33 +197,6 @@ class Results(Record):
         """Return the results of these strategies only, in this order."""
         return Results.of(combine.selected(self, strategies))
 
-    def plot_forgetting(self, path: Path | None = None) -> Figure:
-        """Draw each task's score along the stream, a panel per task, with intervals."""
-        return _figure("forgetting_curves", self, path)
-
-    def plot_matrix(self, path: Path | None = None) -> Figure:
-        """Draw the accuracy matrix of every strategy, mean over seeds."""
-        return _figure("matrices", self, path)
-
-    def plot_comparison(self, path: Path | None = None) -> Figure:
-        """Draw average accuracy and forgetting of the strategies side by side, with intervals."""
-        return _figure("comparison", self, path)
-
-    def plot_average(self, path: Path | None = None) -> Figure:
-        """Draw the average over the tasks seen so far along the stream, with intervals."""
-        return _figure("average_curves", self, path)
-
-    def plot_curves(self, path: Path | None = None) -> Figure:
-        """Draw the evaluations during training (``eval_every``): the stability gap shows here."""
-        return _figure("evaluation_curves", self, path)
-
-    def plot_confusion(self, strategy: str, stage: int = -1, path: Path | None = None) -> Figure:
-        """Draw the confusion matrix of a strategy after a stage, mean over seeds of each label's shares.
-
-        ``stage`` counts from 0, and from the end where it is negative.
-        """
-        return _figure("confusion", self, path, strategy, stage)
-
     def report(self, path: Path) -> None:
         """Write one self-contained HTML page with tables, figures, configuration, costs and warnings."""
         from perdure.analysis.report.page import write
@@ -240,10 +214,3 @@ def load(folder: Path) -> Results:
     results = Results.of(record)
     results.warnings = record.warnings  # loading what was saved adds nothing
     return results
-
-
-def _figure(name: str, results: Record, path: Path | None, *wishes: Any) -> Figure:
-    # Loaded when a figure is asked for: matplotlib and seaborn take a second.
-    from perdure.analysis.plots import figures
-
-    return figures.finished(getattr(figures, name), results, path, *wishes)

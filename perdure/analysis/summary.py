@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from perdure.analysis.metrics.needs import prefers_higher
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.tables import cell, means
 
@@ -77,7 +78,7 @@ def latex(
     """Return :func:`summary` as a LaTeX ``tabular`` in the style of booktabs."""
     table = summary(results, metrics, dialect, confidence)
     wanted = MAIN if metrics is None else metrics
-    heads = [f"{escape(METRICS[name].label)} ${_arrow(name)}$" for name in wanted]
+    heads = [f"{escape(METRICS[name].label)} ${_arrow(results, name)}$" for name in wanted]
     heads += [escape(name) for name in table.columns[len(heads) :]]
     rows = [
         " & ".join([escape(name), *map(_in_latex, values)]) for name, *values in table.itertuples(name=None)
@@ -97,8 +98,8 @@ def latex(
     )
 
 
-def _arrow(metric: str) -> str:
-    return r"\uparrow" if METRICS[metric].higher_is_better else r"\downarrow"
+def _arrow(results: Record, metric: str) -> str:
+    return r"\uparrow" if prefers_higher(results, metric) else r"\downarrow"
 
 
 def _in_latex(text: str) -> str:

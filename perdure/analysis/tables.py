@@ -54,7 +54,7 @@ class Sample(NamedTuple):
         here = np.isin(self.seeds, seeds)
         if self.top is None or self.bottom is None:
             return Sample(seeds, self.values[here])
-        return _fraction(seeds, self.top[here], self.bottom[here])
+        return fraction(seeds, self.top[here], self.bottom[here])
 
     def minus(self, other: Sample) -> Sample:
         """Return the paired difference; both divide by the same baselines."""
@@ -68,7 +68,7 @@ class Sample(NamedTuple):
         return bootstrap_ratio(self.top, self.bottom, confidence)
 
 
-def _fraction(seeds: npt.NDArray[np.intp], top: Array, bottom: Array) -> Sample:
+def fraction(seeds: npt.NDArray[np.intp], top: Array, bottom: Array) -> Sample:
     """Return the sample of a metric that divides means: each seed's share of the ratio of means."""
     base = bottom.mean(axis=0) if len(bottom) else bottom.sum(axis=0)
     return Sample(seeds, mean(ratio(top, np.broadcast_to(base, top.shape))), top, bottom)
@@ -82,7 +82,7 @@ def _sample(results: Record, metric: str, strategy: str, dialect: str) -> Sample
         return Sample(seeds, values[seeds])
     top, bottom = parts
     seeds = np.flatnonzero(~np.isnan(top + bottom).any(axis=-1))
-    return _fraction(seeds, top[seeds], bottom[seeds])
+    return fraction(seeds, top[seeds], bottom[seeds])
 
 
 def samples(results: Record, metric: str, dialect: str = "paper") -> dict[str, Sample]:
@@ -193,8 +193,9 @@ def pairs(
         against = default_baseline(results, list(found))
     elif against != EVERY and against not in found:
         needs.evaluate(results, metric, against, dialect)  # says why
+    higher = needs.prefers_higher(results, metric)
     rows = [
-        (metric, first, second, *_pair(metric, found[first], found[second], confidence))
+        (metric, first, second, *_pair(found[first], found[second], confidence, higher))
         for first, second in combinations(found, 2)
         if against in (EVERY, first, second)
     ]
@@ -211,13 +212,13 @@ def default_baseline(results: Record, names: Sequence[str]) -> str | None:
     return naive if naive in names else next(iter(names), None)
 
 
-def _pair(metric: str, first: Sample, second: Sample, confidence: float) -> tuple[float, ...]:
+def _pair(first: Sample, second: Sample, confidence: float, higher: bool) -> tuple[float, ...]:
     both = np.intersect1d(first.seeds, second.seeds)
     if not len(both):
         return (float("nan"),) * 5 + (0,)
     one, two = first.pick(both), second.pick(both)
     gap = one.minus(two)
-    better = (one, two) if registry.METRICS[metric].higher_is_better else (two, one)
+    better = (one, two) if higher else (two, one)
     return (
         float(np.mean(gap.values)),
         *gap.interval(confidence),

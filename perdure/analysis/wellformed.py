@@ -62,13 +62,17 @@ CONFIG = {
     "by_strategy": (_is_table(dict), "tables of settings by strategy"),
     "class_names": (_is_list(str), "a list of names"),
     "bounds": (_is_list(str), "a list of names"),
-    "higher_is_better": (lambda value: isinstance(value, bool), "true or false"),
     "info": (_is_info, "a table, whose correlations are square, one row for each name under `tasks`"),
+    "higher_is_better": (
+        lambda value: isinstance(value, bool) or _is_list(bool)(value),
+        "true or false, or one for each task",
+    ),
     "test_sizes": (_is_sizes, "a list of positive numbers"),
 }
 EXTRAS = {
     "diverged": (_is_list(int), "a list of seeds"),
     "chosen": (_is_table(int, float), "numbers by name"),
+    "report": (_is_table(dict), "tables by part of the strategy"),
     "tried": (_is_tried, "a list of numbers by name"),
     **dict.fromkeys(
         ("parameters_per_stage", "pass_flops", "training_flops"), (_is_numbers, "a list of numbers")
@@ -111,6 +115,12 @@ def check(results: Record) -> None:
 def _check_shapes(results: Record) -> None:
     """Refuse scores that are not those of each seed, stage and task."""
     seeds, tasks = len(results.config.get("seeds", [])), len(results.config.get("tasks", []))
+    higher = results.config.get("higher_is_better", True)
+    if isinstance(higher, list) and len(higher) != tasks:
+        raise PerdureError(
+            f"expected config['higher_is_better'] to be one, or one for each of the {tasks} tasks; found "
+            f"{len(higher)}"
+        )
     for name, value in results.scores.items():
         if value.shape not in ((seeds, tasks, tasks), (seeds, 1, tasks)):
             raise PerdureError(

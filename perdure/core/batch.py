@@ -201,8 +201,8 @@ CLOSED = -1e9
 
 
 def weigh(rows: Rows, weight: Tensor) -> Rows:
-    """Return samples with a weight each, ``[n]``, times that of their labels where these have some."""
+    """Return samples with a weight each, ``[..., n]``, times that of their labels where these have some."""
     own = rows.get("weight")
     if own is None:
         return {**rows, "weight": weight}
-    return {**rows, "weight": own * (weight if own.ndim == 1 else weight.unsqueeze(-1))}
+    return {**rows, "weight": own * (weight if own.ndim == weight.ndim else weight.unsqueeze(-1))}

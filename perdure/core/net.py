@@ -52,8 +52,12 @@ def normalises(module: nn.Module) -> bool:
 
 
 def couples_samples(module: nn.Module) -> bool:
-    """Tell whether the samples of a batch influence each other (batch norm), so that padding would count."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+    """Tell whether the samples of a batch influence each other in training, so that padding would count.
+
+    They do with batch norm, and with modules that say so themselves: those with a true ``couples_samples``.
+    """
+    norm = nn.modules.batchnorm._BatchNorm
+    return any(isinstance(m, norm) or getattr(m, "couples_samples", False) is True for m in module.modules())
 
 
 def _over_labels(each: Tensor, batch: Batch) -> Tensor:

@@ -49,7 +49,7 @@ def boundary(engine: Engine, replica: Replica, phase: Phase, data: Data | Worlds
 
     def call(params: Params, own: Params, state: Any, seed: Tensor, accumulated: Any, rows: Rows) -> Any:
         task = moment(seed, accumulated, {**later, **rows})
-        net = engine.program.net(own, task.rng)
+        net = engine.layouts.of(phase).net(own, task.rng)
         new, after = getattr(engine.composition, hook)(net, params, state, task)
         changed = {k: v for k, v in new.items() if k in buffers}
         rest = {k: v for k, v in new.items() if k not in buffers}
@@ -125,7 +125,7 @@ def _add_measure(
         samples = engine.gather(arrays, index, weight)
 
         def measure(total: Any, view: Any, hyper: Any, samples: Any, at: Any) -> Any:
-            new = engine.program.accumulate(view, hyper, samples, at, phase)
+            new = engine.layouts.of(phase).accumulate(view, hyper, samples, at, phase)
             if total is None:
                 return new
             return pytree.tree_map(torch.add, total, like(total, new, f"accumulate of {engine.strategy}"))

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from perdure.analysis.results import Results
-from perdure.engine import redraw
 from perdure.engine.outcome import name_all
+from perdure.models import redraw
 from perdure.scenarios.contract.stream import Stream
 from perdure.strategies.contract.composition import parts
 from perdure.strategies.contract.strategy import Strategy
@@ -54,6 +54,7 @@ def left_to_do(
 def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Settings) -> dict[str, Any]:
     """Return the configuration as results keep it: enough to run the same again."""
     model, training, in_grid = settings.model, settings.training, settings.grid[0]
+    higher = [task.objective.higher_is_better for task in stream]
     return {
         "stream": stream.name,
         "setting": stream.setting,
@@ -65,7 +66,7 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         "test_sizes": [len(t.test) for t in stream],
         **({"info": stream.info} if stream.info else {}),
         "metric": stream.objective.metric,
-        "higher_is_better": stream.objective.higher_is_better,
+        "higher_is_better": higher[0] if len(set(higher)) == 1 else higher,
         **name_all(strategies),
         "seeds": list(settings.seeds),
         "model": model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__),

@@ -121,6 +121,12 @@ class Place:
         task, spans = laid_out(trains)
         return Data({**rows, "task": task.to(self.device)}, spans)
 
+    def shared(self, stream: Stream, part: Part, task: int) -> Data:
+        """Lay out samples that several tasks share, ``task`` the last of them."""
+        rows = self.end_to_end(stream, [part])
+        n = len(part)
+        return Data({**rows, "task": torch.full((n,), task, device=self.device)}, ((0, n),))
+
     def end_to_end(self, stream: Stream, some: Sequence[Part]) -> Rows:
         """Lay inputs and labels of parts end to end."""
         x = self.samples(some)

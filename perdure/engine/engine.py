@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from perdure.core.batch import Params
+from perdure.core.batch import Params, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.foreign_draws import no_foreign_draws, seeded
 from perdure.core.net import couples_samples
@@ -23,6 +23,7 @@ from perdure.engine.costs import Clock, Costs
 from perdure.engine.data import Data, Place, Sampler, Scored
 from perdure.engine.fetching import FetchedData, scored
 from perdure.engine.fitting import check_batches, check_output, least_batch
+from perdure.engine.layout import Layouts
 from perdure.engine.records import Records
 from perdure.engine.replicas import Mapper, Replica, build, convolves, stack, unshare
 from perdure.engine.scoring import examine, training_loss
@@ -204,6 +205,11 @@ class Engine:
 
     # ---- data -----------------------------------------------------------------------------------------
 
+    @cached_property
+    def layouts(self) -> Layouts:
+        """How phases of several tasks are laid out."""
+        return Layouts(self)
+
     def load(self, phase: Phase) -> Data | Worlds:
         """Put the training samples of a phase on the device, or its worlds where the policy makes them."""
         parts = [getattr(self.stream[t], phase.part) for t in phase.tasks]
@@ -211,6 +217,9 @@ class Engine:
             return Worlds.of(self, phase, parts)
         if any(isinstance(part, Fetched) for part in parts):
             return FetchedData.of(self.place, self.stream, phase.tasks, parts, self.hyper["seed"])
+        shared = self.layouts.rows(phase)
+        if shared is not None:
+            return self.place.shared(self.stream, shared, phase.tasks[-1])
         return self.place.train(self.stream, phase.tasks, phase.part)
 
     def load_scored(self, some: Sequence[Part | World]) -> Scored:
@@ -286,7 +295,7 @@ class Engine:
                 self.step_count += 1
                 self.costs.steps += 1
                 self.costs.steps_apart += own
-                self.costs.samples_seen += self.program.learned(phase.name, index.shape[1], count)
+                self.costs.samples_seen += self.layouts.of(phase).learned(phase.name, index.shape[1], count)
                 yield replica
         self.records.forget()
 
@@ -297,9 +306,11 @@ class Engine:
         self, replica: Replica, phase: Phase, arrays: dict[str, Tensor], index: Tensor, weight: Tensor,
         at: dict[str, Tensor], step: int,
     ) -> Replica:  # fmt: skip
-        entries = len(phase.tasks) if phase.batch_per_task else 0
+        entries = len(phase.tasks) if self.layouts.separate(phase) else 0
+        # Rows that tasks share are read by what these ask for: a record of other tasks would not do.
+        shared = phase.tasks if self.layouts.rows(phase) is not None else ()
         # Bytes become numbers inside the record: one task may have bytes, and the next numbers.
-        key = ("step", phase.name, tuple(index.shape), entries, arrays["x"].dtype)
+        key = ("step", phase.name, tuple(index.shape), entries, shared, arrays["x"].dtype)
 
         def mapped(*args: Any) -> Any:
             return self._mapped(phase, *args)
@@ -314,21 +325,20 @@ class Engine:
         samples["x"] = self.place.numbers(samples["x"])
         if "weight" not in samples:
             return {**samples, "weight": weight.expand(index.shape)}
-        labels = samples["weight"]
-        return {**samples, "weight": labels * (weight if labels.ndim == index.ndim else weight.unsqueeze(-1))}
+        return weigh(samples, weight.expand(index.shape))
 
     def _mapped(
         self, phase: Phase, replica: Replica, hyper: dict[str, Tensor], arrays: dict[str, Tensor],
         index: Tensor, weight: Tensor, at: dict[str, Tensor],
     ) -> Replica:  # fmt: skip
         samples = self.gather(arrays, index, weight)
-        if phase.batch_per_task:
+        if self.layouts.separate(phase):
             entries = len(phase.tasks)
             slots = torch.arange(entries, device=index.device).repeat_interleave(index.shape[1] // entries)
             samples["slot"] = slots.expand(index.shape)
 
         def step(replica: Any, hyper: Any, samples: Any, at: Any) -> Any:
-            return self.program.step(replica, hyper, samples, at, phase)
+            return self.layouts.of(phase).step(replica, hyper, samples, at, phase)
 
         return self.mapper(step, replica, hyper, samples, at, shared=(3,), kind=("step", phase.name))  # type: ignore[no-any-return]
 
@@ -361,7 +371,10 @@ class Engine:
         stages = [p for p in phases if p.stage]
         every = {t for p in phases for t in p.tasks}
         added = [every] if len(stages) == 1 else [{p.tasks[-1]} for p in stages]
-        return [6 * self.work * sum(len(self.stream[t].train) for t in tasks) for tasks in added]
+        return [
+            6 * self.work * self.layouts.samples(sorted(tasks), phase)
+            for tasks, phase in zip(added, stages, strict=True)
+        ]
 
     def report_costs(self, replica: Replica) -> dict[str, float]:
         """Return the costs as results keep them."""

@@ -82,7 +82,8 @@ def check_batches(engine: Engine, replica: Replica) -> None:
         lengths = [len(part) for part in trains]
         size = engine.sampler.smallest(sum(lengths))
         if phase.batch_per_task:
-            size = len(lengths) * min(engine.batch_size, *lengths)
+            each = len(lengths) if engine.layouts.separate(phase) else 1
+            size = each * min(engine.batch_size, *lengths)
         if size >= engine.sampler.least or not engine.whole(phase, lengths):
             continue
         if len(_first_batch(engine, replica, phase, size)) < engine.sampler.least:

@@ -88,7 +88,8 @@ class Outcome:
                 f"{worse} of {len(seeds)} replicas ended with a training loss above the untrained model's: "
                 "lower lr, or the strength of what protects earlier tasks"
             )
-        return replace(self, extras={**self.extras, "diverged": gone}, warnings=[*self.warnings, *lines])
+        extras = {**self.extras, **reported(self.trained), "diverged": gone}
+        return replace(self, extras=extras, warnings=[*self.warnings, *lines])
 
     def get_curve(self) -> Curve:
         """Return the evaluations during training."""
@@ -201,6 +202,13 @@ def join(before: Results, new: Results) -> Results:
         warnings=[*lines, *new.warnings],
         trained=new.trained,
     )
+
+
+def reported(trained: Trained | None) -> dict[str, Any]:
+    """Return what the parts of a strategy tell of their state, ``{"report": {kind: {name: list}}}``."""
+    found = {} if trained is None else trained.report()
+    plain = {kind: {k: array(v).tolist() for k, v in own.items()} for kind, own in found.items() if own}
+    return {"report": plain} if plain else {}
 
 
 def said(error: Exception) -> str:

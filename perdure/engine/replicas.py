@@ -17,7 +17,7 @@ from perdure.core.batch import Params
 from perdure.core.errors import PerdureError
 from perdure.core.layer_draws import NoDraws
 from perdure.core.refusals import describe
-from perdure.engine.redraw import redraw
+from perdure.models.redraw import redraw
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class Program:
         output = self.outputs(replica, rows["x"], rows["task"], rng)
         batch = answered(output, rows, rng)
         each = self.objective.loss(output, batch)
-        return weighted_mean(each, batch.weight) if "weight" in rows else each.mean()
+        return weighted_mean(each, batch.weight)
 
 
 def clipped(grads: Params, names: Sequence[str], longest: float) -> Params:

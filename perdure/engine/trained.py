@@ -92,6 +92,20 @@ class Trained:
             raise PerdureError(f"expected one of {', '.join(states)}; found {kind!r}")
         return dict(self._one("state", k)[kind])
 
+    def report(self) -> dict[str, dict[str, Tensor]]:
+        """Return what each part of the strategy tells of its state, by kind; a leading axis of replicas."""
+        view, strategy = self.replica.view(), self.program.strategy
+
+        def one(k: int) -> dict[str, dict[str, Tensor]]:
+            state = pytree.tree_map(lambda v: v[k], view.state)
+            return {name: part.report(own) for name, part, own in strategy.each(state)}
+
+        if not overrides(strategy, "report"):
+            return {}
+        with torch.no_grad():
+            found = [one(k) for k in range(self.replicas)]
+        return {n: {k: torch.stack([f[n][k] for f in found]) for k in own} for n, own in found[0].items()}
+
     def net(self, k: int = 0) -> Net:
         """Return the model of replica ``k`` as a function of its parameters, in evaluation mode."""
         return self.program.net(self.buffers(k))

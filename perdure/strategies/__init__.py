@@ -6,13 +6,15 @@ from perdure.strategies.adapters import (
     CLR,
     InfLoRA,
     LoRA,
+    MTLLoRA,
     OLoRA,
     SDLoRA,
     get_deltas,
     save_anchor,
     save_deltas,
 )
-from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single
+from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, Rule, balancing_rule
+from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single, WatchConflicts
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
 from perdure.strategies.contract import (
     STRATEGIES,
@@ -27,17 +29,26 @@ from perdure.strategies.contract import (
     get,
 )
 from perdure.strategies.contract.registry import strategy
-from perdure.strategies.interop import AvalancheStrategy
+from perdure.strategies.interop import AvalancheStrategy, TorchJD
 from perdure.strategies.isolation import PackNet
+from perdure.strategies.merging import MERGING, Merge, StreamMerge
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
+from perdure.strategies.sharing import MMoE, MultiTab, SharedBottom
 
 __all__ = [
     "AGEM",
+    "BALANCING",
+from perdure.strategies.sharing import CGC, DSMTL, PLE, AdaTT, HoME, LearningToBranch, MMoE, SharedBottom
+
+__all__ = [
+    "AGEM",
+    "CGC",
     "CLR",
     "DER",
+    "DSMTL",
     "EWC",
     "FPF",
     "GEM",
@@ -45,23 +56,34 @@ __all__ = [
     "KFPF",
     "L2P",
     "MAS",
+    "MERGING",
+    "PLE",
     "SI",
     "STRATEGIES",
+    "AdaTT",
     "AdaptiveSVD",
     "AvalancheStrategy",
+    "Balance",
     "Composition",
     "Cumulative",
     "DERpp",
     "External",
+    "FlatRegions",
     "Front",
     "GDumb",
+    "HoME",
     "ICaRL",
     "InfLoRA",
     "Joint",
     "Knowledge",
     "Learner",
+    "LearningToBranch",
     "LoRA",
     "LwF",
+    "MMoE",
+    "MTLLoRA",
+    "Merge",
+    "MultiTab",
     "Naive",
     "OLoRA",
     "OnlineEWC",
@@ -69,14 +91,20 @@ __all__ = [
     "Phase",
     "Probe",
     "Replay",
+    "Rule",
     "SDLoRA",
+    "SharedBottom",
     "Single",
     "Step",
     "Strategy",
+    "StreamMerge",
     "TaskData",
     "Terms",
+    "TorchJD",
+    "WatchConflicts",
     "Weighted",
     "WeightedReplay",
+    "balancing_rule",
     "get",
     "get_deltas",
     "hypervolume",

@@ -15,8 +15,15 @@ from perdure.testing import Broken, TinyTokens, check_strategy, tiny_stream
 from perdure.testing.runs import train
 from perdure.training import Training
 
+# What watches others' training has no phases of its own.
+COMPANY = {"watch-conflicts": "weighted + watch-conflicts"}
 # With parameters where the defaults are for large streams: fewer steps break the same promises.
-SPECS = {"kfpf": "kfpf(10, k=2, steps=3)", "fpf": "fpf(10, steps=3)", "gdumb": "gdumb(8, epochs=2)"}
+SPECS = {
+    "kfpf": "kfpf(10, k=2, steps=3)",
+    "fpf": "fpf(10, steps=3)",
+    "gdumb": "gdumb(8, epochs=2)",
+    **COMPANY,
+}
 
 
 # CLR takes convolutions and tasks with heads only, L2P transformers: their own tests check them there.
@@ -57,7 +64,9 @@ def test_avalanches_strategies_keep_it():
 def test_every_strategy_runs_on_token_ids_or_refuses_before_any_work(name):
     try:
         training = Training(1, 4, lr=0.05, device="cpu", dtype="float64")
-        engine = Engine(tiny_stream("class", 2, kind="tokens"), get(name), training, TinyTokens, [0])
+        engine = Engine(
+            tiny_stream("class", 2, kind="tokens"), get(COMPANY.get(name, name)), training, TinyTokens, [0]
+        )
         engine.start()
     except PerdureError:
         return
@@ -74,7 +83,7 @@ def test_compositions_keep_it(spec):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in ("avalanche", "clr", "l2p")])
 def test_every_strategy_keeps_all_of_it_with_its_defaults(name):
-    check_strategy(get(name))
+    check_strategy(get(COMPANY.get(name, name)))
 
 
 def test_a_stream_and_a_model_of_ones_own():

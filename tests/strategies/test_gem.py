@@ -7,7 +7,8 @@ from torch.func import vmap
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
 from perdure.strategies import GEM, Naive
-from perdure.strategies.projection.gem import nonnegative, project
+from perdure.strategies.parts.nonnegative import nonnegative
+from perdure.strategies.projection.gem import project
 from perdure.testing import check_strategy, tiny_model, tiny_stream
 from perdure.training import Training
 

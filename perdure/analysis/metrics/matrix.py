@@ -101,6 +101,17 @@ def forgetting(scores: Array) -> Array:
     return mean(best - scores[..., -1, :-1])
 
 
+def forgetting_so_far(scores: Array) -> Array:
+    """Forgetting after each stage k from the second on, ``[..., stage]``; the last is :func:`forgetting`.
+
+    ``mean_{j<k} (max_{l<k} R[l, j] - R[k, j])``.
+    """
+    best = np.maximum.accumulate(staged(scores, 2), axis=-2)[..., :-1, :]
+    seen = np.tri(scores.shape[-1] - 1, scores.shape[-1], dtype=bool)
+    lost = np.where(seen, best - scores[..., 1:, :], 0.0)
+    return np.asarray(lost.sum(axis=-1) / seen.sum(axis=-1))
+
+
 def intransigence(scores: Array, reference: Array) -> Array:
     """``mean_j (a*_j - R[j, j])``; ``reference`` holds ``a*``, ``[..., task]`` (Chaudhry 2018)."""
     return mean(reference - diagonal(scores))
@@ -132,8 +143,16 @@ def multi_task_gain(scores: Array, single: Array, lower_is_better: bool = False)
 
 def multi_task_gain_parts(scores: Array, single: Array) -> tuple[Array, Array]:
     """Numerators and denominators of :func:`multi_task_gain`, ``[..., task]``."""
-    base = np.where(single == 0, np.nan, np.abs(single))
-    return 100 * (scores[..., -1, :] - single), base
+    difference, base = against_single(scores, single)
+    return 100 * difference, base
+
+
+def against_single(scores: Array, single: Array) -> tuple[Array, Array]:
+    """Differences ``M_t - S_t``, and what a gain divides them by, ``|S_t|``: ``[..., task]`` each.
+
+    The divisor is NaN where a single-task score is zero.
+    """
+    return scores[..., -1, :] - single, np.where(single == 0, np.nan, np.abs(single))
 
 
 def safeness(scores: Array, single: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perdure.analysis.diverged import cleared, kept
+from perdure.analysis.metrics import matrix
 from perdure.analysis.metrics.matrix import Array, Undefined, mean
 from perdure.analysis.metrics.registry import METRICS, lookup
 from perdure.analysis.statistics import Gap, paired_gap
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from perdure.analysis.record import Curve, Record
 
 Need = Callable[["Record", str], Any]
+# Needs that are scores, ``[..., task]``: metrics get them so that higher is better.
+SCORES = (
+    "scores", "stages", "untrained", "joint", "joint_above_naive", "single", "naive", "reference", "curve",
+    "single_curve",
+)  # fmt: skip
 # Kinds of strategies that learn from the data of several tasks at once, or of each alone, as no learner of a
 # stream can: what they reach bounds the others. Configurations name their own under "bounds".
 BOUNDS = ("joint", "cumulative", "single")
@@ -26,18 +32,54 @@ def evaluate(results: Record, metric: str, strategy: str, dialect: str = "paper"
     """Compute a metric of a strategy from the arrays that it needs, or say which of them is missing.
 
     NaN for the seeds that diverged, the strategy's own or those of a baseline: everything that averages,
-    compares or draws metrics leaves them out.
+    compares or draws metrics leaves them out. Where lower scores are better, changes of scores are those of
+    the negated ones, so that a gain is a gain; levels are in the scores' own sign.
     """
+    check_strategy_name(results, strategy)
+    function, needs = lookup(metric, dialect)
+    values = cleared(results, strategy, _call(function, needs, results, metric, strategy))
+    return -values if METRICS[metric].level and (_turn(results, metric) < 0).any() else values
+
+
+def check_strategy_name(results: Record, strategy: str) -> None:
+    """Refuse the name of a strategy that was not run."""
     if strategy not in results.scores:
         raise unknown("strategy", strategy, results.scores)
-    function, needs = lookup(metric, dialect)
-    return cleared(results, strategy, _call(function, needs, results, metric, strategy))
+
+
+def signs(results: Record) -> Array:
+    """What the scores of each task are multiplied with so that higher is better, 1 or -1, ``[task]``."""
+    higher = results.config.get("higher_is_better", True)
+    return np.where(np.broadcast_to(higher, len(results.tasks)), 1.0, -1.0)
+
+
+def prefers_higher(results: Record, metric: str) -> bool:
+    """Whether the larger number of a metric is the better one for these results."""
+    entry = METRICS[metric]
+    return bool((signs(results) > 0).all()) if entry.level else entry.higher_is_better
+
+
+def _turn(results: Record, metric: str) -> Array:
+    """Signs for a metric; a level over tasks that differ in their direction is that of scores as they are."""
+    found = signs(results)
+    return np.ones_like(found) if METRICS[metric].level and len(set(found)) > 1 else found
+
+
+def against_single(results: Record, strategy: str) -> tuple[Array, Array]:
+    """Differences of a strategy's scores to single-task ones, and these ones' size, ``[replica, task]``.
+
+    Positive differences are gains, also where lower scores are better.
+    """
+    check_strategy_name(results, strategy)
+    found: tuple[Array, Array] = _call(
+        matrix.against_single, ("scores", "single"), results, "multi_task_gain", strategy
+    )
+    return found
 
 
 def confusion(results: Record, strategy: str) -> Array:
     """Confusion matrices of a strategy, ``[replica, stage, class, class]``, NaN where a replica diverged."""
-    if strategy not in results.scores:
-        raise unknown("strategy", strategy, results.scores)
+    check_strategy_name(results, strategy)
     if strategy not in results.confusions:
         raise PerdureError(
             f"expected confusion matrices of {strategy!r}; found none: they are measured where every task "
@@ -56,8 +98,10 @@ def parts(results: Record, metric: str, strategy: str, dialect: str) -> tuple[Ar
 def _call(
     function: Callable[..., Any], needs: tuple[str, ...], results: Record, metric: str, strategy: str
 ) -> Any:
+    turn = _turn(results, metric)
     try:
-        return function(*(NEEDS[need](results, strategy) for need in needs))
+        found = ((need, NEEDS[need](results, strategy)) for need in needs)
+        return function(*(value * turn if need in SCORES else value for need, value in found))
     except PerdureError as error:
         raise type(error)(f"{metric} of {strategy!r}: {error}") from None
 
@@ -89,9 +133,8 @@ def above_naive(results: Record) -> Gap | None:
     names = [baseline(results, kind) for kind in ("joint", "naive")]
     if None in names:
         return None
-    joint, naive = (mean(kept(results, name)[:, -1]) for name in names if name is not None)
-    sign = 1 if results.config.get("higher_is_better", True) else -1
-    return paired_gap(sign * joint, sign * naive)
+    joint, naive = (mean(kept(results, name)[:, -1] * signs(results)) for name in names if name is not None)
+    return paired_gap(joint, naive)
 
 
 def one_stage(results: Record, strategy: str) -> bool:

@@ -31,6 +31,9 @@ class Metric(NamedTuple):
     parts:
         Of a mean of ratios over tasks whose denominators may be near zero for some seed: the function that
         gives numerators and denominators, ``[replica, task]``. Tables then divide means over seeds.
+    level:
+        Whether the number is itself a score, which is better in the direction in which scores are; others
+        are changes of scores, and shares.
     """
 
     function: Function
@@ -39,11 +42,12 @@ class Metric(NamedTuple):
     label: str
     formula: str
     parts: Callable[..., tuple[Array, Array]] | None = None
+    level: bool = False
 
 
 METRICS: dict[str, Metric] = {
     "average_accuracy": Metric(
-        metrics.average_accuracy, ("scores",), True, "Average accuracy", "mean_j R[T,j]"
+        metrics.average_accuracy, ("scores",), True, "Average accuracy", "mean_j R[T,j]", level=True
     ),
     "average_incremental_accuracy": Metric(
         metrics.average_incremental_accuracy,
@@ -51,6 +55,7 @@ METRICS: dict[str, Metric] = {
         True,
         "Average incremental accuracy",
         "mean_t mean_{j<=t} R[t,j]",
+        level=True,
     ),
     "pooled_incremental_accuracy": Metric(
         metrics.pooled_incremental_accuracy,
@@ -58,9 +63,10 @@ METRICS: dict[str, Metric] = {
         True,
         "Average incremental accuracy (pooled)",
         "mean_t sum_{j<=t} n_j R[t,j] / sum_{j<=t} n_j",
+        level=True,
     ),
     "learning_accuracy": Metric(
-        metrics.learning_accuracy, ("stages",), True, "Learning accuracy", "mean_j R[j,j]"
+        metrics.learning_accuracy, ("stages",), True, "Learning accuracy", "mean_j R[j,j]", level=True
     ),
     "forgetting": Metric(
         metrics.forgetting, ("stages",), False, "Forgetting", "mean_{j<T} (max_{l<T} R[l,j] - R[T,j])"
@@ -115,6 +121,7 @@ METRICS: dict[str, Metric] = {
         True,
         "Anytime average accuracy",
         "mean over evaluations of the mean over seen tasks",
+        level=True,
     ),
     "min_accuracy": Metric(
         curves.min_accuracy,
@@ -122,6 +129,7 @@ METRICS: dict[str, Metric] = {
         True,
         "min-ACC",
         "mean_{j<T} min score on task j since learned",
+        level=True,
     ),
     "worst_case_accuracy": Metric(
         curves.worst_case_accuracy,
@@ -129,6 +137,7 @@ METRICS: dict[str, Metric] = {
         True,
         "WC-ACC",
         "A(current) / T + (1 - 1/T) min-ACC",
+        level=True,
     ),
     "windowed_forgetting": Metric(
         curves.windowed_forgetting,

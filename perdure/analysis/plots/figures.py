@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.analysis.metrics import needs
 from perdure.analysis.plots import heat, panels
+from perdure.analysis.plots.conflicts import conflict_figure
+from perdure.analysis.plots.gains import gain, kept_and_gained
 from perdure.analysis.plots.heat import Matrix
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.panels import RESAMPLES
@@ -43,10 +45,13 @@ __all__ = [
     "RESAMPLES",
     "average_curves",
     "comparison",
+    "conflict_figure",
     "confusion",
     "evaluation_curves",
     "finished",
     "forgetting_curves",
+    "gain",
+    "kept_and_gained",
     "matrices",
     "save",
 ]

@@ -96,10 +96,10 @@ def correlations(results: Record) -> list[Matrix]:
     ]
 
 
-def draw(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
+def draw(axes: Axes, matrix: Matrix, limits: tuple[float, float], colours: str = "viridis") -> Any:
     """Draw a matrix: cells with numbers for few tasks, an image for many. Return what a colour bar needs."""
     few = max(matrix.values.shape) <= MANY
-    drawn = _cells(axes, matrix, limits) if few else _image(axes, matrix, limits)
+    drawn = (_cells if few else _image)(axes, matrix, limits, colours)
     axes.set_title(matrix.title)
     axes.set(xlabel=matrix.across, ylabel=matrix.down)
     axes.set_anchor("N")
@@ -109,7 +109,7 @@ def draw(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
     return drawn
 
 
-def _cells(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
+def _cells(axes: Axes, matrix: Matrix, limits: tuple[float, float], colours: str) -> Any:
     import seaborn
 
     few = max(matrix.values.shape) <= ANNOTATED
@@ -119,7 +119,7 @@ def _cells(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
         ax=axes,
         vmin=limits[0],
         vmax=limits[1],
-        cmap="viridis",
+        cmap=colours,
         square=True,
         cbar=False,
         annot=few,
@@ -129,6 +129,7 @@ def _cells(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
         xticklabels=matrix.columns or columns,
         yticklabels=matrix.rows or rows,
     )
+    axes.grid(visible=False)  # it would show where there is no number
     for text in axes.texts:  # on the cells, whose colours stay in the dark
         text.set_color("white" if text.get_color() == "w" else "black")
     return axes.collections[0]
@@ -139,13 +140,13 @@ def _numbers(count: int) -> list[str]:
     return [str(index + 1) if index % every == 0 else "" for index in range(count)]
 
 
-def _image(axes: Axes, matrix: Matrix, limits: tuple[float, float]) -> Any:
+def _image(axes: Axes, matrix: Matrix, limits: tuple[float, float], colours: str) -> Any:
     rows, columns = matrix.values.shape
     drawn = axes.imshow(
         np.ma.masked_invalid(matrix.values),
         vmin=limits[0],
         vmax=limits[1],
-        cmap="viridis",
+        cmap=colours,
         aspect="auto",
         extent=(0.5, columns + 0.5, rows + 0.5, 0.5),
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from perdure.analysis.diverged import diverged
 from perdure.analysis.metrics.matrix import Array, average_accuracy, average_over_seen, mean
-from perdure.analysis.metrics.needs import evaluate
+from perdure.analysis.metrics.needs import evaluate, prefers_higher
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene, mean_over_replicas
@@ -104,7 +104,7 @@ def bars(axes: Axes, scene: Scene, metric: str) -> None:
             reach = [[max(0.0, centre - low)], [max(0.0, high - centre)]]
             axes.errorbar(centre, place, xerr=reach, color=INK, capsize=3)
     axes.axvline(0, color="0.4", linewidth=0.8)
-    arrow = "higher" if METRICS[metric].higher_is_better else "lower"
+    arrow = "higher" if prefers_higher(results, metric) else "lower"
     label = METRICS[metric].label
     what = scene.score_name if metric == "average_accuracy" else label.lower()
     axes.set(title=label, xlabel=f"{what} ({arrow} is better)")

@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.analysis import conflicts
 from perdure.analysis.diverged import sentence
+from perdure.analysis.metrics.needs import baseline
+from perdure.analysis.plots import conflicts as clashes
 from perdure.analysis.plots import figures as plots
-from perdure.analysis.plots import heat, panels
+from perdure.analysis.plots import gains, heat, panels
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene
 from perdure.analysis.plots.style import (
@@ -59,6 +62,8 @@ def pictures(results: Record) -> Iterator[Picture]:
     )
     if scene.tasks <= MANY:
         yield _forgetting(scene, bands, legend)
+    if baseline(results, "single") is not None:
+        yield _gain(scene, lost)
     yield Picture(
         "Average over the tasks seen",
         f"Mean {scene.score_name} over the tasks learned so far. {bands}",
@@ -70,6 +75,8 @@ def pictures(results: Record) -> Iterator[Picture]:
     yield _matrices(scene, lost)
     yield from _correlations(scene)
     yield from _confusions(scene, lost)
+    if conflicts.watched(results):
+        yield _conflicts(scene, lost, legend)
     if plots.with_curves(scene):
         yield _training(scene, lost, legend)
 
@@ -86,6 +93,42 @@ def _forgetting(scene: Scene, bands: str, legend: list[Entry]) -> Picture:
     drawings = _drawings(scene, "forgetting", scene.tasks, (2.25, 1.95), draw)
     caption = f"Score on each task along the stream. Dotted: the task's own stage. {bands}"
     return Picture("Forgetting curves", caption, drawings, legend, titles.key)
+
+
+def _gain(scene: Scene, lost: str) -> Picture:
+    found = gains.Found.of(scene)
+
+    def draw(axes: Axes, _: int) -> None:
+        gains.draw(axes, found)
+
+    drawings = _drawings(scene, "gain", 1, (6.4, found.height), draw)
+    caption = (
+        "Final scores against those of a model for each task, in percent of these. Bars: mean over the tasks "
+        f"with its 95 % bootstrap interval over seeds. Points: each task, the first on top.{lost}"
+    )
+    return Picture("Gain over single-task learning", caption, drawings, [], found.key)
+
+
+def _conflicts(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
+    names = conflicts.watched(scene.results)
+    found = [clashes.cosines(scene, name) for name in names]
+    side = clashes.size(found[0])
+
+    def line(axes: Axes, _: int) -> None:
+        clashes.share(axes, scene, names)
+
+    def matrix(axes: Axes, index: int) -> None:
+        colours = heat.draw(axes, found[index], clashes.limits(found), clashes.COLOURS)
+        axes.figure.colorbar(colours, ax=axes, shrink=0.7, pad=0.02, panchor=False)
+
+    drawings = _drawings(scene, "conflicts", 1, (4.8, 2.6), line)
+    drawings += _drawings(scene, "cosines", len(found), (side + 0.5, side), matrix, shared=False)
+    caption = (
+        "Share of the pairs of tasks whose gradients point apart (cosine below 0) along training, and the "
+        f"mean cosine of each pair. Bands: 95 % bootstrap intervals over seeds.{lost}"
+    )
+    entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
+    return Picture("Conflicts between tasks", caption, drawings, entries, clashes.task_key(scene))
 
 
 def _average(axes: Axes, scene: Scene) -> None:

@@ -89,7 +89,10 @@ def _singular(fact: str) -> str:
 def _settings(results: Record) -> list[tuple[str, str]]:
     settings = [(key, _plain(_small(value))) for key, value in results.config.items()]
     return settings + [
-        (f"{name}: {key}", _plain(v)) for name, e in results.extras.items() for key, v in e.items()
+        (f"{name}: {key}", _plain(v))
+        for name, e in results.extras.items()
+        for key, v in e.items()
+        if key != "report"  # long, and drawn
     ]
 
 

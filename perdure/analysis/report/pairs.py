@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from perdure.analysis.metrics.needs import prefers_higher
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.report.tables import Cell, Table
 from perdure.analysis.tables import EVERY, cell, pairs
@@ -36,15 +37,18 @@ def compared(results: Record) -> Compared:
             rows = pairs(results, metric, against=EVERY)
             if rows["seeds"].any():
                 found[metric] = rows
-    tables = [_table(metric, rows, len(results.seeds)) for metric, rows in found.items()]
+    tables = [
+        _table(metric, rows, len(results.seeds), prefers_higher(results, metric))
+        for metric, rows in found.items()
+    ]
     # The first has the most pairs: where they are too many, one word is enough.
     return Compared(tables, next((rows.attrs["note"] for rows in found.values()), None))
 
 
-def _table(metric: str, pairs: pd.DataFrame, seeds: int) -> Table:
+def _table(metric: str, pairs: pd.DataFrame, seeds: int, higher: bool) -> Table:
     names = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
     rows = {(row.first, row.second): row for row in pairs.itertuples() if row.seeds}
-    return _matrix(metric, names, rows) if len(names) > FEW else _rows(metric, rows, seeds)
+    return _matrix(metric, names, rows, higher) if len(names) > FEW else _rows(metric, rows, seeds)
 
 
 def _rows(metric: str, pairs: Pairs, seeds: int) -> Table:
@@ -68,8 +72,8 @@ def _p(value: float) -> str:
     return "–" if value != value else f"{value:.3g}"  # NaN: one common seed has no test
 
 
-def _matrix(metric: str, names: list[str], pairs: Pairs) -> Table:
-    sign = 1 if METRICS[metric].higher_is_better else -1
+def _matrix(metric: str, names: list[str], pairs: Pairs, higher: bool) -> Table:
+    sign = 1 if higher else -1
     rows = []
     for number, row in enumerate(names, start=1):
         cells = [_versus(row, column, pairs, sign) for column in names]

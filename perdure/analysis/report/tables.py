@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.analysis.diverged import remark
-from perdure.analysis.metrics.needs import is_bound
+from perdure.analysis.metrics.needs import is_bound, prefers_higher
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.tables import cell
 
@@ -72,14 +72,17 @@ def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
         found = [name for name in group if name in set(table["metric"])]
         if not found:
             continue
-        columns = [_column(table[table["metric"] == name], name, rivals) for name in found]
+        columns = [
+            _column(table[table["metric"] == name], name, rivals, prefers_higher(results, name))
+            for name in found
+        ]
         rows = [
             (_marked(results, strategy), [column.get(strategy, Cell("–")) for column in columns])
             for strategy in results.strategies
             if any(strategy in column for column in columns) or remark(results, strategy)
         ]
         arrows = [
-            f"{METRICS[name].label}\N{NO-BREAK SPACE}{'↑' if METRICS[name].higher_is_better else '↓'}"
+            f"{METRICS[name].label}\N{NO-BREAK SPACE}{'↑' if prefers_higher(results, name) else '↓'}"
             for name in found
         ]
         yield Table(title, arrows, rows)
@@ -90,10 +93,10 @@ def _marked(results: Record, strategy: str) -> str:
     return f"{strategy} ({mark})" if mark else strategy
 
 
-def _column(part: pd.DataFrame, metric: str, rivals: list[str]) -> dict[str, Cell]:
+def _column(part: pd.DataFrame, metric: str, rivals: list[str], higher: bool) -> dict[str, Cell]:
     """Cells of one metric by strategy."""
     digits = 1 if metric == "multi_task_gain" else 3
-    best = _clear_best(part[part["strategy"].isin(rivals)], METRICS[metric].higher_is_better)
+    best = _clear_best(part[part["strategy"].isin(rivals)], higher)
     return {
         row.strategy: Cell(
             cell(row.mean, row.low, row.high, getattr(row, "diverged", 0), digits), row.strategy == best

@@ -223,13 +223,13 @@ def _check_labels(stream: Stream, index: int, place: str, part: Part) -> None:
     if isinstance(objective, Regression):
         if not part.y.is_floating_point():
             raise PerdureError(f"{place}: targets must be floating point; found {part.y.dtype}")
-        # A sample that is trained on may lack its label; what is scored may not.
+        # What is learned from may lack labels; what is scored may not.
         missing = (
             part.y.isnan() if part is stream[index].train else torch.zeros_like(part.y, dtype=torch.bool)
         )
-        if bool(missing.all()):
-            raise PerdureError(f"{place}: expected a target that is there; all {len(part)} are missing")
-        check_finite(place, "targets", part.y[~missing])
+        if len(part) and bool(missing.all()):
+            raise PerdureError(f"{place}: expected a target at least; all {len(part)} are missing")
+        check_finite(place, "targets", part.y.masked_fill(missing, 0))
     elif isinstance(objective, Classification):
         if part.y.dtype != torch.int64:
             raise PerdureError(f"{place}: labels must be int64; found {part.y.dtype}")

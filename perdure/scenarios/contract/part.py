@@ -23,7 +23,8 @@ class Part:
         Inputs, ``[n, ...]``: floating point, token ids (int64), or bytes (uint8) with a ``scale``.
     y:
         Labels, ``[n]`` or ``[n, targets]``: class indices (int64) or real numbers (floating point). In the
-        latter NaN is a label that is missing, and whole numbers may be classes, as the objective says.
+        latter NaN is a label that is missing (where it is the only one, in training parts alone), and whole
+        numbers may be classes, as the objective says.
     task:
         Index of the task that each sample comes from, ``[n]`` int64; ``None`` when all come from the
         task that holds the part. Streams with soft boundaries (``blur``) need it.

@@ -126,9 +126,12 @@ class Stream:
         return any(bool(part.y.isnan().any()) for part in self.tables)
 
     def labels(self, part: Part) -> Rows:
-        """Return the labels of a part as rows: ``y``, and the ``weight`` of each where some are missing."""
+        """Return the labels of a part as rows: ``y``, and their ``weight`` where some are missing.
+
+        Several labels of a sample have a weight each, ``[n, targets]``, whether some are missing or not.
+        """
         y = part.y.to(torch.float32) if self.real and not part.y.is_floating_point() else part.y
-        if not self.missing:
+        if not self.missing and y.ndim == 1:
             return {"y": y}
         there = ~y.isnan() if y.is_floating_point() else torch.ones_like(y, dtype=torch.bool)
         weight = there.to(torch.float32)

@@ -49,6 +49,11 @@ def overrides(strategy: Strategy, hook: str) -> bool:
     return any(getattr(type(p), hook) is not getattr(Strategy, hook) for p in parts(strategy))
 
 
+def combines(part: Strategy) -> bool:
+    """Tell whether a part makes one gradient of those per loss; one that asks for them may only watch."""
+    return part.per_loss_gradients and overrides(part, "gradient")
+
+
 def lay_out(strategy: Strategy, stream: Stream) -> list[Phase]:
     """Return the phases of a run: those that a part lays out, as all parts arrange them."""
     return Composition(parts(strategy)).phases(stream)
@@ -59,7 +64,8 @@ class Composition(Strategy):
     """Several strategies on one model: each hook is the fold of the parts' hooks, in order.
 
     At most one part may have ``phases``, and one ``forward``, of its own; any may ``arrange`` the phases. At
-    most one may ask for one gradient per loss, and its ``gradient`` comes first. What a hook does is the same
+    most one may make one gradient of those per loss, and its ``gradient`` comes first; parts that ask for
+    them and have no ``gradient`` of their own only watch, in ``after_step``. What a hook does is the same
     whatever stands beside it; names come back in the order in which they were given, and others are refused.
     """
 
@@ -73,7 +79,7 @@ class Composition(Strategy):
         wanted = {
             f"its own {hook}": [p for p in self.parts if overrides(p, hook)] for hook in ("phases", "forward")
         }
-        wanted["one gradient per loss"] = [p for p in self.parts if p.per_loss_gradients]
+        wanted["one gradient per loss"] = [p for p in self.parts if combines(p)]
         for what, owners in wanted.items():
             if len(owners) > 1:
                 names = " and ".join(str(p) for p in owners)
@@ -157,11 +163,11 @@ class Composition(Strategy):
 
     def gradient(self, net: Net, params: Params, state: State, grads: Params, batch: Batch) -> Params:
         active = self.each(state, batch.phase)
-        if self.per_loss_gradients and not any(p.per_loss_gradients for _, p, _ in active):
+        if self.per_loss_gradients and not any(combines(p) for _, p, _ in active):
             grads = {k: g.sum(0) for k, g in grads.items()}
         # One gradient per loss is for the part that asks for it: the others see what it makes of them.
         given = dict(zip(self.names(), self.parts, strict=True))
-        for name, part, own in sorted(active, key=lambda entry: not entry[1].per_loss_gradients):
+        for name, part, own in sorted(active, key=lambda entry: not combines(entry[1])):
             found = part.gradient(net, params, own, grads, scoped(batch, name))
             grads = self.returned("gradient", given[name], "gradient", params, found)
         return grads

@@ -29,7 +29,9 @@ class Phase:
     steps:
         Number of steps instead of epochs.
     batch_per_task:
-        Draw one batch per task at each step, each with a loss of its own (multi-task learning).
+        Draw one batch per task at each step, each with a loss of its own (multi-task learning). Where the
+        tasks share their samples, one batch with a label of each task, ``y [n, tasks]``, unless a strategy
+        takes only one label a sample (:attr:`Strategy.reads_all_labels`).
     part:
         Which part of the tasks is drawn from: ``"train"``, or ``"val"``, which a strategy may learn its own
         choices on.

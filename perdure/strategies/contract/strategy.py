@@ -42,6 +42,9 @@ class Strategy:
     # of in a branch, no shape, no count. A grid of them is only more replicas: each hook then finds a tensor
     # without axes in their place. Others are tuned in runs of their own, with the same results.
     scales: ClassVar[tuple[str, ...]] = ()
+    # Whether hooks that read samples take several labels of each, ``y [n, tasks]``: a phase that draws a
+    # batch of every task then learns from rows that its tasks share, where they do.
+    reads_all_labels: ClassVar[bool] = False
     # Names of phases that are this strategy's own business: only its hooks run in them, the optimiser has a
     # memory of its own there, and the draws of all other phases are as if they had not been.
     private_phases: ClassVar[tuple[str, ...]] = ()
@@ -110,6 +113,14 @@ class Strategy:
     def forward(self, net: Net, params: Params, state: State, x: Tensor, task: Tensor) -> Tensor:
         """Outputs for scoring ``x`` ``[n, ...]`` whose tasks are ``task`` ``[n]``."""
         return net(params, x, task)
+
+    def report(self, state: State) -> State:
+        """Return what results are to keep of one replica's state at the end of a run, tensors by name.
+
+        They stand in ``results.extras[name]["report"][kind]``, as lists with a leading axis of replicas, and
+        are saved with the results: a few numbers, not memories or weights.
+        """
+        return {}
 
     def __add__(self, other: Strategy) -> Strategy:
         # Imported here: a composition is a strategy.

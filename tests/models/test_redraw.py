@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from perdure import PerdureError, compare
-from perdure.engine.redraw import notes, redraw
 from perdure.models import get as get_model
+from perdure.models.redraw import notes, redraw
 from perdure.testing import tiny_stream
 
 

@@ -1,0 +1,70 @@
+"""The figures of results, as methods: each makes one and, where there is a path, writes it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from perdure.analysis.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Path = str | os.PathLike[str]
+
+
+class Drawing(Record):
+    """What draws results."""
+
+    def plot_forgetting(self, path: Path | None = None) -> Figure:
+        """Draw each task's score along the stream, a panel per task, with intervals."""
+        return _figure("forgetting_curves", self, path)
+
+    def plot_matrix(self, path: Path | None = None) -> Figure:
+        """Draw the accuracy matrix of every strategy, mean over seeds."""
+        return _figure("matrices", self, path)
+
+    def plot_comparison(self, path: Path | None = None) -> Figure:
+        """Draw average accuracy and forgetting of the strategies side by side, with intervals."""
+        return _figure("comparison", self, path)
+
+    def plot_average(self, path: Path | None = None) -> Figure:
+        """Draw the average over the tasks seen so far along the stream, with intervals."""
+        return _figure("average_curves", self, path)
+
+    def plot_curves(self, path: Path | None = None) -> Figure:
+        """Draw the evaluations during training (``eval_every``): the stability gap shows here."""
+        return _figure("evaluation_curves", self, path)
+
+    def plot_confusion(self, strategy: str, stage: int = -1, path: Path | None = None) -> Figure:
+        """Draw the confusion matrix of a strategy after a stage, mean over seeds of each label's shares.
+
+        ``stage`` counts from 0, and from the end where it is negative.
+        """
+        return _figure("confusion", self, path, strategy, stage)
+
+    def plot_gain(self, path: Path | None = None) -> Figure:
+        """Draw what each strategy gains over single-task learning: a bar for the mean, a point per task."""
+        return _figure("gain", self, path)
+
+    def plot_kept_and_gained(self, path: Path | None = None) -> Figure:
+        """Draw forgetting along the stream beside the gain over single-task learning, of the same run.
+
+        What learns task after task is judged by the left panel, what learns all tasks at once by the right
+        one, and both by it.
+        """
+        return _figure("kept_and_gained", self, path)
+
+    def plot_conflicts(self, *strategies: str, path: Path | None = None) -> Figure:
+        """Draw how many pairs of tasks conflict along training, and the mean cosine of each pair's gradients.
+
+        Of the strategies named, or of all that were watched: ``compare(stream, ["mmoe + watch-conflicts"])``.
+        """
+        return _figure("conflict_figure", self, path, strategies)
+
+
+def _figure(name: str, results: Record, path: Path | None, *wishes: Any) -> Figure:
+    # Loaded when a figure is asked for: matplotlib and seaborn take a second.
+    from perdure.analysis.plots import figures
+
+    return figures.finished(getattr(figures, name), results, path, *wishes)
