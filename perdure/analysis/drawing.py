@@ -62,6 +62,14 @@ class Drawing(Record):
         """
         return _figure("conflict_figure", self, path, strategies)
 
+    def plot_front(self, tasks: tuple[int, int] = (0, 1), path: Path | None = None) -> Figure:
+        """Draw the final scores of two tasks against each other, a point per strategy, and the Pareto front.
+
+        ``tasks`` are counted from 0. What methods reach when asked for preferences between tasks is drawn by
+        :func:`perdure.analysis.plot_front`.
+        """
+        return _figure("strategy_front", self, path, tasks)
+
 
 def _figure(name: str, results: Record, path: Path | None, *wishes: Any) -> Figure:
     # Loaded when a figure is asked for: matplotlib and seaborn take a second.

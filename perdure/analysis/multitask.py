@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perdure.analysis import conflicts, gains
+from perdure.analysis import anchors, conflicts, fronts, gains
 from perdure.analysis.record import Array, Record
 
 if TYPE_CHECKING:
@@ -56,3 +57,55 @@ class Multitask(Record):
         affinity of Fifty et al. (NeurIPS 2021). Negative: learning the first undoes the other.
         """
         return conflicts.of(self, strategy).affinity
+
+    def front(self, tasks: Sequence[int] | None = None) -> pd.DataFrame:
+        """Return the strategies' mean final scores on some tasks (all by default), and who is on the front.
+
+        ``front`` tells whether no other strategy is at least as good on each of these tasks and better on
+        one; ``share`` is the share of seeds for which that holds.
+        """
+        return fronts.table(self, tasks)
+
+    def hypervolume(
+        self,
+        reference: float | Sequence[float] | None = None,
+        tasks: Sequence[int] | None = None,
+        strategies: Sequence[str] | None = None,
+    ) -> Array:
+        """Volume that the final scores of strategies together dominate above a reference, ``[replica]``.
+
+        Parameters
+        ----------
+        reference:
+            A score, or one for each task; by default chance: 0 for R2, 0.5 for AUROC, else the mean score of
+            the untrained model. Only volumes of one reference can be compared.
+        tasks:
+            Which ones, up to six; all by default.
+        strategies:
+            Whose points; all by default.
+        """
+        return fronts.volumes(self, reference, tasks, strategies)
+
+    def between_anchors(
+        self, low: str | None = None, high: str | None = None, confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """Where each strategy's average score stands between two anchors: 0 is the low one, 1 the high one.
+
+        Columns: from, to, strategy, anchor (which one the strategy is, if any), mean, low, high, seeds. Means
+        over seeds are divided, as for gap closed, which is the position between naive and joint.
+
+        Parameters
+        ----------
+        low:
+            ``"chance"`` (a constant or untrained predictor) or ``"naive"``; both by default.
+        high:
+            ``"joint"`` or ``"single"``; both by default.
+        confidence:
+            Of the intervals, in (0, 1).
+
+        Raises
+        ------
+        PerdureError
+            When an anchor was not measured, or the high one is not clearly above the low one.
+        """
+        return anchors.table(self, low, high, confidence)

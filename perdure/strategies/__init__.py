@@ -36,15 +36,21 @@ from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
-from perdure.strategies.sharing import MMoE, MultiTab, SharedBottom
+from perdure.strategies.sharing import (
+    CGC,
+    DSMTL,
+    PLE,
+    AdaTT,
+    HoME,
+    LearningToBranch,
+    MMoE,
+    MultiTab,
+    SharedBottom,
+)
 
 __all__ = [
     "AGEM",
     "BALANCING",
-from perdure.strategies.sharing import CGC, DSMTL, PLE, AdaTT, HoME, LearningToBranch, MMoE, SharedBottom
-
-__all__ = [
-    "AGEM",
     "CGC",
     "CLR",
     "DER",

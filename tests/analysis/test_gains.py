@@ -53,10 +53,10 @@ def test_lower_scores_turn_every_change_and_no_level() -> None:
 
 @pytest.mark.parametrize("metric", list(analysis.METRICS))
 def test_negated_scores_where_lower_is_better_are_the_same_run(build: Build, metric: str) -> None:
-    up = build()
-    for one in up.strategies:
-        up.extras[one] = {"parameters_per_stage": [1.0], "pass_flops": [1.0], "training_flops": [2.0]}
-    down = Results.of(up)
+    up: Any = build()
+    for name in up.strategies:
+        up.extras[name] = {"parameters_per_stage": [1.0], "pass_flops": [1.0], "training_flops": [2.0]}
+    down: Any = Results.of(up)
     down.config["higher_is_better"] = False
     down.scores = type(up.scores)({name: -scores for name, scores in up.scores.items()})
     down.untrained = {name: -scores for name, scores in up.untrained.items()}
@@ -134,7 +134,8 @@ def test_forgetting_so_far_ends_in_forgetting(results: Results) -> None:
 
 
 def test_the_figure_draws_the_tables(results: Results) -> None:
-    (panel,) = results.plot_gain().axes
+    panels: Any = results.plot_gain().axes
+    (panel,) = panels
     means = results.table(["multi_task_gain"]).set_index("strategy")["mean"]
     assert [bar.get_width() for bar in panel.patches] == [means[n] for n in ("naive", "ewc", "joint")]
     points = np.concatenate(
@@ -150,7 +151,8 @@ def test_nothing_overlaps(build: Build, tasks: int) -> None:
     results = build(("naive", "ewc", "mmoe", "joint", "single"), tasks=max(tasks, 2), seeds=3)
     figure = figures.kept_and_gained(results)
     figure.canvas.draw()
-    left, right = (panel.get_tightbbox() for panel in figure.axes)
+    boxes: Any = [panel.get_tightbbox() for panel in figure.axes]
+    left, right = boxes
     assert not left.overlaps(right)
     assert all(not item.get_window_extent().overlaps(right) for item in figure.legends)
 

@@ -26,7 +26,7 @@ from perdure.training import Training
 
 ABSENT = torch.device("lazy", 0)
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}
-SPECS = {
+SPECS = {"watch-conflicts": "weighted + watch-conflicts",
     "gem": "gem(samples_per_task=2)", "agem": "agem(samples_per_task=2, sample=4)", "replay": "replay(6)",
     "der": "der(6)", "derpp": "derpp(6)", "gdumb": "gdumb(6, epochs=2)", "fpf": "fpf(6, steps=3)",
     "kfpf": "kfpf(6, k=2, steps=3)",

@@ -123,6 +123,9 @@ class PerLoss(One):
 class PerLossOnly(One):
     per_loss_gradients: ClassVar[bool] = True
 
+    def gradient(self, net, params, state, grads, batch):
+        return {k: g.sum(0) for k, g in grads.items()}
+
 
 @dataclass(frozen=True)
 class Follows(One):

@@ -396,7 +396,7 @@ def test_choices_are_drawn_as_often_as_their_weights_say():
 
 def test_the_tree_is_searched_then_trained_from_the_start(walk):
     moments = {}
-    for moment, phase, values, state, net in walk("learning-to-branch", STREAM, deep):
+    for moment, phase, values, _state, net in walk("learning-to-branch", STREAM, deep):
         moments[phase.name, moment] = values
         assert net.buffers["searching"] == (phase.name == "search" or moment == "start")
     start, searched = moments["search", "start"], moments["search", "end"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.analysis.metrics import needs
 from perdure.analysis.plots import heat, panels
 from perdure.analysis.plots.conflicts import conflict_figure
+from perdure.analysis.plots.fronts import strategy_front
 from perdure.analysis.plots.gains import gain, kept_and_gained
 from perdure.analysis.plots.heat import Matrix
 from perdure.analysis.plots.labels import shorten
@@ -54,6 +55,7 @@ __all__ = [
     "kept_and_gained",
     "matrices",
     "save",
+    "strategy_front",
 ]
 
 WIDEST = 5  # panels in a row

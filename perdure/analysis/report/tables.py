@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.analysis import anchors
 from perdure.analysis.diverged import remark
 from perdure.analysis.metrics.needs import is_bound, prefers_higher
 from perdure.analysis.metrics.registry import METRICS
@@ -86,6 +87,21 @@ def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
             for name in found
         ]
         yield Table(title, arrows, rows)
+
+
+def between(results: Record) -> Table | None:
+    """Return where strategies stand between the anchors, a column per pair of these, where some were run."""
+    pairs = anchors.pairs(results)
+    if not pairs or all(anchors.is_anchor(results, name) for name in results.strategies):
+        return None
+    table = anchors.table(results)
+    cells = {
+        (row.strategy, one, two): Cell(cell(row.mean, row.low, row.high, len(results.seeds) - row.seeds))
+        for one, two in pairs
+        for row in table[(table["from"] == one) & (table["to"] == two)].itertuples()
+    }
+    rows = [(_marked(results, n), [cells[n, *pair] for pair in pairs]) for n in results.strategies]
+    return Table("Between the anchors", [f"{one} = 0, {two} = 1" for one, two in pairs], rows)
 
 
 def _marked(results: Record, strategy: str) -> str:

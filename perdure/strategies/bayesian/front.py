@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from perdure.analysis.metrics import front
 from perdure.core.errors import PerdureError
 
 
@@ -67,9 +68,7 @@ def pareto(points: Tensor) -> Tensor:
 
     One dominates another when it is nowhere lower and somewhere higher; equal ones stay.
     """
-    no_lower = (points.unsqueeze(0) >= points.unsqueeze(1)).all(-1)
-    higher = (points.unsqueeze(0) > points.unsqueeze(1)).any(-1)
-    return ~(no_lower & higher).any(1)
+    return torch.as_tensor(front.pareto(points.detach().cpu().numpy()), device=points.device)
 
 
 def hypervolume(points: Tensor, reference: Sequence[float] | Tensor) -> float:
@@ -78,23 +77,4 @@ def hypervolume(points: Tensor, reference: Sequence[float] | Tensor) -> float:
     Exact (Zitzler & Thiele, 1998), by slicing; of exponential cost in the number of tasks.
     """
     floor = torch.as_tensor(reference, dtype=torch.float64)
-    if points.ndim != 2 or not len(points) or floor.shape != points.shape[1:]:
-        raise PerdureError(
-            "expected points [n, tasks] and a reference [tasks]; "
-            f"found {list(points.shape)} and {list(floor.shape)}"
-        )
-    return _volume((points.cpu().double() - floor).clamp_min(0.0))
-
-
-def _volume(points: Tensor) -> float:
-    """Volume of the union of the boxes from 0 to each point."""
-    if points.shape[1] == 1:
-        return float(points.max())
-    points = points[points[:, -1].argsort(descending=True)]
-    ends = [*points[1:, -1].tolist(), 0.0]
-    total = 0.0
-    for i, (top, end) in enumerate(zip(points[:, -1].tolist(), ends, strict=True)):
-        if top > end:
-            slab = points[: i + 1, :-1]
-            total += (top - end) * _volume(slab[pareto(slab)])
-    return total
+    return front.hypervolume(points.detach().cpu().numpy(), floor.cpu().numpy())

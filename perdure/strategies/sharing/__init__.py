@@ -12,8 +12,6 @@ from perdure.strategies.sharing.dsmtl import DSMTL
 from perdure.strategies.sharing.home import HoME
 from perdure.strategies.sharing.mmoe import MMoE
 from perdure.strategies.sharing.multitab_net import MultiTab
-
-__all__ = ["MMoE", "MultiTab", "SharedBottom"]
 from perdure.strategies.sharing.ple import CGC, PLE
 
-__all__ = ["CGC", "DSMTL", "PLE", "AdaTT", "HoME", "LearningToBranch", "MMoE", "SharedBottom"]
+__all__ = ["CGC", "DSMTL", "PLE", "AdaTT", "HoME", "LearningToBranch", "MMoE", "MultiTab", "SharedBottom"]
