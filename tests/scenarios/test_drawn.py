@@ -137,11 +137,11 @@ def test_a_linear_net_reconstructs_the_second_map_and_forgets_the_first():
         return torch.nn.Linear(shape[0], outputs, bias=False)
 
     results = compare(
-        critical_periods(2, 6, 4, samples=400), "naive", model=linear, seeds=1, epochs=20, lr=0.1, quiet=True
+        critical_periods(1, 4, 2, samples=400), "naive", model=linear, seeds=1, epochs=5, lr=0.03, quiet=True
     )
     scores = results.scores["naive"][0]
-    assert scores[0, 0] > -1e-4
-    assert scores[1, 1] > -1e-4
+    assert scores[0, 0] > -0.01
+    assert scores[1, 1] > -0.01
     # Orthogonal directions of as much variance: missing are the first map, and the other is too much.
     assert scores[1, 0] < -1.5
 
