@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from perdure.analysis import Results
+from perdure.analysis.report.tables import between
 from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
@@ -75,7 +75,7 @@ def test_missing_anchors_are_refused(ask: tuple[str, ...], says: str) -> None:
 
 def test_anchors_that_coincide_are_refused() -> None:
     results = flat(naive=0.5, mmoe=0.5, joint=0.5)
-    with pytest.raises(PerdureError, match="joint clearly above naive .* train joint longer"):
+    with pytest.raises(PerdureError, match=r"joint clearly above naive .* train joint longer"):
         results.between_anchors("naive", "joint")
     assert set(results.between_anchors()["from"]) == {"chance"}
 
@@ -87,10 +87,12 @@ def test_without_untrained_scores_chance_is_refused() -> None:
         results.between_anchors("chance", "single")
 
 
-def test_the_report_has_them(build: Build, tmp_path: Path) -> None:
-    build().report(tmp_path / "a.html")
-    text = (tmp_path / "a.html").read_text()
-    assert "<h3>Between the anchors" in text
-    assert "naive = 0, joint = 1" in text
-    build(("naive", "ewc")).report(tmp_path / "b.html")
-    assert "Between the anchors" not in (tmp_path / "b.html").read_text()
+def test_the_report_has_them(build: Build) -> None:
+    table = between(build())
+    assert table is not None
+    assert table.title == "Between the anchors"
+    assert table.columns[2] == "naive = 0, joint = 1"
+    assert [name for name, _ in table.rows] == ["naive", "ewc", "joint", "single"]
+    assert table.rows[0][1][2].text == "0.000 [0.000, 0.000]"
+    assert between(build(("naive", "ewc"))) is None
+    assert between(build(("naive", "joint"))) is None  # nothing stands between
