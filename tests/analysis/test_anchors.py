@@ -67,7 +67,7 @@ def test_chance_is_a_constant_where_that_is_known() -> None:
         (("joint",), "unknown anchor 'joint'"),
     ],
 )
-def test_missing_anchors_are_refused(ask: tuple[str, ...], says: str) -> None:
+def test_missing_anchors_are_refused(ask: tuple[Any, ...], says: str) -> None:
     with pytest.raises(PerdureError, match=says) as caught:
         flat(naive=0.3, mmoe=0.5).between_anchors(*ask)
     assert "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ def pareto(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         raise PerdureError(f"expected points [n, tasks]; found {list(values.shape)}")
     no_lower = (values[None] >= values[:, None]).all(axis=-1)
     higher = (values[None] > values[:, None]).any(axis=-1)
-    return ~np.any(np.logical_and(no_lower, higher), axis=1)
+    return np.asarray(~np.any(np.logical_and(no_lower, higher), axis=1), dtype=bool)
 
 
 def hypervolume(points: npt.ArrayLike, reference: npt.ArrayLike) -> float:
