@@ -61,20 +61,20 @@ def _generators(module: nn.Module) -> dict[str, Any]:
     """Return the states of Python's and NumPy's generators: the global ones, and those that the model has."""
     states: dict[str, Any] = {
         "Python's `random`": random.getstate(),
-        "`numpy.random`": np.random.get_state(legacy=True),  # noqa: NPY002 (looked at, not drawn from)
+        "`numpy.random`": _frozen(np.random.get_state(legacy=True)),  # noqa: NPY002 (looked at, not drawn from)
     }
     for name, value in _attributes(module):
         if isinstance(value, random.Random):
             states[name] = value.getstate()
         elif isinstance(value, np.random.Generator):
-            states[name] = value.bit_generator.state
+            states[name] = _frozen(value.bit_generator.state)
         elif isinstance(value, np.random.RandomState):
-            states[name] = value.get_state(legacy=True)
-    return {name: _frozen(state) for name, state in states.items()}
+            states[name] = _frozen(value.get_state(legacy=True))
+    return states
 
 
 def _frozen(state: Any) -> Any:
-    """Return a generator's state as something that can be compared."""
+    """Return the state of a generator of NumPy's as something that can be compared."""
     if isinstance(state, np.ndarray):
         return state.tobytes()
     if isinstance(state, dict):

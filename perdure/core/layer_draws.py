@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from perdure.core.errors import PerdureError
+from perdure.core.light import Light
 from perdure.core.random import Rng
 
 aten = torch.ops.aten
@@ -25,24 +26,6 @@ Shape = Sequence[int]
 # Half the distance of two uniform draws: moves them into the open interval (0, 1), where the log is finite.
 _HALF = 2.0**-25
 _WIDEST = 2**31
-
-
-class Light(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A dispatch mode without the compiler, whose import would take seconds."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()  # type: ignore[no-untyped-call]
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __enter__(self) -> Self:
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
 
 
 class OwnDraws(Light):
@@ -97,7 +80,7 @@ class NoDraws(Light):
 
 def is_random(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Tell whether an operation reads a random generator: torch tags those that may."""
-    if torch.Tag.nondeterministic_seeded not in func.tags or func is aten._fused_sdp_choice.default:
+    if not _may_draw(func):
         return False
     given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | dict(kwargs)
     # Attention and recurrent layers carry the tag for their dropout, which is off by default.
@@ -105,6 +88,11 @@ def is_random(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bo
         (given.get(a.name, a.default_value) for a in func._schema.arguments if "dropout" in a.name), 1
     )
     return share != 0
+
+
+@cache  # Asked for every operation, and torch builds the list of tags anew each time.
+def _may_draw(func: Any) -> bool:
+    return torch.Tag.nondeterministic_seeded in func.tags and func is not aten._fused_sdp_choice.default
 
 
 def plain(value: Tensor) -> Tensor:

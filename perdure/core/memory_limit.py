@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from perdure.core.errors import PerdureError
+from perdure.core.light import Light
 
 # What is taken for the memory of a machine that does not tell.
 UNKNOWN = 2**40
@@ -62,11 +62,11 @@ def bounded(what: str, copies: int = 1, device: torch.device | None = None) -> I
         raise
 
 
-class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Bounded(Light):
     """Looks at the sizes of new tensors before there is any."""
 
     def __init__(self, what: str, most: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.what, self.most = what, most
 
     def __torch_dispatch__(

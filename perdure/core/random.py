@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +22,17 @@ _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
+# So many counters on the CPU are computed sooner by NumPy: it starts an operation in a tenth of torch's time.
+_FEW = 1 << 12
+
+Words = Tensor | np.ndarray[Any, Any] | int
 
 
-def philox(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox4x32-10: four 32-bit words from a counter of four and a key of two (all int64, in [0, 2^32))."""
+def philox(counter: Sequence[Words], key: Sequence[Words]) -> tuple[Any, Any, Any, Any]:
+    """Philox4x32-10: four 32-bit words from a counter of four and a key of two (all int64, in [0, 2^32)).
+
+    Tensors or NumPy's arrays, which broadcast; a word that is the same everywhere may be a number.
+    """
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -47,14 +55,13 @@ def purpose_key(purpose: str) -> int:
 
 def draw_bits(seed: Tensor, step: Tensor, purpose: int, n: int) -> Tensor:
     """Return ``n`` words in [0, 2^32) per seed and step, shape ``broadcast(seed, step) + (n,)`` int64."""
-    shape = torch.broadcast_shapes(seed.shape, step.shape)  # type: ignore[no-untyped-call]
-    seed, step = seed.expand(shape), step.expand(shape)
-    block = torch.arange(-(-n // 4), device=seed.device)
-    zero = torch.zeros_like(block)
-    seed, step = seed.unsqueeze(-1), step.unsqueeze(-1)
-    counter = (block + zero * step, (step & _MASK) + zero, ((step >> 32) & _MASK) + zero, zero + zero * step)
-    words = philox(counter, ((seed & _MASK) + zero, torch.full_like(seed + zero, purpose)))
-    return torch.stack(words, -1).flatten(-2)[..., :n]
+    block: Any = torch.arange(-(-n // 4), device=seed.device)
+    at: Any = step.unsqueeze(-1)
+    who: Any = seed.unsqueeze(-1)
+    if seed.is_cpu and max(seed.numel(), 1) * max(step.numel(), 1) * len(block) <= _FEW:
+        block, at, who = block.numpy(), at.numpy(), who.numpy()
+    words = philox((block, at & _MASK, (at >> 32) & _MASK, 0), (who & _MASK, purpose))
+    return torch.stack([torch.as_tensor(w) for w in words], -1).flatten(-2)[..., :n]
 
 
 # :func:`draw_bits` as one node of a recorded step, so that the engine can draw for many steps at once.

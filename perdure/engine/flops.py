@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import flop_registry
 
-from perdure.core.layer_draws import Light
+from perdure.core.light import Light
 
 
 def _convolution_backward(
@@ -28,18 +28,21 @@ def _convolution_backward(
 _RULES: dict[Any, Callable[..., int]] = {torch.ops.aten.convolution_backward: _convolution_backward}
 
 
-def _count(func: Any, args: Any, kwargs: Any, result: Any) -> float:
+def _rule(func: Any) -> Callable[..., int] | None:
     kind = getattr(func, "overloadpacket", None)
-    rule = _RULES.get(kind, flop_registry.get(kind))
-    return 0.0 if rule is None else float(rule(*args, **kwargs, out_val=result))
+    return _RULES.get(kind, flop_registry.get(kind))
 
 
 def count_flops(graph: fx.Graph) -> float:
     """Return the operations of a record."""
     total = 0.0
     for node in graph.nodes:
-        args, kwargs = pytree.tree_map_only(fx.Node, lambda n: n.meta.get("val"), (node.args, node.kwargs))
-        total += _count(node.target, args, kwargs, node.meta.get("val"))
+        rule = _rule(node.target)
+        if rule is not None:
+            args, kwargs = pytree.tree_map_only(
+                fx.Node, lambda n: n.meta.get("val"), (node.args, node.kwargs)
+            )
+            total += float(rule(*args, **kwargs, out_val=node.meta.get("val")))
     return total
 
 
@@ -54,5 +57,7 @@ class CountFlops(Light):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.total += _count(func, args, kwargs or {}, result)
+        rule = _rule(func)
+        if rule is not None:
+            self.total += float(rule(*args, **(kwargs or {}), out_val=result))
         return result

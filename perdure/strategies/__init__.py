@@ -6,6 +6,7 @@ from perdure.strategies.adapters import (
     CLR,
     InfLoRA,
     LoRA,
+    MTLLoRA,
     OLoRA,
     SDLoRA,
     get_deltas,
@@ -35,13 +36,25 @@ from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
 from perdure.strategies.replay import DER, FPF, KFPF, DERpp, GDumb, ICaRL, Replay
-from perdure.strategies.sharing import MMoE, MultiTab, SharedBottom
+from perdure.strategies.sharing import (
+    CGC,
+    DSMTL,
+    PLE,
+    AdaTT,
+    HoME,
+    LearningToBranch,
+    MMoE,
+    MultiTab,
+    SharedBottom,
+)
 
 __all__ = [
     "AGEM",
     "BALANCING",
+    "CGC",
     "CLR",
     "DER",
+    "DSMTL",
     "EWC",
     "FPF",
     "GEM",
@@ -50,8 +63,10 @@ __all__ = [
     "L2P",
     "MAS",
     "MERGING",
+    "PLE",
     "SI",
     "STRATEGIES",
+    "AdaTT",
     "AdaptiveSVD",
     "AvalancheStrategy",
     "Balance",
@@ -62,14 +77,17 @@ __all__ = [
     "FlatRegions",
     "Front",
     "GDumb",
+    "HoME",
     "ICaRL",
     "InfLoRA",
     "Joint",
     "Knowledge",
     "Learner",
+    "LearningToBranch",
     "LoRA",
     "LwF",
     "MMoE",
+    "MTLLoRA",
     "Merge",
     "MultiTab",
     "Naive",

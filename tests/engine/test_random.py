@@ -37,6 +37,17 @@ def test_draw_bits_lays_blocks_of_four_words_end_to_end():
     assert bits.tolist() == [int(w) for w in (first[0], first[1], first[2], first[3], second[0], second[1])]
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (0,)])
+@pytest.mark.parametrize("steps", [torch.tensor(2**40 + 5), torch.tensor([[2**33 - 1], [2**33]])])
+def test_few_words_and_many_are_computed_alike(shape, steps, monkeypatch):
+    seeds = torch.arange(3)[: max(shape, default=1)].reshape(shape) * 2**60 - 7
+    few = [draw_bits(seeds, steps, purpose_key("x"), n) for n in (0, 1, 9)]
+    monkeypatch.setattr("perdure.core.random._FEW", -1)  # by torch's operations, as on a GPU
+    for n, words in zip((0, 1, 9), few, strict=True):
+        assert words.shape == (*torch.broadcast_shapes(shape, steps.shape), n)
+        assert torch.equal(words, draw_bits(seeds, steps, purpose_key("x"), n))
+
+
 def test_a_replica_draws_the_same_alone_and_among_others():
     seeds = torch.tensor([4, 9, 2])
     among = vmap(lambda s: Rng(s, torch.tensor(11)).uniform("a", 5))(seeds)

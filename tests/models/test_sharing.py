@@ -108,9 +108,9 @@ def test_blocks_follow_each_other_as_the_whole_does():
 
 
 def test_what_cannot_be_cut_into_blocks_is_refused():
-    with pytest.raises(PerdureError, match="ple fuses at 2 levels and needs an nn.Sequential; found Raw"):
+    with pytest.raises(PerdureError, match=r"ple fuses at 2 levels and needs an nn\.Sequential; found Raw"):
         blocks(Raw(), 2, "ple")
-    with pytest.raises(PerdureError, match="a layer with weights for each of its 3 levels .*; found 2"):
+    with pytest.raises(PerdureError, match=r"a layer with weights for each of its 3 levels .*; found 2"):
         blocks(trunk(), 3, "ple")
     with pytest.raises(PerdureError, match="mmoe has gates on the input, which need real numbers; found"):
         widths([nn.Embedding(5, 4)], torch.zeros(1, 3, dtype=torch.int64), "mmoe")

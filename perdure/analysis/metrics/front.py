@@ -23,9 +23,9 @@ def pareto(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     values = np.asarray(points, dtype=np.float64)
     if values.ndim != 2:
         raise PerdureError(f"expected points [n, tasks]; found {list(values.shape)}")
-    no_lower = (values[None] >= values[:, None]).all(axis=-1)
-    higher = (values[None] > values[:, None]).any(axis=-1)
-    return np.asarray(~np.any(np.logical_and(no_lower, higher), axis=1), dtype=bool)
+    no_lower = np.all(values[None] >= values[:, None], axis=-1)
+    higher = np.any(values[None] > values[:, None], axis=-1)
+    return np.asarray(~np.any(no_lower & higher, axis=1))
 
 
 def hypervolume(points: npt.ArrayLike, reference: npt.ArrayLike) -> float:

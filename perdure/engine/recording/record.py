@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.func import functionalize
 
 from perdure.core.errors import PerdureError
-from perdure.core.layer_draws import Light
+from perdure.core.light import Light
 
 aten = torch.ops.aten
 # Constants of at most so many bytes are held.

@@ -26,7 +26,7 @@ class Bank(nn.Module):
 
     def __init__(self, experts: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.part = copy.deepcopy(experts[0])
+        self.part, self.experts = copy.deepcopy(experts[0]), len(experts)
         stacked: dict[int, nn.Parameter] = {}
         for path, layer in self.part.named_modules():
             for name, first in layer.named_parameters(recurse=False):
@@ -36,6 +36,9 @@ class Bank(nn.Module):
                     values = torch.stack([e.get_parameter(key).detach() for e in experts])
                     stacked[id(first)] = nn.Parameter(values, first.requires_grad)
                 setattr(layer, name, stacked[id(first)])
+
+    def __len__(self) -> int:
+        return self.experts
 
     def forward(self, x: Tensor, each: bool = False) -> Tensor:
         """Return what the experts make of ``x [n, ...]``, or of inputs of their own, ``[experts, n, ...]``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -29,16 +31,20 @@ class Gates(nn.Module):
 
         Samples come last, as a softmax over a short last axis is many times slower.
         """
+        return self.logits(x, each).softmax(0)
+
+    def logits(self, x: Tensor, each: bool = False) -> Tensor:
+        """Return ``W_g x``, ``[experts, gates, n]``."""
         if each:
-            return (self.weight @ x.flatten(2).mT).softmax(1).transpose(0, 1)
+            return (self.weight @ x.flatten(2).mT).transpose(0, 1)
         gates, experts, width = self.weight.shape
         rows = self.weight.transpose(0, 1).reshape(experts * gates, width)
-        return (rows @ x.flatten(1).mT).view(experts, gates, len(x)).softmax(0)
+        return (rows @ x.flatten(1).mT).view(experts, gates, len(x))
 
 
 def linear(*shape: int) -> Tensor:
     """Draw weights ``[..., in]`` as torch draws those of a linear layer, uniform in ``+-1 / sqrt(in)``."""
-    return torch.empty(shape).uniform_(-1, 1) / max(shape[-1], 1) ** 0.5
+    return torch.empty(shape).uniform_(-1, 1) / math.sqrt(shape[-1])
 
 
 def mix(shares: Tensor, experts: Tensor) -> Tensor:
@@ -49,3 +55,23 @@ def mix(shares: Tensor, experts: Tensor) -> Tensor:
     """
     flat = torch.einsum("egn,enh->gnh", shares, experts.flatten(2))
     return flat.view(shares.shape[1], *experts.shape[1:])
+
+
+def mix_own(shares: Tensor, experts: Tensor) -> Tensor:
+    """Return ``sum_e shares[e, g, n] experts[g, e, n, ...]``, ``[gates, n, ...]``.
+
+    Parameters
+    ----------
+    shares:
+        How much of each of its own experts a gate takes, ``[own, gates, n]``.
+    experts:
+        Those of the first gate, then those of the second, ..., ``[gates * own, n, ...]``.
+    """
+    own, gates, n = shares.shape
+    flat = torch.einsum("egn,genh->gnh", shares, experts.reshape(gates, own, n, -1))
+    return flat.view(gates, *experts.shape[1:])
+
+
+def for_own(x: Tensor, own: int) -> Tensor:
+    """Repeat what goes into each unit, ``[units, n, ...]``, for its experts: ``[units * own, n, ...]``."""
+    return x.unsqueeze(1).expand(len(x), own, *x.shape[1:]).flatten(0, 1)

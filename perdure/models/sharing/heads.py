@@ -16,7 +16,8 @@ class Heads(nn.Module):
     """A linear head for each task, behind a tower if asked: ``y_o = w_o . f_t(o) + b_o``.
 
     ``t(o)`` is the task that output o belongs to and f_t its features. A tower is layers
-    ``ReLU(V_t f + c_t)`` of the task's own. Everything is drawn as torch draws linear layers. An output of no task is 0.
+    ``ReLU(V_t f + c_t)`` of the task's own. Everything is drawn as torch draws linear layers. An
+    output of no task is 0.
 
     Parameters
     ----------
@@ -71,9 +72,10 @@ class Heads(nn.Module):
         """
         self._check(experts)
         if len(self.towers):
-            return self(mix(shares, experts))
+            return self.forward(mix(shares, experts))
         of_experts = self.weight @ experts.mT
-        return ((self.owner @ shares) * of_experts).sum(0).mT + self._offsets()
+        outputs: Tensor = ((self.owner @ shares) * of_experts).sum(0).mT + self._offsets()
+        return outputs
 
     def _check(self, features: Tensor) -> None:
         if features.ndim != 3 or features.shape[-1] != self.width:
@@ -84,7 +86,8 @@ class Heads(nn.Module):
 
     def _offsets(self) -> Tensor:
         """Return the biases, 0 for an output of no task."""
-        return self.owner.sum(1) * self.bias
+        offsets: Tensor = self.owner.sum(1) * self.bias
+        return offsets
 
 
 class Tower(nn.Module):

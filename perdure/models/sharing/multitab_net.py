@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ class Block(nn.Module):
         if self.samples is None:
             return tokens, weights
         part, rows = self.samples, tokens.flatten(1).unsqueeze(0)
-        attention, normed = part["attention"], part["norm"](rows)
+        attention, normed = cast(Attention, part["attention"]), part["norm"](rows)
         if filled is None:
             found, _ = attention(normed)
         else:
@@ -171,6 +171,8 @@ class MultiTabNet(nn.Module):
     # No linear layer is the head: there are several, held as one tensor.
     headless = True
     task_specific = ("tasks", "hidden_", "answer_")
+    context: Tensor
+    filled: Tensor
 
     def __init__(
         self,

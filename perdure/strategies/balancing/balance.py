@@ -17,6 +17,7 @@ from perdure.strategies.balancing.gramian import (
     losses_in,
     need_shared,
     shared_names,
+    together,
 )
 from perdure.strategies.contract.phase import Phase, Step
 from perdure.strategies.contract.registry import strategy
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 class Balance(Strategy):
     """Learn all tasks at once, each step with weights on the tasks' losses or gradients; one stage.
 
-    Each step draws a batch of every task. A rule that balances losses makes weights ``w [T]`` of them, and
+    Each step draws a batch of every task (where samples have several labels, one batch, and the labels are
+    the tasks). A rule that balances losses makes weights ``w [T]`` of them, and
     ``sum_t w_t L_t`` is minimised. One that balances gradients makes them of the products of the tasks'
     gradients g_t with respect to the parameters that all tasks share (``[T, T]``): these move along
     ``sum_t w_t g_t``, and the parameters that belong to a task along its own gradient, unweighted.
@@ -76,7 +78,7 @@ class Balance(Strategy):
         return self.method.needs != "losses"
 
     def phases(self, stream: Stream) -> list[Phase]:
-        return [Phase(tuple(range(len(stream))), batch_per_task=True)]
+        return together(stream)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         if self.per_loss_gradients:

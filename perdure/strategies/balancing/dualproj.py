@@ -19,7 +19,7 @@ class DualProj(Rule):
 
     >>> import torch
     >>> gram = torch.tensor([[1.0, -2.0], [-2.0, 5.0]], dtype=torch.float64)
-    >>> DualProj().weights(gram, gram[0], {}, None).tolist()
+    >>> [round(float(w), 4) for w in DualProj().weights(gram, gram[0], {}, None)]
     [1.0, 0.5]
 
     Source: Lopez-Paz & Ranzato, NeurIPS 2017, equation 11. Deviations: none.

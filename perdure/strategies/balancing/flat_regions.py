@@ -22,6 +22,7 @@ from perdure.strategies.balancing.gramian import (
     losses_in,
     need_shared,
     shared_names,
+    together,
 )
 from perdure.strategies.contract.phase import Phase
 from perdure.strategies.contract.registry import strategy
@@ -73,7 +74,7 @@ class FlatRegions(Strategy):
         return cast(Rule, self.rule)
 
     def phases(self, stream: Stream) -> list[Phase]:
-        return [Phase(tuple(range(len(stream))), batch_per_task=True)]
+        return together(stream)
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         need_shared(net, params, stream, str(self))
@@ -113,16 +114,10 @@ def _unit(grads: Params, names: Sequence[str]) -> Params:
 
 def _gradients_at(net: Net, params: Params, away: Params, batch: Batch, tasks: int) -> Params:
     """Return each task's gradient ``[T, ...]`` at a place of its own, ``params + away [T, ...]``."""
-    names, buffers = list(params), list(net.buffers)
 
-    def one(pick: Tensor, *tensors: Tensor) -> Params:
-        # Norm layers write on their statistics: each task has its own.
-        own = replace(net, buffers=dict(zip(buffers, tensors[len(names) :], strict=True)), _memo={})
-        there = {k: params[k] + d for k, d in zip(names, tensors, strict=False)}
-        slopes: Params = grad(lambda p: (own.losses(p, batch) * pick).sum())(there)
-        return slopes
+    def loss(there: Params, task: int) -> Tensor:
+        return replace(net, _memo={}).losses(there, batch)[task]
 
-    pick = torch.eye(tasks, dtype=params[names[0]].dtype, device=params[names[0]].device)
-    copies = [v.expand(tasks, *v.shape) for v in net.buffers.values()]
-    found: Params = net.each(one, pick, *(away[k] for k in names), *copies)
-    return found
+    # One after the other, and not mapped: dropout then leaves out the same for all, as at the start.
+    found = [grad(loss)({k: p + away[k][t] for k, p in params.items()}, t) for t in range(tasks)]
+    return {k: torch.stack([one[k] for one in found]) for k in params}

@@ -19,8 +19,8 @@ class GradNorm(Rule):
     """Weigh losses so that their gradients at the last shared layer are alike, longer where a task lags.
 
     With n_t the length of task t's gradient there, ``G_t = w_t n_t``, and the relative rate
-    ``r_t = (L_t / L_t(0)) / mean_s (L_s / L_s(0))``, L(0) the losses of the first step: weights follow the
-    slope of ``sum_t |G_t - target_t|``, the target ``mean(G) r_t^alpha`` taken as given. Weights sum to T.
+    ``r_t = (L_t / L_t(0)) / mean_s (L_s / L_s(0))``, L(0) the losses of the first step: the weights follow
+    the slope of ``sum_t |G_t - target_t|``, the target ``mean(G) r_t^alpha`` taken as given. They sum to T.
 
     Parameters
     ----------

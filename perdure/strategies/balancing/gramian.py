@@ -12,9 +12,15 @@ from perdure.core.batch import Batch, Params
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.models.inspect import find_head, shared, width
+from perdure.strategies.contract.phase import Phase
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
+
+
+def together(stream: Stream) -> list[Phase]:
+    """Return one phase of all tasks, a loss for each: of its own batch, or of its label of each sample."""
+    return [Phase(tuple(range(len(stream))), batch_per_task=stream[0].objective.targets == 1)]
 
 
 def count_losses(stream: Stream) -> int:

@@ -49,12 +49,13 @@ class NashMTL(Rule):
         cosines, unit = unit_rows(gram)
         # A gradient of zero has no say: its row is that of a task that nobody else touches.
         cosines = cosines + torch.diag_embed(torch.where(unit > 0, RIDGE, 1.0))
-        weights = bargain(cosines, torch.ones_like(unit)) * unit
+        weights: Tensor = bargain(cosines, torch.ones_like(unit)) * unit
         weights = weights * torch.linalg.matrix_norm(gram).sqrt()
         if not self.max_norm:
             return weights
         length = (weights @ gram @ weights).clamp_min(0.0).sqrt()
-        return weights * (self.max_norm / length.clamp_min(1e-300)).clamp_max(1.0)
+        share: Tensor = (self.max_norm / length.clamp_min(1e-300)).clamp_max(1.0)
+        return weights * share
 
 
 @one_node("bargain")

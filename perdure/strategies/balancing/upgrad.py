@@ -15,13 +15,13 @@ from perdure.strategies.parts.nonnegative import nonnegative
 class UPGrad(Rule):
     """Take the mean of the tasks' gradients, each projected on the directions that conflict with no task.
 
-    The nearest d to ``J' u`` with ``J d >= 0``, J the gradients, one a row, is ``J' v`` with v solving
-    ``min_v v' G v``, every entry at least u's, ``G = J J'``. The step is the mean over tasks of that for u
-    one task alone. It conflicts with no task, and scaling one task's loss scales only its share of it.
+    The nearest d to ``J' u`` with ``J d >= 0``, J the gradients, one a row, is ``J' v`` with v the solution
+    of ``min_v v' G v``, every entry at least u's, ``G = J J'``. The step is the mean over tasks of that for
+    u one task alone. It conflicts with no task, and scaling one task's loss scales only its share of it.
 
     >>> import torch
     >>> gram = torch.tensor([[1.0, -1.0], [-1.0, 2.0]], dtype=torch.float64)
-    >>> UPGrad().weights(gram, gram[0], {}, None).tolist()
+    >>> [round(float(w), 4) for w in UPGrad().weights(gram, gram[0], {}, None)]
     [1.0, 0.75]
 
     Source: Quinton & Rey, arXiv 2406.16232. Deviations: the authors' library adds 1e-4 of the trace to G's

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from scipy.stats import chi2
 from torch import Tensor
 
 from perdure.core.errors import PerdureError
@@ -185,7 +185,7 @@ class Region:
         direction = rng.normal("direction", n, size, dtype=torch.float64)
         direction = direction / direction.norm(dim=-1, keepdim=True).clamp_min(1e-300)
         mass = (1.0 - self.alpha) * rng.uniform("radius", n, dtype=torch.float64)
-        radius = torch.as_tensor(chi2.ppf(mass.cpu().numpy(), size), device=like.device).sqrt().view(n, 1)
+        radius = torch.as_tensor(_quantile(mass.cpu().numpy(), size), device=like.device).sqrt().view(n, 1)
         # A hair inside, so that rounding to the weights' type leaves no sample on the wrong side.
         scaled: Tensor = (radius * direction * (1.0 - 4 * torch.finfo(like.dtype).eps)).to(like.dtype)
         return like + self.mixture.sigma * scaled
@@ -200,13 +200,21 @@ class Region:
         return torch.cat(kept)[:n]
 
 
+def _quantile(mass: Any, size: int) -> Any:
+    """Quantile of the chi-square distribution with ``size`` degrees of freedom."""
+    # Here, not on top: importing it takes longer than the rest of this package does.
+    from scipy.special import gammaincinv
+
+    return 2.0 * gammaincinv(size / 2.0, mass)
+
+
 def highest_density(mixture: Mixture, alpha: float, rng: Rng) -> Region:
     """Return the highest-density region of mass ``1 - alpha``; ``rng`` serves mixtures only."""
     if not 0 < alpha < 1:
         raise PerdureError(f"alpha must lie in (0, 1): the region holds the mass 1 - alpha; found {alpha}")
     size = mixture.mean.shape[1]
     if len(mixture.weight) == 1:
-        return Region(mixture, alpha, float(chi2.ppf(1.0 - alpha, size)))
+        return Region(mixture, alpha, float(_quantile(1.0 - alpha, size)))
     block = max(1, min(DRAWS, BLOCK // size))
     # The same numbers whatever alpha is, so that regions are nested in it.
     densities = [

@@ -33,11 +33,11 @@ def owners(stream: Stream) -> list[int]:
 
 def head_rows(model: nn.Module, params: Params, outputs: int) -> tuple[str, ...]:
     """Name the parameters whose rows are the model's outputs: those of its head."""
-    head = find_head(model, outputs)
+    head, together = find_head(model, outputs), set(shared(model, params, outputs))
     if head is None:
         return ()
-    inside = f"{head}." if head else ""
-    return tuple(k for k, p in params.items() if k.startswith(inside) and p.ndim and len(p) == outputs)
+    inside = [k for k in params if k.startswith(f"{head}." if head else "") and k not in together]
+    return tuple(k for k in inside if params[k].ndim and len(params[k]) == outputs)
 
 
 def own_parameters(model: nn.Module, params: Params, outputs: int) -> tuple[str, ...]:
@@ -54,5 +54,5 @@ def statistics(model: nn.Module, buffers: Params) -> tuple[str, ...]:
 
 
 def put_rows(rows: Tensor, into: Tensor, mask: Tensor) -> Tensor:
-    """Replace the first-axis entries of a parameter where ``mask [outputs]`` says so."""
-    return torch.where(mask.view(-1, *[1] * (into.ndim - 1)), rows, into)
+    """Put rows of a parameter ``[outputs, ...]`` into another, where ``mask [outputs]`` says so."""
+    return torch.where(mask.view(-1, *[1] * (rows.ndim - 1)), rows, into)

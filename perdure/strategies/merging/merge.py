@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from perdure.core.batch import Params, State
-from perdure.core.checks import check_whole
+from perdure.core.checks import check_number, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.strategies.contract.phase import Phase, TaskData
@@ -46,6 +46,9 @@ class Merge(Strategy):
         What they are over: the ``"first"`` task's training part, which a learner of a stream has; or that of
         ``"all"`` tasks together, which stands for pretraining on other data: then this is no learner of a
         stream, but a bound.
+    scale:
+        How far to go from the common start to the weights that the rule gives: a factor besides the rule's
+        own, which ``tune={"merge.scale": [0.5, 1.0]}`` can choose. Heads have no part in it.
 
     What is merged are the parameters that tasks share. Heads stay out: where an output belongs to one task
     alone (task and class setting), its row of the head comes from that task's model, and is as at the start
@@ -56,19 +59,22 @@ class Merge(Strategy):
 
     >>> from perdure.strategies import get
     >>> get("merge(rule=ties(density=0.1), start=previous)")
-    Merge(rule=ties(density=0.1), start='previous', pretrain=0, pretrain_on='first')
+    Merge(rule=ties(density=0.1), start='previous', pretrain=0, pretrain_on='first', scale=1.0)
     """
 
     private_phases: ClassVar[tuple[str, ...]] = (PRETRAIN,)
+    scales: ClassVar[tuple[str, ...]] = ("scale",)
     rule: Rule | str = Average()
     start: Literal["base", "previous", "merged"] = "base"
     pretrain: int = 0
     pretrain_on: Literal["first", "all"] = "first"
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.rule, str):
             object.__setattr__(self, "rule", MERGING.get(self.rule))
         check_whole("pretrain", self.pretrain, 0)
+        check_number("scale", self.scale)
 
     @property
     def inner(self) -> Rule:
@@ -131,6 +137,10 @@ class Merge(Strategy):
         so_far = {k: v[: task.index + 1] for k, v in bank.items()}
         return self.inner.merge(base, so_far, task.rng), bank
 
+    def scale_of(self, weights: Tensor) -> Tensor:
+        """Return the factor as a tensor of the weights' kind."""
+        return torch.as_tensor(self.scale, dtype=weights.dtype, device=weights.device)
+
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         if task.phase.name == PRETRAIN or self.start == "merged":
             return params, state
@@ -153,6 +163,7 @@ class Merge(Strategy):
             k: put_rows(v, params[k], owned) if k in state["mixed"] else params[k] for k, v in base.items()
         }
         merged, state["memory"] = self.add(state["memory"], base, new, task)
+        merged = {k: torch.lerp(base[k].expand_as(v), v, self.scale_of(v)) for k, v in merged.items()}
         merged = {
             k: put_rows(state["mixed"][k], v, owned) if k in state["mixed"] else v for k, v in merged.items()
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -24,8 +24,8 @@ class MultiTab(Strategy):
     """Learn all tasks of a table at once: features and tasks are tokens that attend to each other.
 
     **The run's model is replaced**, whatever it is, by a :class:`perdure.models.sharing.MultiTabNet` for the
-    stream's features and tasks. Each step takes a batch of every task; minimised is the sum of the tasks'
-    losses.
+    stream's features and tasks. Each step takes a batch of every task, or one of rows with all labels where
+    the tasks share their rows; minimised is the sum of the tasks' losses.
 
     Samples attend to each other too. In training these are the samples of the batch. A prediction, however,
     must not depend on which other samples are scored with it: when scoring, a sample attends to itself and
@@ -61,6 +61,8 @@ class MultiTab(Strategy):
     Source: arXiv 2511.09970. Deviations: the context (the paper's predictions depend on the test batch).
     """
 
+    # Only inputs are read, for the context.
+    reads_all_labels: ClassVar[bool] = True
     mask: Mask = "tasks"
     width: int = 16
     heads: int = 4
