@@ -1,6 +1,10 @@
 """Fixtures and skips for all tests."""
 
+import gc
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +18,33 @@ def pytest_configure():
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    # What is loaded by now stays to the end: to look through it again and again for garbage takes long.
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
         if item.get_closest_marker("shared_data") and not os.environ.get("PERDURE_DATA"):
             item.add_marker(pytest.mark.skip(reason="PERDURE_DATA is not set"))
+
+
+def pytest_collection_finish():
+    # Modules and collected tests stay to the end: what looks for cycles need not walk them each time.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -57,3 +82,27 @@ def shared_data():
     if not Path(place).is_dir():
         pytest.skip(f"PERDURE_DATA is no folder: {place}")
     return Path(place)
+
+
+# What a new interpreter does one after the other: what one step leaves out, those before it do as well.
+STEPS = {
+    "package": "import perdure",
+    "analysis": "import perdure.analysis",
+    "scenarios": "import perdure.scenarios",
+    "strategies": "import perdure.strategies; perdure.strategies.get('avalanche')",
+    "rooms": "import perdure.models, perdure.envs; from perdure import compare, load, check_strategy, check_stream",
+    "run": "perdure.compare('split-digits', ['naive'], seeds=1, epochs=1, quiet=True)",
+}
+
+
+@pytest.fixture(scope="session")
+def fresh():
+    """CPU seconds that a new interpreter has used, and what it has loaded, after each of `STEPS`."""
+    tell = "print(json.dumps([time.process_time(), [*sys.modules]]))"
+    code = "\n".join(["import json, sys, time", *(f"{step}\n{tell}" for step in STEPS.values())])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {step: (seconds, {*names}) for step, (seconds, names) in zip(STEPS, lines, strict=True)}

@@ -37,8 +37,9 @@ def perdure(monkeypatch, capsys, *arguments):
 def test_compare_writes_a_run_and_its_report(monkeypatch, capsys, tmp_path):
     folder = tmp_path / "first"
     status, out, _ = perdure(
-        monkeypatch, capsys, "compare", "split-digits", "naive", "ewc(strength=20)", *QUICK, "--out", folder
-    )
+        monkeypatch, capsys, "compare", "split-digits | take(2)", "naive", "ewc(strength=20)", *QUICK,
+        "--out", folder,
+    )  # fmt: skip
     assert status == 0
     assert "average accuracy" in out
     assert f"report: {folder / 'report.html'}" in out.replace("\n", "")
@@ -46,16 +47,18 @@ def test_compare_writes_a_run_and_its_report(monkeypatch, capsys, tmp_path):
     assert load(folder).strategies == ["naive", "ewc(strength=20)"]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_report_is_made_again_from_the_folder(monkeypatch, capsys, tmp_path):
-    compare("split-digits", ["naive"], seeds=2, epochs=1, quiet=True, out=tmp_path / "run")
+    compare("split-digits | take(2)", ["naive"], seeds=2, epochs=1, quiet=True, out=tmp_path / "run")
     status, _, _ = perdure(monkeypatch, capsys, "report", tmp_path / "run", "--out", tmp_path / "page.html")
     assert status == 0
     assert (tmp_path / "page.html").stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("without_report")
 def test_run_reads_a_file(monkeypatch, capsys, tmp_path):
     file = tmp_path / "experiment.toml"
-    file.write_text('stream = "split-digits"\nstrategies = ["naive"]\nseeds = [3, 4]\nepochs = 1\n')
+    file.write_text('stream = "split-digits | take(2)"\nstrategies = ["naive"]\nseeds = [3, 4]\nepochs = 1\n')
     status, _, _ = perdure(monkeypatch, capsys, "run", file, "--out", tmp_path / "run", "--quiet")
     assert status == 0
     assert load(tmp_path / "run").seeds == [3, 4]
@@ -63,10 +66,10 @@ def test_run_reads_a_file(monkeypatch, capsys, tmp_path):
 
 def test_a_run_from_python_leaves_the_report_as_well(tmp_path):
     folder = tmp_path / "run"
-    compare(tiny_stream("class", tasks=2), "naive", seeds=2, epochs=1, out=folder, quiet=True)
+    compare(tiny_stream("class", tasks=1), "naive", seeds=2, epochs=1, out=folder, quiet=True)
     assert "<html" in (folder / "report.html").read_text()
     (folder / "report.html").unlink()
-    compare(tiny_stream("class", tasks=2), "naive", seeds=2, epochs=1, out=folder, quiet=True, resume=True)
+    compare(tiny_stream("class", tasks=1), "naive", seeds=2, epochs=1, out=folder, quiet=True, resume=True)
     assert "<html" in (folder / "report.html").read_text()
 
 
@@ -143,6 +146,7 @@ def test_every_name_can_be_shown():
             assert kind == "environments" or "".join(explain(name.partition("(")[0]))
 
 
+@pytest.mark.usefixtures("without_report")
 def test_version_and_short_options(monkeypatch, capsys, tmp_path):
     assert perdure(monkeypatch, capsys, "--version") == (0, f"perdure {__version__}\n", "")
     assert "Usage: perdure" in perdure(monkeypatch, capsys, "-h")[1]
@@ -319,21 +323,15 @@ def test_a_bad_file_is_one_line_and_status_2(text, message, monkeypatch, capsys,
     assert err.count("\n") == 1
 
 
-def test_the_command_is_installed_and_an_output_folder_that_is_no_run_is_left_alone(tmp_path):
+def test_an_output_folder_that_is_no_run_is_left_alone(monkeypatch, capsys, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    command = [sys.executable, "-c", "from perdure.cli.app import main; main()"]
-    done = subprocess.run(
-        [*command, "compare", "split-digits", "naive", *QUICK, "--out", str(tmp_path)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    call = ["compare", "split-digits", "naive", *QUICK, "--out", tmp_path]
+    status, out, err = perdure(monkeypatch, capsys, *call)
+    assert (status, out, err.count("\n")) == (2, "", 1)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
-MAIN = [sys.executable, "-c", "from perdure.cli.app import main; main()"]
-
-
+@pytest.mark.usefixtures("without_report")
 def test_a_second_run_into_a_folder_says_what_to_write_and_a_finished_one_is_shown(
     monkeypatch, capsys, tmp_path
 ):
@@ -352,6 +350,7 @@ def test_a_second_run_into_a_folder_says_what_to_write_and_a_finished_one_is_sho
     assert load(tmp_path / "run").config["lr"] == 0.01
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_strategy_that_fails_is_status_1_after_the_table(monkeypatch, capsys, tmp_path):
     def fail(self, net, params, state, task):
         raise RuntimeError("no luck")
@@ -367,6 +366,7 @@ def test_a_strategy_that_fails_is_status_1_after_the_table(monkeypatch, capsys, 
     assert (status, out, err.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("out", [True, False])
 def test_a_signal_is_one_line_and_its_status(number, status, out, monkeypatch, capsys, tmp_path):
@@ -407,19 +407,31 @@ def test_an_interruption_that_is_raised_is_one_too(monkeypatch, capsys, tmp_path
     assert re.fullmatch(r"perdure: stopped; .*--resume.*\n", err)
 
 
+# Lists what there is once for each place that standard output leads to, all in copies of one process.
+LISTS = """
+import os, sys
+from perdure.cli import catalogue
+from perdure.cli.app import main
+
+catalogue.everything()
+reader, closed = os.pipe()
+os.close(reader)
+for place in (closed, *[os.open(name, os.O_WRONLY) for name in sys.argv[1:]]):
+    child = os.fork()
+    if not child:
+        os.dup2(place, 1)
+        sys.argv[1:] = ["list"]
+        main()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
 def test_who_stops_reading_and_a_full_disk_get_no_traceback():
-    listing = subprocess.Popen([*MAIN, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    listing.stdout.close()
-    assert listing.stderr.read() == ""
-    listing.stderr.close()
-    assert listing.wait() == 1
-    if os.path.exists("/dev/full"):
-        with open("/dev/full", "w") as full:
-            done = subprocess.run(
-                [*MAIN, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-            )
-        assert done.returncode == 2
-        assert done.stderr == "perdure: expected to write the output; found: No space left on device\n"
+    places = [place for place in ["/dev/full"] if os.path.exists(place)]
+    done = subprocess.run([sys.executable, "-c", LISTS, *places], capture_output=True, text=True, check=True)
+    full = "perdure: expected to write the output; found: No space left on device\n"
+    assert done.stdout.split() == ["1", *["2" for _ in places]]
+    assert done.stderr == full * len(places)
 
 
 def test_no_arguments_show_the_help(monkeypatch, capsys):

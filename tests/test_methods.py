@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples" / "methods"
-PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, MULTITASK = DOCS / "methods.md", DOCS / "multitask.md"
 QUICK = ("adapters", "clr", "ibcl", "kfpf", "packnet_icarl")
+TOGETHER = ("adult", "balancing", "critical", "merging", "multitab")
 
 
 def load(name, monkeypatch):
@@ -23,23 +25,24 @@ def load(name, monkeypatch):
 
 
 def test_every_script_is_tested():
-    assert {path.stem for path in FOLDER.glob("*.py")} == {*QUICK, "table", "transformer"}
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*QUICK, *TOGETHER, "table", "transformer"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [*QUICK, *TOGETHER])
 def test_a_script_makes_its_table(name, monkeypatch, capsys):
-    before = PAGE.read_text(encoding="utf-8")
+    before = [page.read_text(encoding="utf-8") for page in (PAGE, MULTITASK)]
     text = load(name, monkeypatch).main(seeds=2, write=False, quick=True)
     capsys.readouterr()
     assert "| --- |" in text
-    assert PAGE.read_text(encoding="utf-8") == before
+    assert [page.read_text(encoding="utf-8") for page in (PAGE, MULTITASK)] == before
 
 
-def test_every_table_of_the_page_is_filled():
-    page = PAGE.read_text(encoding="utf-8")
-    tables = re.findall(r"<!-- (\w+) -->\n(.*?)<!-- end of \1 -->", page, re.DOTALL)
-    assert len(tables) >= len(QUICK)
+@pytest.mark.parametrize(("page", "scripts"), [(PAGE, QUICK), (MULTITASK, TOGETHER)], ids=["one", "several"])
+def test_every_table_of_the_page_is_filled(page, scripts):
+    page = page.read_text(encoding="utf-8")
+    tables = re.findall(r"<!-- ([\w ]+) -->\n(.*?)<!-- end of \1 -->", page, re.DOTALL)
+    assert len(tables) >= len(scripts)
     for name, text in tables:
         assert "| --- |" in text, name
 

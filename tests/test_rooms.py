@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,17 @@ def place_of(path):
     return list(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
+@cache
+def nodes(path):
+    """What of a file's syntax is looked at: its imports, and its calls."""
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in tree if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
+
+
 def imported(path):
     """Names of the modules that a file imports, wherever: on top, in a function, for type checkers."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -89,52 +97,32 @@ def test_no_unpickling():
     # Reading a run or a checkpoint must not be able to execute anything.
     for path in modules():
         assert not {"pickle", "dill", "cloudpickle", "shelve", "joblib"} & imported(path), path
-        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+        calls = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
         assert not {"torch.load", "np.load", "numpy.load"} & calls, path
 
 
-HEAVY = ("torchvision", "avalanche", "matplotlib", "seaborn", "pettingzoo", "transformers", "ray")
-
-
-def fresh(code):
-    """Run code in a new interpreter; returns its CPU seconds and which heavy packages it loaded."""
-    tail = (
-        "\nimport resource, sys\n"
-        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        f"print(used.ru_utime + used.ru_stime, *[m for m in {HEAVY} if m in sys.modules])"
-    )
-    clean = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True, env=clean
-    )
-    seconds, *loaded = done.stdout.split()
-    return float(seconds), loaded
+HEAVY = {"torchvision", "avalanche", "matplotlib", "seaborn", "pettingzoo", "transformers", "ray"}
 
 
 def test_the_package_shows_what_there_is():
-    _, loaded = fresh(
+    code = (
         "import perdure\nassert {'compare', 'strategies', '__version__'} <= {*dir(perdure)}\n"
         "assert perdure.__version__.count('.') == 2\nassert not hasattr(perdure, 'nothing')"
     )
-    assert not loaded
+    subprocess.run([sys.executable, "-c", code], check=True)
     assert all(getattr(perdure, name) is not None for name in dir(perdure))
 
 
-def test_importing_the_package_is_quick():
-    seconds, loaded = fresh("import perdure")
+def test_importing_the_package_is_quick(fresh):
+    seconds, loaded = fresh["package"]
     assert seconds < 2.5
-    assert not loaded
+    assert not HEAVY & loaded
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "from perdure import compare, load, check_strategy, check_stream",
-        "import perdure.scenarios, perdure.strategies, perdure.models, perdure.envs, perdure.analysis",
-        "import perdure; perdure.compare('split-digits', ['naive'], seeds=1, epochs=1, quiet=True)",
-    ],
-)
-def test_what_is_loaded_only_when_used(code):
-    _, loaded = fresh(code)
-    assert not loaded
+@pytest.mark.parametrize("step", ["rooms", "run"])
+def test_what_is_loaded_only_when_used(step, fresh):
+    assert not HEAVY & fresh[step][1]
+
+
+def test_importing_strategies_is_light(fresh):
+    assert not {"scipy", "sklearn", "pandas"} & fresh["strategies"][1]

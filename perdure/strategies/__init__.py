@@ -13,7 +13,7 @@ from perdure.strategies.adapters import (
     save_anchor,
     save_deltas,
 )
-from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, Rule, balancing_rule
+from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, RepMTL, Rule, balancing_rule
 from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single, WatchConflicts
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
 from perdure.strategies.contract import (
@@ -96,6 +96,7 @@ __all__ = [
     "PackNet",
     "Phase",
     "Probe",
+    "RepMTL",
     "Replay",
     "Rule",
     "SDLoRA",

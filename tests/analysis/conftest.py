@@ -61,7 +61,7 @@ def build(
     return Results(scores, before, recorded, costs, {names[0]: {"path": "traced"}}, {**given, **config})
 
 
-@pytest.fixture(name="build")
+@pytest.fixture(name="build", scope="session")
 def _build() -> Callable[..., Results]:
     return build
 

@@ -94,15 +94,16 @@ def test_long_names_are_cut_and_have_a_key(build: Build) -> None:
     tasks = [f"{CLASSES} {t}" for t in range(5)]
     results = build(names, tasks=5, seeds=2)
     results.config["tasks"] = tasks
+    keys = []
     for make, panels in ((plots.forgetting_curves, 5), (plots.matrices, 3), (plots.evaluation_curves, 5)):
         figure = draw(make(results))
+        keys.append(figure.get_supxlabel())
         titles = [p.get_title() or p.get_title(loc="left") for p in figure.axes[:panels]]
         assert len(set(titles)) == panels
         boxes = [box for item in (*figure.axes, *figure.legends) if (box := item.get_tightbbox())]
         assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
-    key = plots.forgetting_curves(results).get_supxlabel()
-    assert all(task in " ".join(key.split()) for task in tasks)
-    assert all(name in plots.matrices(results).get_supxlabel() for name in names[1:])
+    assert all(task in " ".join(keys[0].split()) for task in tasks)
+    assert all(name in keys[1] for name in names[1:])
 
 
 def test_short_names_stay_as_they_are() -> None:

@@ -24,10 +24,15 @@ SPECS = {
     "gdumb": "gdumb(8, epochs=2)",
     **COMPANY,
 }
+# The model of the tests is one level deep: with as many as are usual they have tests of their own.
+LEVELS = {name: f"{name}(levels=1)" for name in ("ple", "adatt", "learning-to-branch")}
+SPECS |= LEVELS
+# CLR takes convolutions and tasks with heads only, L2P transformers, HoME two levels: their own tests check
+# them there.
+ELSEWHERE = ("avalanche", "clr", "l2p", "home")
 
 
-# CLR takes convolutions and tasks with heads only, L2P transformers: their own tests check them there.
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in ("avalanche", "clr", "l2p")])
+@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in ELSEWHERE])
 def test_every_strategy_keeps_the_contract(name):
     check_strategy(get(SPECS.get(name, name)), level="quick")
 
@@ -81,9 +86,9 @@ def test_compositions_keep_it(spec):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in ("avalanche", "clr", "l2p")])
+@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in ELSEWHERE])
 def test_every_strategy_keeps_all_of_it_with_its_defaults(name):
-    check_strategy(get(COMPANY.get(name, name)))
+    check_strategy(get({**COMPANY, **LEVELS}.get(name, name)))
 
 
 def test_a_stream_and_a_model_of_ones_own():

@@ -46,7 +46,8 @@ def entire(rule, **changes):
     """The rule at scale 1, with nothing left out."""
     kind = MERGING.maker(rule)
     fields = {f.name for f in dataclasses.fields(kind)}
-    return kind(**{**({"scale": 1.0} if "scale" in fields else {}), **WHOLE.get(rule, {}), **changes})
+    ones = {name: 1.0 for name in ("scale", "initial") if name in fields}
+    return kind(**{**ones, **WHOLE.get(rule, {}), **changes})
 
 
 def same(one, other, tolerance=1e-9):
@@ -124,7 +125,8 @@ def test_a_rule_reads_as_the_spec_that_builds_it(name):
     assert repr(rule) == rule.name == name
     assert getattr(family, type(rule).__name__) is type(rule)
     for f in dataclasses.fields(rule):
-        changed = dataclasses.replace(rule, **{f.name: 1 if isinstance(f.default, int) else 0.25})
+        other = {"part": "train", "by": "task"}.get(f.name, 1 if isinstance(f.default, int) else 0.25)
+        changed = dataclasses.replace(rule, **{f.name: other})
         assert MERGING.get(repr(changed)) == changed
 
 
@@ -241,12 +243,26 @@ def test_entries_as_large_as_the_last_one_kept_are_kept_whatever_the_rounding():
         ("opcm(alpha=1)", r"alpha must lie in \[0, 1\); found 1"),
         ("consensus(agree=0)", "agree must be a whole number of at least 1; found 0"),
         ("tall-masks(threshold=x)", "tall-masks: threshold must be a number; found 'x'"),
+        ("adamerging(lr=0)", "lr must be positive; found 0"),
+        ("adamerging(by=head)", "by must be 'layer' or 'task'; found 'head'"),
+        ("atlas(steps=0)", "steps must be a whole number of at least 1; found 0"),
+        ("atlas(part=test)", "part must be 'val' or 'train'; found 'test'"),
         ("tie", "unknown merging rule 'tie'"),
     ],
 )
 def test_bad_numbers_are_refused(spec, line):
     with pytest.raises(PerdureError, match=line):
         MERGING.get(spec)
+
+
+def test_coefficients_are_one_for_each_task_and_parameter_or_one_for_each_task():
+    base, tasks = weights(2)
+    found = {"": torch.tensor([0.5, -1.0], dtype=torch.float64)}
+    one = MERGING.get("adamerging(by=task)").build(base, tasks, found)
+    two = MERGING.get("atlas").build(base, tasks, dict.fromkeys(base, found[""]))
+    expected = {k: v + 0.5 * (tasks[k][0] - v) - (tasks[k][1] - v) for k, v in base.items()}
+    assert same(one, expected)
+    assert same(two, expected)
 
 
 def test_dare_needs_random_numbers():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,8 @@ class Block(nn.Module):
         if self.samples is None:
             return tokens, weights
         part, rows = self.samples, tokens.flatten(1).unsqueeze(0)
-        attention, normed = cast(Attention, part["attention"]), part["norm"](rows)
+        attention: Any = part["attention"]
+        normed = part["norm"](rows)
         if filled is None:
             found, _ = attention(normed)
         else:

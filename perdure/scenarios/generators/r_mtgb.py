@@ -85,7 +85,7 @@ def r_mtgb(
     """
     check_whole("`tasks`", tasks, most=MOST_TASKS)
     check_whole("`features`", features, most=MOST_FEATURES)
-    check_whole("`outliers`", outliers, least=0, most=tasks)
+    check_whole("`outliers`", outliers, least=0, most=tasks if regime == "outliers" else MOST_TASKS)
     check_number("`specific`", specific, high=1, ends="[]")
     check_number("`noise`", noise, high=1e6)
     named = zip(("samples", "val_samples", "test_samples"), (samples, val_samples, test_samples), strict=True)

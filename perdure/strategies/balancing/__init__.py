@@ -6,7 +6,7 @@ Where losses differ in scale, rules of losses put that right at the price of a p
 shared layer. Where gradients conflict, rules of gradients take the gradient of every task: ``pcgrad`` takes
 conflicts out pair by pair, ``mgda``, ``upgrad`` and ``dualproj`` conflict with no task, ``cagrad`` stays near
 the mean, ``imtl-g`` and ``nash-mtl`` do not care about scales, ``aligned-mtl`` makes gradients orthogonal.
-``torchjd(...)`` has those of TorchJD. ``flat-regions`` is a strategy of its own.
+``torchjd(...)`` has those of TorchJD. ``flat-regions`` and ``rep-mtl`` are strategies of their own.
 
 >>> import torch
 >>> from perdure.strategies.balancing import BALANCING
@@ -34,6 +34,7 @@ from perdure.strategies.balancing.imtl_g import IMTLG
 from perdure.strategies.balancing.mgda import MGDA
 from perdure.strategies.balancing.nash_mtl import NashMTL
 from perdure.strategies.balancing.pcgrad import PCGrad
+from perdure.strategies.balancing.rep_mtl import RepMTL
 from perdure.strategies.balancing.uncertainty import Uncertainty
 from perdure.strategies.balancing.upgrad import UPGrad
 from perdure.strategies.parts.balancing import BALANCING, Rule, balancing_rule
@@ -53,6 +54,7 @@ __all__ = [
     "GradNorm",
     "NashMTL",
     "PCGrad",
+    "RepMTL",
     "Rule",
     "UPGrad",
     "Uncertainty",

@@ -12,12 +12,16 @@ serve without a strategy too:
 ``average`` and ``task-arithmetic`` come first. Where task vectors are in each other's way, ``ties`` and
 ``consensus`` leave entries out; ``dare`` thins them at random. ``magmax`` goes with sequential fine-tuning
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
+``adamerging`` and ``atlas`` learn how much of each task vector to take, from inputs or from labels.
 """
 
+from perdure.strategies.merging.adamerging import AdaMerging
 from perdure.strategies.merging.arithmetic import TaskArithmetic
+from perdure.strategies.merging.atlas import Atlas
 from perdure.strategies.merging.average import Average
 from perdure.strategies.merging.consensus import Consensus
 from perdure.strategies.merging.dare import DARE
+from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.magmax import MagMax
 from perdure.strategies.merging.merge import Merge
 from perdure.strategies.merging.opcm import OPCM
@@ -31,8 +35,11 @@ __all__ = [
     "MERGING",
     "OPCM",
     "TIES",
+    "AdaMerging",
+    "Atlas",
     "Average",
     "Consensus",
+    "Learned",
     "MagMax",
     "Merge",
     "Rule",

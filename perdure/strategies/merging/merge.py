@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -12,17 +13,19 @@ from perdure.core.batch import Params, State
 from perdure.core.checks import check_number, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
-from perdure.strategies.contract.phase import Phase, TaskData
+from perdure.optim.adam import Adam
+from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.merging.average import Average
 from perdure.strategies.merging.heads import head_rows, own_parameters, owners, put_rows, statistics
+from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.rule import MERGING, Rule
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
 
-PRETRAIN = "pretrain"
+PRETRAIN, FIT = "pretrain", "fit"
 
 
 @strategy("merge")
@@ -56,13 +59,15 @@ class Merge(Strategy):
     task's own (``task_specific``), each entry comes from the model that moved it furthest. Statistics of norm
     layers stay out of the rule as well: the merged model has the mean of the models' statistics, which is not
     what its activations have. Rules with masks of their own for each task need the task setting.
+    Rules that learn (:class:`Learned`) do so after each task on samples of all tasks so far; no weight is
+    trained then. What they give is no learner of a stream, but a bound.
 
     >>> from perdure.strategies import get
     >>> get("merge(rule=ties(density=0.1), start=previous)")
     Merge(rule=ties(density=0.1), start='previous', pretrain=0, pretrain_on='first', scale=1.0)
     """
 
-    private_phases: ClassVar[tuple[str, ...]] = (PRETRAIN,)
+    private_phases: ClassVar[tuple[str, ...]] = (PRETRAIN, FIT)
     scales: ClassVar[tuple[str, ...]] = ("scale",)
     rule: Rule | str = Average()
     start: Literal["base", "previous", "merged"] = "base"
@@ -83,13 +88,19 @@ class Merge(Strategy):
 
     @property
     def bound(self) -> bool:  # type: ignore[override]
-        """Whether the common start knows all tasks."""
-        return self.pretrain > 0 and self.pretrain_on == "all"
+        """Whether samples of several tasks are learned from at once."""
+        return (self.pretrain > 0 and self.pretrain_on == "all") or isinstance(self.rule, Learned)
 
     def phases(self, stream: Stream) -> list[Phase]:
         every, last = tuple(range(len(stream))), len(stream) - 1
         scored = stream.setting != "joint"
-        phases = [Phase((t,), stage=scored or t == last, reset=self.start != "previous") for t in every]
+        phases = []
+        for t in every:
+            stage, rule = scored or t == last, self.rule
+            fits = isinstance(rule, Learned)
+            phases.append(Phase((t,), stage=stage and not fits, reset=self.start != "previous"))
+            if isinstance(rule, Learned):
+                phases.append(Phase(every[: t + 1], FIT, stage, steps=rule.steps, part=rule.part))
         if not self.pretrain:
             return phases
         tasks = every if self.pretrain_on == "all" else every[:1]
@@ -101,6 +112,8 @@ class Merge(Strategy):
                 f"the merging rule {self.rule} answers each task with weights of its own, for which it needs "
                 f"the task setting; found {stream.setting}"
             )
+        if isinstance(self.rule, Learned):
+            self.rule.check(stream)
         found, outputs = owners(stream), stream.outputs
         heads = head_rows(net.module, params, outputs) if max(found) >= 0 else ()
         state: State = {
@@ -123,6 +136,8 @@ class Merge(Strategy):
             state["each"] = {k: torch.stack([v] * len(stream)) for k, v in base.items()}
         if self.start == "previous":
             state["last"] = state["start"]
+        if isinstance(self.rule, Learned):
+            state["fit"] = _fresh(self.rule.coefficients(base, len(stream)))
         return pytree.tree_map(torch.clone, state)  # type: ignore[no-any-return]
 
     def make_memory(self, base: Params, tasks: int) -> State:
@@ -142,14 +157,49 @@ class Merge(Strategy):
         return torch.as_tensor(self.scale, dtype=weights.dtype, device=weights.device)
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        if task.phase.name == PRETRAIN or self.start == "merged":
+        if task.phase.name == FIT and isinstance(self.rule, Learned):
+            first = self.rule.coefficients(_base(state, params), len(state["seen"]))
+            return params, {**state, "fit": _fresh(first)}
+        if task.phase.name != "learn" or self.start == "merged":
             return params, state
         return dict(state["last" if self.start == "previous" else "start"]), state
+
+    def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
+        # While coefficients are learned, no weight is: the smallest stands in, and is put back.
+        return [min(params, key=lambda k: params[k].numel())] if phase == FIT else tuple(params)
+
+    def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
+        if step.batch.phase != FIT or not isinstance(self.rule, Learned):
+            return params, state
+        rule, before, fit = self.rule, step.previous, state["fit"]
+        quiet = net.eval({**net.buffers, **state["norms"]})
+
+        def loss(coefficients: Params) -> Tensor:
+            return rule.loss(quiet, self._fitted(before, state, coefficients), step.batch)
+
+        slope, lr = torch.func.grad(loss)(fit["values"]), step.batch.weight.new_tensor(rule.lr)
+        values, memory = Adam().update(fit["values"], slope, fit["memory"], lr, None)
+        return before, {**state, "fit": {"values": values, "memory": memory}}
+
+    def _fitted(self, params: Params, state: State, coefficients: Params) -> Params:
+        """Return the model with what models merge to at some coefficients."""
+        assert isinstance(self.rule, Learned)
+        base = _base(state, params)
+        return self._put(params, state, base, self.rule.build(base, state["memory"], coefficients))
+
+    def _put(self, params: Params, state: State, base: Params, merged: Params) -> Params:
+        """Return the model with merged weights, as far from the start as is wanted, and the tasks' heads."""
+        owned = state["owner"] >= 0
+        moved = {k: torch.lerp(base[k].expand_as(v), v, self.scale_of(v)) for k, v in merged.items()}
+        rows = {k: put_rows(v, moved[k], owned) for k, v in state["mixed"].items()}
+        return {**params, **moved, **rows, **state["heads"], **state["own"]}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         learned = {**net.buffers, **params}
         if task.phase.name == PRETRAIN:
             return params, self._start_from(state, learned, params)
+        if task.phase.name == FIT:
+            return {**self._fitted(params, state, state["fit"]["values"]), **state["norms"]}, state
         state, base = {**state, "seen": state["seen"].clone()}, _base(state, params)
         state["seen"][task.index] = True
         mine, owned = state["owner"] == task.index, state["owner"] >= 0
@@ -163,15 +213,12 @@ class Merge(Strategy):
             k: put_rows(v, params[k], owned) if k in state["mixed"] else params[k] for k, v in base.items()
         }
         merged, state["memory"] = self.add(state["memory"], base, new, task)
-        merged = {k: torch.lerp(base[k].expand_as(v), v, self.scale_of(v)) for k, v in merged.items()}
-        merged = {
-            k: put_rows(state["mixed"][k], v, owned) if k in state["mixed"] else v for k, v in merged.items()
-        }
+        answer = self._put(params, state, base, merged)
         if self.inner.per_task:
             rest = {k: v[task.index + 1 :] for k, v in state["each"].items()}
-            state["each"] = {k: torch.cat([v, rest[k]]) for k, v in merged.items()}
-            merged = {k: v[task.index] for k, v in merged.items()}
-        return {**merged, **state["heads"], **state["own"], **state["norms"]}, state
+            state["each"] = {k: torch.cat([answer[k], rest[k]]) for k in base}
+            answer.update({k: answer[k][task.index] for k in base})
+        return {**answer, **state["norms"]}, state
 
     def _start_from(self, state: State, learned: Params, params: Params) -> State:
         """Return the state in which pretrained weights are the common start."""
@@ -197,6 +244,11 @@ class Merge(Strategy):
 def _base(state: State, params: Params) -> Params:
     """Return the common start of what is merged."""
     return {k: state["start"][k] for k in params if k not in state["own"] and k not in state["heads"]}
+
+
+def _fresh(values: Params) -> State:
+    """Return coefficients before the first step, and an optimiser that remembers nothing."""
+    return {"values": values, "memory": Adam().init(values)}
 
 
 def _further(new: Tensor, held: Tensor, start: Tensor) -> Tensor:

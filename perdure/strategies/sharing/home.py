@@ -79,9 +79,8 @@ class HoME(MultiTask):
         first, second = widths(parts, stream.example()["x"], self.name)
         group = self._group(len(stream))
         meta = self._layer(parts[0], max(group) + 1, first, second, goes_on=True)
-        return Module(
-            meta, self._layer(parts[1], len(stream), second, head.width, goes_on=False), group, head
-        )
+        last = self._layer(parts[1], len(stream), second, head.width, goes_on=False)
+        return Module(meta, last, group, head)
 
     def _layer(self, part: nn.Module, units: int, width: int, features: int, goes_on: bool) -> Layer:
         made = copies(part, self.shared + self.own * units, self.name)

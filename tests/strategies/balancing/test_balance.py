@@ -1,6 +1,7 @@
 """The strategies that balance tasks: whose gradients meet which weights, and what rules learn over steps."""
 
 import importlib
+import math
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import ClassVar
@@ -16,7 +17,8 @@ from perdure.engine.engine import Engine
 from perdure.optim.sgd import SGD
 from perdure.scenarios import from_arrays
 from perdure.strategies import BALANCING, EWC, Balance, FlatRegions, Phase, Strategy, get
-from perdure.strategies.balancing import DWA, FAMO, GradNorm, Uncertainty
+from perdure.strategies.balancing import DWA, FAMO, GradNorm, RepMTL, Uncertainty
+from perdure.strategies.balancing.rep_mtl import contrast, entropy, saliencies
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.interop import torchjd
 from perdure.testing import tiny_model, tiny_stream
@@ -128,6 +130,12 @@ def test_several_labels_of_a_sample_are_balanced_like_tasks(weigh):
 def test_a_model_that_shares_nothing_is_refused(spec):
     with pytest.raises(PerdureError, match="needs parameters that all tasks share; found none in Linear"):
         compare(STREAM, [spec], model=lambda shape, outputs: nn.Linear(5, outputs), seeds=1, quiet=True)
+
+
+def test_a_layer_that_the_model_does_not_have_is_refused():
+    needs = "needs a layer behind a shared representation in Sequential; found 'no'"
+    with pytest.raises(PerdureError, match=needs):
+        compare(STREAM, ["rep-mtl(layer='no')"], model="mlp(hidden=[4])", seeds=1, quiet=True)
 
 
 def test_two_strategies_that_lay_out_phases_are_refused():
@@ -260,9 +268,78 @@ def test_flat_regions_by_autograd(weigh):
         torch.testing.assert_close(before[k] - after[k], 0.1 * expected, rtol=1e-8, atol=1e-9)
 
 
+# ---- saliency -----------------------------------------------------------------------------------------
+
+
+def test_entropy_and_contrast_by_hand():
+    # The first feature matters to both tasks alike, the second to the first task alone.
+    found = torch.tensor([[[1.0, 2.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]], dtype=torch.float64)
+    assert float(entropy(found)) == pytest.approx(math.log(2) / 2)
+    # Affinities (2, 2; 2, 4) and (4, 0; 0, 0): rows of length 1 (a, a), (b, 2 b), and (1, 0), (0, 0).
+    a, b = 0.5**0.5, 0.2**0.5
+
+    def miss(right, wrong):
+        return math.log(1 + math.exp(wrong - right))
+
+    by_hand = miss(a, 0) + miss(0, b) + miss(a, b) + miss(0, 0)
+    assert float(contrast(found, 1.0)) == pytest.approx(by_hand / 4)
+    assert float(contrast(found[:1], 1.0)) == 0
+
+
+def test_saliencies_are_slopes_in_what_goes_into_the_head():
+    seen = []
+
+    @dataclass(frozen=True)
+    class Looks(RepMTL):
+        name: ClassVar[str] = "looks"
+
+        def losses(self, net, params, state, batch, losses):
+            seen.append((saliencies(net, params, batch, "3").detach(), batch.task))
+            return super().losses(net, params, state, batch, losses)
+
+    before, after, _ = learn(Looks(regulation=0.0, alignment=0.0))
+    plain = learn(get("balance(rule=equal)"))[1]
+    for k, v in after.items():
+        torch.testing.assert_close(v, plain[k])
+    found, task = seen[0]
+    assert found.shape == (3, 24, 6)
+    for t in range(3):
+        assert (found[t][task != t] == 0).all()
+        assert (found[t][task == t] != 0).any()
+    # What goes in passes through the head's weights: each slope lies in the span of the task's own two rows.
+    rows = before["3.weight"][2:4]
+    inside = found[1] @ torch.linalg.pinv(rows) @ rows
+    torch.testing.assert_close(inside, found[1])
+
+
+def test_regulation_makes_the_tasks_ask_for_features_of_their_own():
+    ends = []
+
+    @dataclass(frozen=True)
+    class Watches(RepMTL):
+        name: ClassVar[str] = "watches"
+
+        def losses(self, net, params, state, batch, losses):
+            ends.append(float(entropy(saliencies(net, params, batch, "3").detach())))
+            return super().losses(net, params, state, batch, losses)
+
+    learned = {}
+    for strength in (0.0, 5.0):
+        ends.clear()
+        learn(Watches(regulation=strength, alignment=0.0), epochs=15)
+        learned[strength] = ends[-1]
+    assert learned[5.0] < 0.8 * learned[0.0]
+
+
+def test_contract_of_rep_mtl(level):
+    check_strategy(RepMTL(), level=level)
+
+
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
+        ("rep-mtl(temperature=0)", "temperature must be positive; found 0"),
+        ("rep-mtl(regulation=-1)", "regulation must be at least 0; found -1"),
         ("flat-regions(rule=dwa)", "flat-regions: rule must be one that weighs gradients"),
         ("flat-regions(rho=0)", "rho must be positive; found 0"),
         ("balance(rule=3)", "balance: rule must be"),
