@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from perdure import analysis
 from perdure.analysis import Results
 from perdure.analysis.plots import figures
+from perdure.analysis.report.page import render
 from perdure.core.errors import PerdureError
 
 Build = Callable[..., Results]
@@ -146,9 +146,9 @@ def test_the_figure_draws_the_tables(results: Results) -> None:
     assert panel.get_yticklabels()[1].get_text() == f"ewc\nworst: {worst}"
 
 
-@pytest.mark.parametrize("tasks", [1, 5, 40])
+@pytest.mark.parametrize("tasks", [5, 40])
 def test_nothing_overlaps(build: Build, tasks: int) -> None:
-    results = build(("naive", "ewc", "mmoe", "joint", "single"), tasks=max(tasks, 2), seeds=3)
+    results = build(("naive", "ewc", "mmoe", "joint", "single"), tasks=tasks, seeds=3)
     figure = figures.kept_and_gained(results)
     figure.canvas.draw()
     boxes: Any = [panel.get_tightbbox() for panel in figure.axes]
@@ -157,9 +157,8 @@ def test_nothing_overlaps(build: Build, tasks: int) -> None:
     assert all(not item.get_window_extent().overlaps(right) for item in figure.legends)
 
 
-def test_the_report_shows_gains_beside_the_curves(build: Build, tmp_path: Path) -> None:
-    build().report(tmp_path / "a.html")
-    text = (tmp_path / "a.html").read_text()
+def test_the_report_shows_gains_beside_the_curves(build: Build) -> None:
+    small = build(("naive", "single"), tasks=2, seeds=2, curves=False)
+    text = render(small)
     assert text.index("<h3>Forgetting curves") < text.index("<h3>Gain over single-task learning")
-    build(("naive", "ewc")).report(tmp_path / "b.html")
-    assert "<h3>Gain over" not in (tmp_path / "b.html").read_text()
+    assert text.index("<h3>Gain over") < text.index("<h3>Average over")

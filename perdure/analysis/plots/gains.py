@@ -49,16 +49,19 @@ class Found:
         Gain of each strategy on each task, as ``Results.gains`` gives it.
     bars:
         Mean gain of each strategy with its interval, as ``Results.table`` gives it.
+    room:
+        Characters of a strategy's name.
     """
 
     scene: Scene
     tasks: pd.DataFrame
     bars: pd.DataFrame
+    room: int = ROOM
 
     @classmethod
-    def of(cls, scene: Scene) -> Found:
+    def of(cls, scene: Scene, room: int = ROOM) -> Found:
         """Compute them; refused where no single-task learner was run."""
-        return cls(scene, gains.table(scene.results), means(scene.results, ["multi_task_gain"]))
+        return cls(scene, gains.table(scene.results), means(scene.results, ["multi_task_gain"]), room)
 
     @property
     def names(self) -> list[str]:
@@ -68,7 +71,7 @@ class Found:
     @property
     def key(self) -> list[str]:
         """Full names of those that are cut."""
-        return shorten(self.names, ROOM).key if self.names else []
+        return shorten(self.names, self.room).key if self.names else []
 
     @property
     def height(self) -> float:
@@ -130,7 +133,7 @@ def _forgetting(axes: Axes, scene: Scene) -> None:
 
 def draw(axes: Axes, found: Found) -> None:
     """Draw bars and points, and name them."""
-    labels = shorten(found.names, ROOM).shown
+    labels = shorten(found.names, found.room).shown
     for place, name in enumerate(found.names):
         colour = found.scene.look[name]["color"]
         bar = found.bars[found.bars["strategy"] == name].dropna(subset="mean")
@@ -167,4 +170,4 @@ def _named(found: Found, name: str, shown: str) -> str:
     rows = found.tasks[(found.tasks["strategy"] == name) & found.tasks["worst"]]
     if found.scene.tasks < 2 or not len(rows):
         return text
-    return f"{text}\nworst: {cut(tidy(rows['task_name'].iloc[0]), ROOM)}"
+    return f"{text}\nworst: {cut(tidy(rows['task_name'].iloc[0]), found.room - 7)}"

@@ -96,12 +96,12 @@ def _forgetting(scene: Scene, bands: str, legend: list[Entry]) -> Picture:
 
 
 def _gain(scene: Scene, lost: str) -> Picture:
-    found = gains.Found.of(scene)
+    found = gains.Found.of(scene, 22)
 
     def draw(axes: Axes, _: int) -> None:
         gains.draw(axes, found)
 
-    drawings = _drawings(scene, "gain", 1, (6.4, found.height), draw)
+    drawings = _drawings(scene, "gain", 1, (4.8, found.height), draw)
     caption = (
         "Final scores against those of a model for each task, in percent of these. Bars: mean over the tasks "
         f"with its 95 % bootstrap interval over seeds. Points: each task, the first on top.{lost}"
@@ -112,7 +112,7 @@ def _gain(scene: Scene, lost: str) -> Picture:
 def _conflicts(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
     names = conflicts.watched(scene.results)
     found = [clashes.cosines(scene, name) for name in names]
-    side = clashes.size(found[0])
+    side = min(4.3, clashes.size(found[0]))
 
     def line(axes: Axes, _: int) -> None:
         clashes.share(axes, scene, names)
