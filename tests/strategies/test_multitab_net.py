@@ -9,7 +9,10 @@ from perdure import PerdureError, compare
 from perdure.analysis import multi_task_gain
 from perdure.engine.engine import Engine
 from perdure.models.sharing import MultiTabNet
-from perdure.scenarios import from_arrays
+from perdure.scenarios import Regression, from_arrays
+from perdure.scenarios.contract.part import Part
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import Task
 from perdure.strategies import MultiTab, get
 from perdure.testing import TinyTokens, check_strategy, tiny_model, tiny_norm, tiny_stream
 from perdure.training import Training
@@ -84,6 +87,24 @@ def test_the_engine_knows_whether_samples_influence_each_other():
 def test_the_model_that_is_replaced_makes_no_difference():
     one, two = (engine(SMALL, (0, 1), model).start().params for model in (tiny_model, tiny_norm))
     assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_tasks_that_share_their_rows_are_learned_from_one_batch(walk):
+    (one,) = tiny_stream("task", (9,), kind="real")
+    tasks = [
+        Task(
+            f"{t}",
+            *(Part(part.x, part.y * (t + 1)) for part in (one.train, one.val, one.test)),
+            (t,),
+            Regression(by="r2"),
+        )
+        for t in range(2)
+    ]
+    stream = Stream("shared", tuple(tasks), "task", 2)
+    # Two epochs of two batches of 4, for both tasks together.
+    assert run(stream).costs[str(SMALL)]["samples_seen"] == 2 * 2 * 4
+    *_, (_, _, tensors, *_) = walk(SMALL, stream, tiny_model, epochs=1)
+    assert tensors["filled"].all()
 
 
 def test_seeds_draw_weights_and_contexts_of_their_own():
