@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from perdure.analysis import METRICS, Results, bootstrap_interval, notes
+from perdure.analysis.plots import heat
 from perdure.analysis.report import pairs as report_pairs
 from perdure.analysis.report.page import render
 from perdure.analysis.report.tables import GROUPS, summaries
@@ -258,3 +259,21 @@ def test_the_page_of_many_tasks_is_small(build: Build) -> None:
     text = render(build(("naive", "joint"), tasks=300, seeds=2, curves=False))
     assert len(text) < 600_000
     assert text.count("<path") + text.count("<text") < 500
+
+
+def test_correlations_of_tasks_are_drawn_where_the_stream_says_them(build: Build) -> None:
+    names = [f"digits {2 * t}/{2 * t + 1}" for t in range(4)]
+    matrix = [[1.0 if i == j else 0.4321 for j in range(5)] for i in range(5)]
+    info = {"tasks": [*names, "gone"], "label_correlation": matrix, "degrees": [1, 2]}
+    results = build(info=info)
+    text = render(results)
+    assert "Task correlations" in text
+    assert "0.43" in text
+    # The tasks that are left of a stream that was cut; the matrix itself is no setting.
+    assert heat.correlations(results)[0].values.shape == (4, 4)
+    assert "0.4321" not in text
+    assert "Task correlations" not in render(build())
+    wrongs: list[object] = [{"tasks": names, "label_correlation": matrix}, {"tasks": 3}, []]
+    for wrong in wrongs:
+        with pytest.raises(PerdureError, match="to be a table, whose correlations are square"):
+            build(info=wrong)
