@@ -203,17 +203,15 @@ def engine(model, seeds=(0, 1), recorded=True, strategy=None):
 
 
 def trained(made, upto=None, start=None):
-    """Return parameters and scores after each phase; ``start`` goes on from there."""
+    """Return parameters and scores after so many phases, or all; ``start`` goes on from the first."""
     replica = made.start() if start is None else start
-    ends = []
-    for phase in made.strategy.phases(STREAM)[len(ends) if start is None else 1 : upto]:
+    for phase in made.strategy.phases(STREAM)[0 if start is None else 1 : upto]:
         data = made.load(phase)
         replica = made.boundary(replica, phase, data, "begin_task")
         for replica in made.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
             pass
         replica = made.boundary(replica, phase, data, "end_task")
-        ends.append((replica, made.evaluate(replica)))
-    return ends[-1]
+    return replica, made.evaluate(replica)
 
 
 def apart(one, other, rows=slice(None), others=slice(None)):
