@@ -46,6 +46,14 @@ def perceptron(shape, outputs):
     return nn.Sequential(nn.Linear(5, 6), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(6, outputs))
 
 
+def deep(shape, outputs):
+    return nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, outputs))
+
+
+# What asks for a model of another kind than the others.
+MODELS = {"clr": convolutional, **dict.fromkeys(("adatt", "home", "learning-to-branch", "ple"), deep)}
+
+
 def away(tree):
     """Return tensors like those of a tree on the device that is not there."""
 
@@ -108,7 +116,7 @@ def test_every_strategy_stays_on_its_device_and_waits_for_nothing(name):
         pytest.skip(ONLY_ELSEWHERE[name])
     strategy = get(SPECS.get(name, name))
     assert not isinstance(strategy, External)
-    engine = run(strategy, convolutional if name == "clr" else perceptron)
+    engine = run(strategy, MODELS.get(name, perceptron))
     assert engine.mapper.mapped
     assert not crossings(engine)
 

@@ -20,7 +20,10 @@ def defined():
             own = isinstance(value, type) and value.__module__ == info.name
             if own and issubclass(value, Strategy) and not issubclass(value, Composition):
                 found[value.__qualname__] = value
-    return {name: kind for name, kind in found.items() if kind not in (Strategy, External)}
+    # What only others of the folder are made from has no name.
+    bases = {base for kind in found.values() for base in kind.__mro__[1:]}
+    unnamed = {kind for kind in found.values() if kind in bases and "name" not in vars(kind)}
+    return {name: k for name, k in found.items() if k not in (Strategy, External) and k not in unnamed}
 
 
 CLASSES = [pytest.param(value, id=name) for name, value in sorted(defined().items())]

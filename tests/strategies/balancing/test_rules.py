@@ -271,7 +271,7 @@ def test_a_step_is_torchjds(spec, kind, gradients, weigh, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # of its solver
-@pytest.mark.parametrize("kind", ["independent", "dependent", "huge"])
+@pytest.mark.parametrize("kind", ["independent", "dependent"])
 def test_the_bargain_is_torchjds_where_its_solver_finds_it(kind, gradients, weigh):
     jd = pytest.importorskip("torchjd.aggregation", reason="TorchJD is not installed")
     pytest.importorskip("ecos", reason="TorchJD's solver of conic problems is not installed")
