@@ -90,7 +90,9 @@ STEPS = {
     "analysis": "import perdure.analysis",
     "scenarios": "import perdure.scenarios",
     "strategies": "import perdure.strategies; perdure.strategies.get('avalanche')",
-    "rooms": "import perdure.models, perdure.envs; from perdure import compare, load, check_strategy, check_stream",
+    "rooms": (
+        "import perdure.models, perdure.envs; from perdure import compare, load, check_strategy, check_stream"
+    ),
     "run": "perdure.compare('split-digits', ['naive'], seeds=1, epochs=1, quiet=True)",
 }
 
