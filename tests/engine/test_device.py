@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from perdure.core import random
 from perdure.core.errors import PerdureError
 from perdure.core.light import Light
 from perdure.engine.engine import Engine
@@ -105,8 +106,8 @@ def away(tree):
 
 def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cosine"):
     """Start, train, measure, score and cross all boundaries of a small stream on an absent device."""
-    stream = tiny_stream("task", (9, 8))
-    training = Training(1, 4, optimizer, schedule=schedule, device="cpu")
+    stream = tiny_stream("task", (9, 5))
+    training = Training(1, 5, optimizer, schedule=schedule, device="cpu")
     engine = Engine(stream, strategy, training, model, [0, 1])
     # Preferences are checked on the host at the start, once.
     checks_values = "weighted" in str(strategy)
@@ -119,7 +120,6 @@ def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cos
         engine.program = replace(engine.program, masks=away(engine.program.masks))
         engine.sampler = replace(engine.sampler, seeds=engine.hyper["seed"])
         replica = away(started) if checks_values else engine.start()
-        engine.evaluate(replica)
         for phase in lay_out(strategy, stream):
             data = engine.load(phase)
             replica = engine.boundary(replica, phase, data, "begin_task")
@@ -148,6 +148,25 @@ def crossings(engine):
 def _without_autocast(monkeypatch):
     # It does not know a device of this name.
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())
+
+
+@pytest.fixture(autouse=True)
+def quick_words(monkeypatch):
+    """Words of the right shape and device, of few operations: without values they are the same."""
+    words = random.philox
+    monkeypatch.setattr(random, "philox", lambda counter, key: (sum(counter) + sum(key),) * 4)
+    return words
+
+
+def test_draws_stay_on_their_device(quick_words, monkeypatch):
+    there = torch.zeros(2, dtype=torch.long, device=ABSENT)
+    quick = random.draw_bits(there, there[0], 1, 6)
+    monkeypatch.setattr(random, "philox", quick_words)
+    with Strict():
+        whole = random.draw_bits(there, there[0], 1, 6)
+        with pytest.raises(RuntimeError, match="more than one device"):
+            random.draw_bits(there, torch.zeros(2, dtype=torch.long), 1, 6)
+    assert (whole.shape, whole.dtype, whole.device) == (quick.shape, quick.dtype, quick.device)
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
