@@ -121,9 +121,10 @@ def clean(graph: fx.Graph, constants: nn.Module) -> fx.Graph:
 
 
 def is_all(value: Tensor, number: float) -> bool:
-    """Tell whether a constant holds nothing but a number; one that is not computed, fake, is not known to."""
+    """Tell whether a constant holds nothing but a number; one that has no values is not known to."""
     return (
         type(value) is Tensor
+        and not value.is_meta
         and value.is_floating_point()
         and bool((value == number).all())
         and bool((value.signbit() == (math.copysign(1, number) < 0)).all())
