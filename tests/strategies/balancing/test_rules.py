@@ -276,8 +276,8 @@ def test_a_step_is_torchjds(spec, kind, gradients, weigh, monkeypatch):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["independent", "dependent", "crowded", "lengths", "huge"])
 def test_the_bargain_meets_its_condition_of_optimality(kind, seed, gradients, weigh):
-    # TorchJD's is no oracle for the last two: its solver is given the size of the products as it is, and stops
-    # at weights whose w G w differs between tasks by a factor of 2 and more, where 1 is asked for.
+    # TorchJD's is no oracle for the last two: its solver, given the size of the products as it is, ends at
+    # weights whose w_t (G w)_t differs between the tasks by a factor of 2 or more, where 1 is asked for.
     rows = gradients(kind, seed)
     gram = rows @ rows.mT
     cosines, unit = unit_rows(gram)
