@@ -123,7 +123,7 @@ class Program:
     def _differentiate(
         self, net: Net, replica: Replica, learned: Params, batch: Batch, came: Batch
     ) -> tuple[Params, Params, Tensor]:
-        """Return the gradient of the losses, or of each loss ``[losses, ...]``, the buffers and the losses."""
+        """Return the gradient of all losses, or that of each ``[losses, ...]``, the buffers and the losses."""
         strategy = self.strategy
         if strategy.per_loss_gradients and (found := self._by_block(net, replica, learned, batch, came)):
             return found
@@ -158,7 +158,7 @@ class Program:
             or couples_samples(net.module)
         ):
             return None
-        blocks = {k: v.unflatten(0, (batch.entries, -1)) for k, v in batch.rows.items() if k != "slot"}
+        blocks = {k: v.reshape(batch.entries, -1, *v.shape[1:]) for k, v in batch.rows.items() if k != "slot"}
 
         def loss(learned: Params, rows: Rows) -> Tensor:
             inner = replace(net, _memo={}, tally=None)

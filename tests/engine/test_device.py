@@ -62,7 +62,7 @@ COPIES = {torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default, torch.o
 
 
 class Strict(Light):
-    """Refuses operations of tensors of two devices, and those whose result the host would have to wait for."""
+    """Refuses operations of tensors of two devices, and those whose result the host has to wait for."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         # A single number of the host's is handed to a kernel by value.
