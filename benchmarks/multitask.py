@@ -6,7 +6,7 @@
 Prints ratios, each the median of three turns on one thread, after a first turn that is not counted:
 
 * ten seeds of MMoE at once against ten runs of one seed (bar: a third);
-* a step of PCGrad over seven tasks against one of equal weights (bar: 3), where the tasks share their rows, and
+* a step of PCGrad over seven tasks against one of equal weights (bar: 3), where tasks share their rows and
   where each has its own. On shared rows equal weights take one pass backward, and one gradient for each task
   takes seven, whatever the implementation: 4.4 times the multiplications on this net;
 * ten seeds of PCGrad on a shared trunk against ten loops of TorchJD's on the same net (bar: a third).

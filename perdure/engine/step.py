@@ -123,7 +123,7 @@ class Program:
     def _differentiate(
         self, net: Net, replica: Replica, learned: Params, batch: Batch, came: Batch
     ) -> tuple[Params, Params, Tensor]:
-        """Return the gradient of all losses, or that of each ``[losses, ...]``, the buffers and the losses."""
+        """Return the gradient of all losses, or of each ``[losses, ...]``, the buffers and the losses."""
         strategy = self.strategy
         if strategy.per_loss_gradients and (found := self._by_block(net, replica, learned, batch, came)):
             return found
