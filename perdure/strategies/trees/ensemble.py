@@ -38,12 +38,11 @@ class Ensemble:
         """
         from sklearn.tree import DecisionTreeRegressor
 
-        rows = there.any(1)
-        if not rows.any():
+        if not len(x):
             return np.zeros_like(residuals)
         tree = DecisionTreeRegressor(max_depth=self.max_depth, random_state=seed)
         # What it would look at is right already: looking takes as long as growing a small tree.
-        nodes = tree.fit(x[rows], residuals[rows], check_input=False).tree_
+        nodes = tree.fit(x, residuals, check_input=False).tree_
         at = nodes.apply(x)
         sums, counts = (_sums(at, values, nodes.node_count) for values in (residuals * there, there))
         self.trees.append((nodes, self.rate * sums / np.maximum(counts, 1)))

@@ -46,7 +46,7 @@ class RMTGB(External):
     which of F_non and F_out is which: the mean of the s_t is at most 1/2, as outliers are the fewer.
 
     0 rounds leave a block out: ``r-mtgb(outlier=0, task=0)`` is pooled boosting, ``r-mtgb(meta=0,
-    outlier=0)`` boosting of each task alone, ``r-mtgb(outlier=0)`` multi-task boosting that knows no outliers.
+    outlier=0)`` boosting of each task alone, ``r-mtgb(outlier=0)`` multi-task boosting without outliers.
 
     It is a learner of its own: model, optimiser, epochs and batch size of the run mean nothing to it. A seed
     decides the theta_t that it starts from and which of equally good splits is taken. Inputs are read as
@@ -141,9 +141,10 @@ class Rows:
 
     @classmethod
     def of(cls, columns: Columns, part: Part) -> Rows:
-        """Read them off a part."""
+        """Read off a part the rows that have labels."""
         y, there = columns.encode(part.y)
-        return cls(flatten(part.inputs()), y, there, np.zeros_like(y))
+        some = there.any(1)  # a row without labels has no part in means over rows either
+        return cls(flatten(part.inputs())[some], y[some], there[some], np.zeros_like(y[some]))
 
 
 class Boosted:
