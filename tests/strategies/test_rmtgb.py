@@ -70,7 +70,7 @@ def test_a_round_by_hand():
 
 
 def test_a_step_of_theta_by_hand():
-    stream = stream_of(([0], [1.0]), ([1], [-1.0]))
+    stream = stream_of(([0, 0], [1.0, 1.0]), ([1, 1], [-1.0, -1.0]))
     strategy = RMTGB(meta=0, outlier=1, task=0, max_depth=1, learning_rate=1.0, theta_rate=2.0)
     learner = begin(strategy, stream)
     learner.theta = np.array([-math.log(3), 0.0])  # s = 1/4 and 1/2
