@@ -47,6 +47,7 @@ from perdure.strategies.sharing import (
     MultiTab,
     SharedBottom,
 )
+from perdure.strategies.trees import RMTGB
 
 __all__ = [
     "AGEM",
@@ -64,6 +65,7 @@ __all__ = [
     "MAS",
     "MERGING",
     "PLE",
+    "RMTGB",
     "SI",
     "STRATEGIES",
     "AdaTT",
