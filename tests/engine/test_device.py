@@ -134,8 +134,8 @@ def crossings(engine):
     """Operations in records that bring something from the host, or that read a constant which lies there."""
     found = []
     for record in engine.records.made.values():
-        for node in record.module.graph.nodes:
-            value = getattr(record.module, node.target) if node.op == "get_attr" else None
+        for node in record.graph.nodes:
+            value = getattr(record.constants, node.target) if node.op == "get_attr" else None
             # A single number is handed to a kernel by value.
             if value is not None and value.device != ABSENT and value.ndim:
                 found.append(f"constant {value}")
