@@ -90,6 +90,11 @@ def adapt(
         setattr(body.get_submodule(head), HEAD, True)
     for path in chosen:
         parent, _, name = path.rpartition(".")
+        if isinstance(body.get_submodule(parent), nn.MultiheadAttention):
+            raise PerdureError(
+                f"weights by task need layers that are called; torch's attention reads the weights of {path} "
+                "itself: choose other targets"
+            )
         setattr(body.get_submodule(parent), name, wrap(body.get_submodule(path)))
     return ByTask(body)
 

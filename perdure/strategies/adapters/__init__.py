@@ -5,6 +5,18 @@ from perdure.strategies.adapters.inflora import InfLoRA
 from perdure.strategies.adapters.lora import LoRA
 from perdure.strategies.adapters.mtl_lora import MTLLoRA
 from perdure.strategies.adapters.olora import OLoRA
+from perdure.strategies.adapters.residual import ResidualAdapters
 from perdure.strategies.adapters.sdlora import SDLoRA
 
-__all__ = ["CLR", "InfLoRA", "LoRA", "MTLLoRA", "OLoRA", "SDLoRA", "get_deltas", "save_anchor", "save_deltas"]
+__all__ = [
+    "CLR",
+    "InfLoRA",
+    "LoRA",
+    "MTLLoRA",
+    "OLoRA",
+    "ResidualAdapters",
+    "SDLoRA",
+    "get_deltas",
+    "save_anchor",
+    "save_deltas",
+]
