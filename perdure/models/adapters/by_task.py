@@ -67,6 +67,14 @@ def adapt(
     model: nn.Module, outputs: int, wrap: Callable[[nn.Module], TaskLayer], chosen: Mapping[str, nn.Module],
     frozen: bool,
 ) -> ByTask:  # fmt: skip
+    """Return a copy of a model with layers by task, which is told the tasks; arguments as for `exchange`."""
+    return ByTask(exchange(model, outputs, wrap, chosen, frozen))
+
+
+def exchange(
+    model: nn.Module, outputs: int, wrap: Callable[[nn.Module], nn.Module], chosen: Mapping[str, nn.Module],
+    frozen: bool,
+) -> nn.Module:  # fmt: skip
     """Return a copy of a model in which each chosen layer is what ``wrap`` makes of it.
 
     Parameters
@@ -74,7 +82,7 @@ def adapt(
     model, outputs:
         The model and its number of outputs.
     wrap:
-        Makes a layer by task of a layer.
+        Makes a layer with weights beside it of a layer.
     chosen:
         The layers of the model, by name.
     frozen:
@@ -82,7 +90,7 @@ def adapt(
     """
     body, head = copy.deepcopy(model), head_of(model, outputs)
     if "" in chosen or head == "":
-        raise PerdureError(f"weights by task need layers below a head; found only {type(model).__name__}")
+        raise PerdureError(f"adapters need layers below a head; found only {type(model).__name__}")
     if frozen:
         body.requires_grad_(False)
     if head is not None:
@@ -92,11 +100,11 @@ def adapt(
         parent, _, name = path.rpartition(".")
         if isinstance(body.get_submodule(parent), nn.MultiheadAttention):
             raise PerdureError(
-                f"weights by task need layers that are called; torch's attention reads the weights of {path} "
+                f"adapters need layers that are called; torch's attention reads the weights of {path} "
                 "itself: choose other targets"
             )
         setattr(body.get_submodule(parent), name, wrap(body.get_submodule(path)))
-    return ByTask(body)
+    return body
 
 
 def added(model: nn.Module) -> set[str]:

@@ -7,6 +7,7 @@ from perdure.strategies.adapters.mtl_lora import MTLLoRA
 from perdure.strategies.adapters.olora import OLoRA
 from perdure.strategies.adapters.residual import ResidualAdapters
 from perdure.strategies.adapters.sdlora import SDLoRA
+from perdure.strategies.adapters.smora import SMoRA
 
 __all__ = [
     "CLR",
@@ -16,6 +17,7 @@ __all__ = [
     "OLoRA",
     "ResidualAdapters",
     "SDLoRA",
+    "SMoRA",
     "get_deltas",
     "save_anchor",
     "save_deltas",
