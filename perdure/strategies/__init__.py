@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure.strategies.adapters import (
     CLR,
+    Hyperformer,
     InfLoRA,
     LoRA,
     MTLLoRA,
@@ -78,6 +79,7 @@ __all__ = [
     "Front",
     "GDumb",
     "HoME",
+    "Hyperformer",
     "ICaRL",
     "InfLoRA",
     "Joint",
