@@ -6,6 +6,7 @@ from perdure.strategies.adapters.inflora import InfLoRA
 from perdure.strategies.adapters.lora import LoRA
 from perdure.strategies.adapters.mtl_lora import MTLLoRA
 from perdure.strategies.adapters.olora import OLoRA
+from perdure.strategies.adapters.scalearn import ScaLearn
 from perdure.strategies.adapters.sdlora import SDLoRA
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "MTLLoRA",
     "OLoRA",
     "SDLoRA",
+    "ScaLearn",
     "get_deltas",
     "save_anchor",
     "save_deltas",

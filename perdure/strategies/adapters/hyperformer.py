@@ -29,10 +29,11 @@ class Hyperformer(TaskAdapters):
 
     where D is ``[bottleneck, width]``, U ``[width, bottleneck]``, gain and shift ``[width]``, all linear in e
     ``[embedding]``. Trained are the embeddings z_t of tasks and l_p of layers, A1 ``[hidden, 2 embedding]``,
-    A2 ``[embedding, hidden]`` and the generator: what one task learns about adapting serves the others. Layers
-    of the same width share a generator. At first gain and shift are zero, and so is the change. Each step
-    takes a batch of every task; minimised is the sum of the tasks' losses. The head is the last linear layer
-    as wide as the outputs.
+    A2 ``[embedding, hidden]`` and the generator: what one task learns about adapting serves the others.
+    Layers of the same width share a generator. At first gain and shift are zero, and so is the change.
+
+    Each step takes a batch of every task; minimised is the sum of the tasks' losses. The head is the last
+    linear layer as wide as the outputs.
 
     It asks for the task-incremental setting: which adapter a sample gets is the task's to say.
 
