@@ -8,6 +8,7 @@ from perdure.strategies.adapters.mtl_lora import MTLLoRA
 from perdure.strategies.adapters.olora import OLoRA
 from perdure.strategies.adapters.scalearn import ScaLearn
 from perdure.strategies.adapters.sdlora import SDLoRA
+from perdure.strategies.adapters.soka import SoKA
 
 __all__ = [
     "CLR",
@@ -18,6 +19,7 @@ __all__ = [
     "OLoRA",
     "SDLoRA",
     "ScaLearn",
+    "SoKA",
     "get_deltas",
     "save_anchor",
     "save_deltas",

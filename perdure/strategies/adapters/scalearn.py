@@ -66,9 +66,9 @@ class ScaLearn(TaskAdapters):
 
     Source: Frohmann et al., "ScaLearn: simple and highly parameter-efficient task transfer by learning to
     scale", ACL Findings 2024, arXiv 2310.01217, and its code (both phases, scales free of any constraint,
-    ``start`` 2). Reconstructed: that the head goes on in the second phase. Deviations: the authors add noise of
-    0.001 to the scales' start and drop 30 % of them at each step; their variants with scales that all layers
-    share are left out. ``warm`` is an addition.
+    ``start`` 2). Reconstructed: that the head goes on in the second phase. Deviations: the authors add noise
+    of 0.001 to the scales' start and drop 30 % of them at each step; their variants with scales that all
+    layers share are left out. ``warm`` is an addition.
     """
 
     # Its hook reads no sample.
