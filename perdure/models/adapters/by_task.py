@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from perdure.core.errors import PerdureError
 from perdure.core.net import takes_task
-from perdure.models.adapters.lowrank import HEAD, head_of
+from perdure.models.adapters.lowrank import HEAD, Targets, find_targets, head_of
 
 
 class TaskLayer(nn.Module):
@@ -108,13 +108,22 @@ def exchange(
 
 
 def added(model: nn.Module) -> set[str]:
-    """Return the names of the parameters that layers by task have beside their frozen layer."""
+    """Return the names of what layers by task, and the model around them, have beside what they wrap."""
     found: set[str] = set()
     for path, part in model.named_modules():
-        if isinstance(part, TaskLayer):
-            own = (k for k, _ in part.named_parameters() if not k.startswith("base."))
-            found |= {f"{path}.{k}" for k in own}
+        if isinstance(part, TaskLayer | ByTask):
+            own = (k for k, _ in part.named_parameters() if not k.startswith(("base.", "body.")))
+            found |= {f"{path}.{k}".lstrip(".") for k in own}
     return found
+
+
+def linear_targets(model: nn.Module, outputs: int, targets: Targets, asker: str) -> dict[str, nn.Linear]:
+    """Return the linear layers to adapt, by name; ``asker`` is who asks, as errors begin."""
+    found = find_targets(model, outputs, targets)
+    chosen = {path: layer for path, layer in found.items() if isinstance(layer, nn.Linear)}
+    if not chosen:
+        raise PerdureError(f"{asker} needs linear layers to adapt; found convolutions alone")
+    return chosen
 
 
 def of_each(weight: Tensor, task: Tensor, x: Tensor) -> Tensor:

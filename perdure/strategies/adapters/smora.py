@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from perdure.core.batch import Params, State
 from perdure.core.checks import check_number, check_whole
-from perdure.core.errors import PerdureError
 from perdure.core.net import Net
-from perdure.models.adapters import lowrank
-from perdure.models.adapters.by_task import exchange
+from perdure.models.adapters.by_task import exchange, linear_targets
+from perdure.models.adapters.lowrank import check_targets
 from perdure.models.adapters.smora import SMoRALinear, choose
 from perdure.strategies.adapters.by_task import WARM, TaskAdapters
 from perdure.strategies.adapters.inside import inputs_of
@@ -78,13 +77,10 @@ class SMoRA(TaskAdapters):
         check_number("speed", self.speed)
         if self.alpha is not None:
             check_number("alpha", self.alpha, ends="()")
-        lowrank.check_targets(self.targets)
+        check_targets(self.targets)
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
-        found = lowrank.find_targets(model, stream.outputs, self.targets)
-        chosen = {path: layer for path, layer in found.items() if isinstance(layer, nn.Linear)}
-        if not chosen:
-            raise PerdureError(f"{self.name} needs linear layers to adapt; found convolutions alone")
+        chosen = linear_targets(model, stream.outputs, self.targets, self.name)
         scale = float(self.rank) if self.alpha is None else self.alpha
 
         def wrap(layer: Any) -> nn.Module:
