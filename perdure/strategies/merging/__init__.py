@@ -13,7 +13,8 @@ serve without a strategy too:
 ``consensus`` leave entries out; ``dare`` thins them at random. ``magmax`` goes with sequential fine-tuning
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
 ``doge`` shifts all task vectors so that their sum does each less harm, without data. ``adamerging`` and
-``atlas`` learn how much of each task vector to take, from inputs or from labels.
+``atlas`` learn how much of each task vector to take, from inputs or from labels; ``grafting`` learns which
+entries.
 """
 
 from perdure.strategies.merging.adamerging import AdaMerging
@@ -23,6 +24,7 @@ from perdure.strategies.merging.average import Average
 from perdure.strategies.merging.consensus import Consensus
 from perdure.strategies.merging.dare import DARE
 from perdure.strategies.merging.doge import DOGE
+from perdure.strategies.merging.grafting import Grafting
 from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.magmax import MagMax
 from perdure.strategies.merging.merge import Merge
@@ -42,6 +44,7 @@ __all__ = [
     "Atlas",
     "Average",
     "Consensus",
+    "Grafting",
     "Learned",
     "MagMax",
     "Merge",
