@@ -131,7 +131,8 @@ def gradient(own: Tensor, shift: Tensor, weights: Tensor) -> Tensor:
 
 def outside(basis: Tensor, matrix: Tensor) -> Tensor:
     """Take the directions of an orthonormal basis ``[m, k]`` out of the columns of a matrix ``[m, n]``."""
-    return matrix - basis @ (basis.mT @ matrix)
+    rest: Tensor = matrix - basis @ (basis.mT @ matrix)
+    return rest
 
 
 def common(own: Tensor, share: float) -> Tensor:
