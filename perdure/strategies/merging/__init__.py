@@ -14,12 +14,13 @@ serve without a strategy too:
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
 ``doge`` shifts all task vectors so that their sum does each less harm, without data. ``adamerging`` and
 ``atlas`` learn how much of each task vector to take, from inputs or from labels; ``grafting`` learns which
-entries.
+entries. ``atm`` is a strategy of its own, which tunes and merges in turn and so needs all tasks at once.
 """
 
 from perdure.strategies.merging.adamerging import AdaMerging
 from perdure.strategies.merging.arithmetic import TaskArithmetic
 from perdure.strategies.merging.atlas import Atlas
+from perdure.strategies.merging.atm import ATM
 from perdure.strategies.merging.average import Average
 from perdure.strategies.merging.consensus import Consensus
 from perdure.strategies.merging.dare import DARE
@@ -35,6 +36,7 @@ from perdure.strategies.merging.tall import TallMasks
 from perdure.strategies.merging.ties import TIES
 
 __all__ = [
+    "ATM",
     "DARE",
     "DOGE",
     "MERGING",
