@@ -36,7 +36,7 @@ from perdure.strategies.contract import (
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.interop import AvalancheStrategy, TorchJD
 from perdure.strategies.isolation import PackNet
-from perdure.strategies.merging import MERGING, Merge, StreamMerge
+from perdure.strategies.merging import ATM, MERGING, Merge, StreamMerge
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
@@ -56,6 +56,7 @@ from perdure.strategies.trees import RMTGB
 
 __all__ = [
     "AGEM",
+    "ATM",
     "BALANCING",
     "CGC",
     "CLR",
