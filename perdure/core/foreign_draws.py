@@ -45,7 +45,8 @@ def seeded() -> Iterator[Callable[[int], None]]:
     ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002 (what models may draw from)
 
     # For devices that are not there torch would note each seed, and who asked for it, for later.
-    seed_torch = torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed
+    known = torch.accelerator.is_available()
+    seed_torch = torch.manual_seed if known else torch.default_generator.manual_seed
 
     def seed_all(seed: int) -> None:
         seed_torch(seed)

@@ -85,6 +85,7 @@ def _text(value: Any, names: _Names, scope: _Scope) -> str:
     if isinstance(value, list | tuple):
         entries = ", ".join([_text(entry, names, scope) for entry in value])
         return f"[{entries}]" if isinstance(value, list) else f"({entries},)" if value else "()"
-    if value is None or isinstance(value, bool | int | str) or (type(value) is float and math.isfinite(value)):
+    finite = type(value) is float and math.isfinite(value)
+    if value is None or finite or isinstance(value, bool | int | str):
         return repr(value)
     return scope.name(value)

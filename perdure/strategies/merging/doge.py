@@ -119,7 +119,7 @@ def distance(own: Tensor, shift: Tensor, weights: Tensor) -> Tensor:
     own, shift, weights:
         Task vectors ``[T, m, n]``, their shift ``[m, n]`` and their coefficients ``[T]``.
     """
-    merged = torch.tensordot(weights, own + shift, 1)
+    merged: Tensor = torch.tensordot(weights, own + shift, 1)
     return (own * (merged - own)).sum(-1)
 
 

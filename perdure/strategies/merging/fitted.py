@@ -25,8 +25,8 @@ class Fitted(Rule):
     """A rule with numbers of its own that come from samples, in steps of a phase after each task.
 
     What it keeps meanwhile is a dictionary of tensors of fixed shapes, ``fit``; under ``"values"`` are the
-    numbers that :meth:`build` merges with. Subclasses have the fields ``steps`` (how many steps, of batches of
-    the run's size that mix the tasks) and ``part`` (which part of the tasks the samples are of).
+    numbers that :meth:`build` merges with. Subclasses have the fields ``steps`` (how many steps, of batches
+    of the run's size that mix the tasks) and ``part`` (which part of the tasks the samples are of).
     """
 
     steps: int
@@ -41,9 +41,7 @@ class Fitted(Rule):
         """Return ``fit`` before the first step, for so many tasks and inputs of this shape."""
         raise PerdureError(f"{type(self).__name__} does not say how to begin: override `begin`")
 
-    def learn(
-        self, net: Net, params: Params, tasks: Params, fit: State, model: Model, batch: Batch
-    ) -> State:
+    def learn(self, net: Net, params: Params, tasks: Params, fit: State, model: Model, batch: Batch) -> State:
         """Return ``fit`` after a step.
 
         Parameters
