@@ -12,15 +12,18 @@ serve without a strategy too:
 ``average`` and ``task-arithmetic`` come first. Where task vectors are in each other's way, ``ties`` and
 ``consensus`` leave entries out; ``dare`` thins them at random. ``magmax`` goes with sequential fine-tuning
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
-``adamerging`` and ``atlas`` learn how much of each task vector to take, from inputs or from labels.
+``adamerging`` and ``atlas`` learn how much of each task vector to take, from inputs or from labels;
+``concrete`` learns which entries.
 """
 
 from perdure.strategies.merging.adamerging import AdaMerging
 from perdure.strategies.merging.arithmetic import TaskArithmetic
 from perdure.strategies.merging.atlas import Atlas
 from perdure.strategies.merging.average import Average
+from perdure.strategies.merging.concrete import Concrete
 from perdure.strategies.merging.consensus import Consensus
 from perdure.strategies.merging.dare import DARE
+from perdure.strategies.merging.fitted import Fitted
 from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.magmax import MagMax
 from perdure.strategies.merging.merge import Merge
@@ -38,7 +41,9 @@ __all__ = [
     "AdaMerging",
     "Atlas",
     "Average",
+    "Concrete",
     "Consensus",
+    "Fitted",
     "Learned",
     "MagMax",
     "Merge",

@@ -41,9 +41,7 @@ class Fitted(Rule):
         """Return ``fit`` before the first step, for so many tasks and inputs of this shape."""
         raise PerdureError(f"{type(self).__name__} does not say how to begin: override `begin`")
 
-    def learn(
-        self, net: Net, params: Params, tasks: Params, fit: State, model: Model, batch: Batch
-    ) -> State:
+    def learn(self, net: Net, params: Params, tasks: Params, fit: State, model: Model, batch: Batch) -> State:
         """Return ``fit`` after a step.
 
         Parameters

@@ -54,9 +54,7 @@ class Learned(Fitted):
     def begin(self, net: Net, base: Params, tasks: int, shape: tuple[int, ...]) -> State:
         return fresh(self.coefficients(base, tasks))
 
-    def learn(
-        self, net: Net, params: Params, tasks: Params, fit: State, model: Model, batch: Batch
-    ) -> State:
+    def learn(self, net: Net, params: Params, tasks: Params, fit: State, model: Model, batch: Batch) -> State:
         def loss(values: Params) -> Tensor:
             return self.loss(net, model(values), batch)
 
