@@ -13,7 +13,8 @@ serve without a strategy too:
 ``consensus`` leave entries out; ``dare`` thins them at random. ``magmax`` goes with sequential fine-tuning
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
 ``adamerging`` and ``atlas`` learn how much of each task vector to take, from inputs or from labels;
-``concrete`` learns which entries.
+``concrete`` learns which entries. ``zipit`` joins features instead of entries: it serves models that started
+from different weights (``start=own``).
 """
 
 from perdure.strategies.merging.adamerging import AdaMerging
@@ -32,6 +33,7 @@ from perdure.strategies.merging.rule import MERGING, Rule, Streaming
 from perdure.strategies.merging.stream import StreamMerge
 from perdure.strategies.merging.tall import TallMasks
 from perdure.strategies.merging.ties import TIES
+from perdure.strategies.merging.zipit import ZipIt
 
 __all__ = [
     "DARE",
@@ -52,4 +54,5 @@ __all__ = [
     "Streaming",
     "TallMasks",
     "TaskArithmetic",
+    "ZipIt",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -27,9 +28,9 @@ class Concrete(Learned):
 
     ``theta_0 + (m / mean(m)) * sum_t c_t tau_t``, each parameter tensor with a mean of its own. A mask has a
     logit z for each entry. While it is learned, each step draws it from the concrete distribution,
-    ``m = sigmoid((z + log u - log(1 - u)) / temperature)`` with u uniform in (0, 1), and Adam moves the logits
-    against the entropy of the merged model's answers, ``min_z E_u mean_x H(p(. | x, z, u))``. The merged model
-    has ``m = sigmoid(z)``, or ``m = [z >= 0]``. Logits start at 0, which is task arithmetic.
+    ``m = sigmoid((z + log u - log(1 - u)) / temperature)`` with u uniform in (0, 1), and Adam moves the
+    logits against the entropy of the merged model's answers, ``min_z E_u mean_x H(p(. | x, z, u))``. The
+    merged model has ``m = sigmoid(z)``, or ``m = [z >= 0]``. Logits start at 0, which is task arithmetic.
 
     Parameters
     ----------
@@ -51,11 +52,11 @@ class Concrete(Learned):
     hard:
         Whether the merged model's mask is 0 or 1.
 
-    Deviations: the source draws the merged model's mask, too; here it is the one that is most likely, or a
-    share of it. The source takes coefficients back to their start at each step and learns them afterwards, at
-    the final mask; here they go on, which needs no second phase. Both levels see the same batch, of validation
-    samples that mix the tasks, where the source takes test inputs. A layer is a parameter tensor. The number of
-    steps and the learning rates are chosen here.
+    Deviations: the source draws the merged model's mask, too; here an entry counts with its probability, or
+    as what is more likely. The source takes coefficients back to their start at each step and learns them
+    afterwards, at the final mask; here they go on, which needs no second phase. Both levels see the same
+    batch, of validation samples that mix the tasks, where the source takes test inputs. A layer is a
+    parameter tensor. The number of steps and the learning rates are chosen here.
 
     Source: Tang et al., "Concrete subspace learning based interference elimination for multi-task model
     fusion", arXiv 2312.06173; the rescaling is that of its public code.
@@ -123,7 +124,7 @@ class Concrete(Learned):
         """Return the values whose mask is one that is drawn."""
         return {"": values[""], **{k: (values[k] + v) / self.temperature for k, v in noise.items()}}
 
-    def adapted(self, fit: State, loss: Model, batch: Batch) -> State:
+    def adapted(self, fit: State, loss: Callable[[Params], Tensor], batch: Batch) -> State:
         """Return ``fit`` after the inner level: a step of the coefficients, where they are learned."""
         if self.adapt == "none":
             return fit

@@ -25,8 +25,8 @@ class Fitted(Rule):
     """A rule with numbers of its own that come from samples, in steps of a phase after each task.
 
     What it keeps meanwhile is a dictionary of tensors of fixed shapes, ``fit``; under ``"values"`` are the
-    numbers that :meth:`build` merges with. Subclasses have the fields ``steps`` (how many steps, of batches of
-    the run's size that mix the tasks) and ``part`` (which part of the tasks the samples are of).
+    numbers that :meth:`build` merges with. Subclasses have the fields ``steps`` (how many steps, of batches
+    of the run's size that mix the tasks) and ``part`` (which part of the tasks the samples are of).
     """
 
     steps: int
