@@ -244,7 +244,7 @@ def test_what_cannot_be_merged_is_refused_before_any_work(spec, stream, line):
     ("spec", "line"),
     [
         ("merge(rule=tie)", "unknown merging rule 'tie'"),
-        ("merge(start=last)", "start must be one of|start must be 'base', 'previous' or 'merged'"),
+        ("merge(start=last)", "start must be one of|start must be 'base', 'previous', 'merged' or 'own'"),
         ("merge(pretrain=-1)", "pretrain must be a whole number of at least 0; found -1"),
         ("stream-merge(rule=tall-masks)", "stream-merge takes a rule that adds one model after the other"),
     ],

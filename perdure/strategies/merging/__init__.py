@@ -13,8 +13,10 @@ serve without a strategy too:
 ``consensus`` leave entries out; ``dare`` thins them at random. ``magmax`` goes with sequential fine-tuning
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
 ``doge`` shifts all task vectors so that their sum does each less harm, without data. ``adamerging`` and
-``atlas`` learn how much of each task vector to take, from inputs or from labels; ``grafting`` learns which
-entries. ``atm`` is a strategy of its own, which tunes and merges in turn and so needs all tasks at once.
+``atlas`` learn how much of each task vector to take, from inputs or from labels; ``grafting`` and
+``concrete`` learn which entries. ``zipit`` joins features instead of entries: it serves models that started
+from different weights (``start=own``). ``atm`` is a strategy of its own, which tunes and merges in turn and
+so needs all tasks at once.
 """
 
 from perdure.strategies.merging.adamerging import AdaMerging
@@ -22,9 +24,11 @@ from perdure.strategies.merging.arithmetic import TaskArithmetic
 from perdure.strategies.merging.atlas import Atlas
 from perdure.strategies.merging.atm import ATM
 from perdure.strategies.merging.average import Average
+from perdure.strategies.merging.concrete import Concrete
 from perdure.strategies.merging.consensus import Consensus
 from perdure.strategies.merging.dare import DARE
 from perdure.strategies.merging.doge import DOGE
+from perdure.strategies.merging.fitted import Fitted
 from perdure.strategies.merging.grafting import Grafting
 from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.magmax import MagMax
@@ -34,6 +38,7 @@ from perdure.strategies.merging.rule import MERGING, Rule, Streaming
 from perdure.strategies.merging.stream import StreamMerge
 from perdure.strategies.merging.tall import TallMasks
 from perdure.strategies.merging.ties import TIES
+from perdure.strategies.merging.zipit import ZipIt
 
 __all__ = [
     "ATM",
@@ -45,7 +50,9 @@ __all__ = [
     "AdaMerging",
     "Atlas",
     "Average",
+    "Concrete",
     "Consensus",
+    "Fitted",
     "Grafting",
     "Learned",
     "MagMax",
@@ -55,4 +62,5 @@ __all__ = [
     "Streaming",
     "TallMasks",
     "TaskArithmetic",
+    "ZipIt",
 ]

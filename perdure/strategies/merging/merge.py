@@ -18,6 +18,7 @@ from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.merging.average import Average
+from perdure.strategies.merging.chain import chain, drawn
 from perdure.strategies.merging.fitted import Fitted
 from perdure.strategies.merging.heads import head_rows, own_parameters, owners, put_rows, statistics
 from perdure.strategies.merging.rule import MERGING, Rule
@@ -40,8 +41,9 @@ class Merge(Strategy):
         How weights are merged: a :class:`Rule` or its name, ``"ties(density=0.1)"``.
     start:
         Where each task starts: ``"base"``, the common start of all; ``"previous"``, the weights of the task
-        before; or ``"merged"``, what has been merged so far. Task vectors are differences to the common start
-        in each case.
+        before; ``"merged"``, what has been merged so far; or ``"own"``, weights that are drawn for it, where
+        the model is a chain of layers (:func:`perdure.strategies.merging.chain.chain`). Task vectors are
+        differences to the common start in each case.
     pretrain:
         Epochs that give the common start, before the first task; with 0 it is the run's start, drawn or
         pretrained. Merging models from a random start seldom gives a good one.
@@ -70,7 +72,7 @@ class Merge(Strategy):
     private_phases: ClassVar[tuple[str, ...]] = (PRETRAIN, FIT)
     scales: ClassVar[tuple[str, ...]] = ("scale",)
     rule: Rule | str = Average()
-    start: Literal["base", "previous", "merged"] = "base"
+    start: Literal["base", "previous", "merged", "own"] = "base"
     pretrain: int = 0
     pretrain_on: Literal["first", "all"] = "first"
     scale: float = 1.0
@@ -80,6 +82,16 @@ class Merge(Strategy):
             object.__setattr__(self, "rule", MERGING.get(self.rule))
         check_whole("pretrain", self.pretrain, 0)
         check_number("scale", self.scale)
+        if self.scale != 1 and not self.inner.in_place:
+            raise PerdureError(
+                f"the merging rule {self.rule} moves features to other places: "
+                f"scale must be 1; found {self.scale}"
+            )
+        if self.start == "own" and self.pretrain:
+            raise PerdureError(
+                "with start=own weights are drawn for each task, not pretrained: "
+                f"pretrain must be 0; found {self.pretrain}"
+            )
 
     @property
     def inner(self) -> Rule:
@@ -114,6 +126,8 @@ class Merge(Strategy):
             )
         if isinstance(self.rule, Fitted):
             self.rule.check(stream)
+        if self.start == "own":
+            chain(net.module, f"{self.name} with start=own")
         found, outputs = owners(stream), stream.outputs
         heads = head_rows(net.module, params, outputs) if max(found) >= 0 else ()
         state: State = {
@@ -162,6 +176,9 @@ class Merge(Strategy):
             return params, {**state, "fit": fit}
         if task.phase.name != "learn" or self.start == "merged":
             return params, state
+        if self.start == "own":
+            layers = chain(net.module, f"{self.name} with start=own")
+            return drawn(layers, params, task.rng.scoped("start")), state
         return dict(state["last" if self.start == "previous" else "start"]), state
 
     def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:

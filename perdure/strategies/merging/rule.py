@@ -29,6 +29,8 @@ class Rule(Named):
     data: ClassVar[str] = "none"
     # Whether each task is answered with weights of its own: the merged ones get an axis of tasks.
     per_task: ClassVar[bool] = False
+    # Whether merged entries stand in the places of those of the start, so that one can go part of the way.
+    in_place: ClassVar[bool] = True
 
     def merge(self, base: Params, tasks: Params, rng: Rng | None = None) -> Params:
         """Return the merged weights, like ``base``; with ``per_task``, like ``tasks``.
