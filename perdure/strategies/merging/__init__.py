@@ -13,8 +13,8 @@ serve without a strategy too:
 ``consensus`` leave entries out; ``dare`` thins them at random. ``magmax`` goes with sequential fine-tuning
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
 ``adamerging`` and ``atlas`` learn how much of each task vector to take, from inputs or from labels;
-``concrete`` learns which entries. ``zipit`` joins features instead of entries: it serves models that started
-from different weights (``start=own``).
+``concrete`` learns which entries, and ``dam`` does so where a model may have a backdoor. ``zipit`` joins
+features instead of entries: it serves models that started from different weights (``start=own``).
 """
 
 from perdure.strategies.merging.adamerging import AdaMerging
@@ -23,6 +23,7 @@ from perdure.strategies.merging.atlas import Atlas
 from perdure.strategies.merging.average import Average
 from perdure.strategies.merging.concrete import Concrete
 from perdure.strategies.merging.consensus import Consensus
+from perdure.strategies.merging.dam import DAM
 from perdure.strategies.merging.dare import DARE
 from perdure.strategies.merging.fitted import Fitted
 from perdure.strategies.merging.learned import Learned
@@ -36,6 +37,7 @@ from perdure.strategies.merging.ties import TIES
 from perdure.strategies.merging.zipit import ZipIt
 
 __all__ = [
+    "DAM",
     "DARE",
     "MERGING",
     "OPCM",
