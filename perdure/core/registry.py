@@ -28,6 +28,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, group: str = "") -> None:
         self.kind, self.group = kind, group
+        self.kinds = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
         self._makers: dict[str, Callable[..., T]] = {}
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import nn
 
 from perdure.core.batch import Params
 from perdure.core.errors import PerdureError
@@ -22,6 +24,7 @@ WARM, ADAPT = "learn", "adapt"
 class TaskAdapters(Strategy):
     """Freeze the model; learn what is added for each task, and the head, on all tasks at once."""
 
+    bound: ClassVar[bool] = True
     warm: bool = True
 
     def check_setting(self, stream: Stream) -> None:
@@ -37,7 +40,11 @@ class TaskAdapters(Strategy):
         first = [Phase(every, WARM, stage=False, batch_per_task=True)] if self.warm else []
         return [*first, Phase(every, ADAPT, batch_per_task=True, reset=True)]
 
+    def own(self, model: nn.Module) -> set[str]:
+        """Return the names of what was added to the model."""
+        return added(model)
+
     def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
-        own = added(net.module)
+        own = self.own(net.module)
         moving = set(params) - own if phase == WARM else own | lowrank.head_names(net.module)
         return tuple(k for k in params if k in moving)

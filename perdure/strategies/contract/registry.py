@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, field
 from functools import reduce
 from operator import add
-from typing import TypeVar, cast, dataclass_transform
+from typing import TypeVar, dataclass_transform
 
 from perdure.core.errors import PerdureError, shown
+from perdure.core.named import entering
 from perdure.core.registry import Registry
 from perdure.core.specs import split_outside
 from perdure.strategies.contract.strategy import Strategy
@@ -42,18 +43,7 @@ def strategy(name: str) -> Callable[[type[S]], type[S]]:
     >>> get("anchor(strength=1.0)")  # doctest: +SKIP
     Anchor(strength=1.0)
     """
-
-    def enter(kind: type[S]) -> type[S]:
-        if not (isinstance(kind, type) and issubclass(kind, Strategy)):
-            raise PerdureError(f"expected a class of strategies to call {name!r}; found {shown(kind)}")
-        if vars(kind).get("name", name) != name:
-            raise PerdureError(f"{kind.__name__} is called {name!r} by @strategy; found name = {kind.name!r}")
-        kind.name = name
-        if "__dataclass_params__" not in vars(kind):
-            kind = dataclass(frozen=True)(kind)
-        return cast(type[S], STRATEGIES.register(name)(kind))
-
-    return enter
+    return entering(STRATEGIES, Strategy, "strategy", name)
 
 
 def get(spec: str) -> Strategy:

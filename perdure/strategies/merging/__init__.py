@@ -12,20 +12,25 @@ serve without a strategy too:
 ``average`` and ``task-arithmetic`` come first. Where task vectors are in each other's way, ``ties`` and
 ``consensus`` leave entries out; ``dare`` thins them at random. ``magmax`` goes with sequential fine-tuning
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
-``adamerging`` and ``atlas`` learn how much of each task vector to take, from inputs or from labels;
-``concrete`` learns which entries, and ``dam`` does so where a model may have a backdoor. ``zipit`` joins
-features instead of entries: it serves models that started from different weights (``start=own``).
+``doge`` shifts all task vectors so that their sum does each less harm, without data. ``adamerging`` and
+``atlas`` learn how much of each task vector to take, from inputs or from labels; ``grafting`` and
+``concrete`` learn which entries, and ``dam`` does so where a model may have a backdoor. ``zipit`` joins
+features instead of entries: it serves models that started from different weights (``start=own``). ``atm`` is
+a strategy of its own, which tunes and merges in turn and so needs all tasks at once.
 """
 
 from perdure.strategies.merging.adamerging import AdaMerging
 from perdure.strategies.merging.arithmetic import TaskArithmetic
 from perdure.strategies.merging.atlas import Atlas
+from perdure.strategies.merging.atm import ATM
 from perdure.strategies.merging.average import Average
 from perdure.strategies.merging.concrete import Concrete
 from perdure.strategies.merging.consensus import Consensus
 from perdure.strategies.merging.dam import DAM
 from perdure.strategies.merging.dare import DARE
+from perdure.strategies.merging.doge import DOGE
 from perdure.strategies.merging.fitted import Fitted
+from perdure.strategies.merging.grafting import Grafting
 from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.magmax import MagMax
 from perdure.strategies.merging.merge import Merge
@@ -37,8 +42,10 @@ from perdure.strategies.merging.ties import TIES
 from perdure.strategies.merging.zipit import ZipIt
 
 __all__ = [
+    "ATM",
     "DAM",
     "DARE",
+    "DOGE",
     "MERGING",
     "OPCM",
     "TIES",
@@ -48,6 +55,7 @@ __all__ = [
     "Concrete",
     "Consensus",
     "Fitted",
+    "Grafting",
     "Learned",
     "MagMax",
     "Merge",

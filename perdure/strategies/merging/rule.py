@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
-from typing import ClassVar, TypeVar, cast, dataclass_transform
+from typing import ClassVar, TypeVar, dataclass_transform
 
 import torch
 from torch import Tensor
 
 from perdure.core.batch import Params, State
-from perdure.core.errors import PerdureError, shown
+from perdure.core.errors import PerdureError
+from perdure.core.named import Named, entering
 from perdure.core.random import Rng
 from perdure.core.registry import Registry
-from perdure.core.specs import write
 
 
 @dataclass(frozen=True, repr=False)
-class Rule:
+class Rule(Named):
     """How the weights of several models become those of one. A frozen dataclass of the rule's numbers.
 
     Symbols: ``base`` is the common start theta_0, ``tasks`` are the weights theta_t ``[T, ...]`` that were
@@ -46,12 +45,6 @@ class Rule:
             Random numbers, for rules that draw.
         """
         raise PerdureError(f"{type(self).__name__} does not say how to merge: override `merge`")
-
-    def __repr__(self) -> str:
-        """Return the spec that builds the rule: its name, and the numbers that are not at their defaults."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        told = {f.name: values[f.name] for f in dataclasses.fields(self) if values[f.name] != f.default}
-        return write(self.name, (), told)
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,16 +90,9 @@ def rule(name: str) -> Callable[[type[R]], type[R]]:
     Raises
     ------
     PerdureError
-        For what is no rule, and for a name that is taken.
+        For what is no rule, one that has another name already, and for a name that is taken.
     """
-
-    def enter(kind: type[R]) -> type[R]:
-        if not (isinstance(kind, type) and issubclass(kind, Rule)):
-            raise PerdureError(f"expected a class of merging rules to call {name!r}; found {shown(kind)}")
-        kind.name = name
-        return cast(type[R], MERGING.register(name)(dataclass(frozen=True, repr=False)(kind)))
-
-    return enter
+    return entering(MERGING, Rule, "rule", name, repr=False)
 
 
 def count(tasks: Params) -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field
-from typing import ClassVar, Literal, TypeVar, cast, dataclass_transform
+from typing import ClassVar, Literal, TypeVar, dataclass_transform
 
 from torch import Tensor
 
 from perdure.core.batch import State
 from perdure.core.errors import PerdureError
+from perdure.core.named import Named, entering
 from perdure.core.random import Rng
 from perdure.core.registry import Registry
-from perdure.core.specs import write
 
 Needs = Literal["losses", "gradients", "last layer"]
 
@@ -21,8 +20,8 @@ BALANCING: Registry[Rule] = Registry("balancing rule", "perdure.strategies")
 R = TypeVar("R", bound="Rule")
 
 
-@dataclass(frozen=True)
-class Rule:
+@dataclass(frozen=True, repr=False)
+class Rule(Named):
     """How much each task counts in a step: pure functions of ONE model's losses and gradients.
 
     T is the number of losses: one for each task, or for each target of the only task. All numbers are
@@ -67,25 +66,12 @@ class Rule:
         """
         return state
 
-    def __repr__(self) -> str:
-        """Return the spec that builds the rule."""
-        told = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        }
-        return write(self.name, (), told)
-
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field, Field))
 def balancing_rule(name: str) -> Callable[[type[R]], type[R]]:
     """Make the decorated class a frozen dataclass of its parameters, and enter it under ``name``.
 
-    ``balance(rule=name)`` knows it from then on; its arguments are held against their annotations.
+    ``balance(rule=name)`` knows it from then on; its arguments are held against their annotations. What is no
+    rule is refused, and so are one that has another name already, and a name that is taken.
     """
-
-    def enter(kind: type[R]) -> type[R]:
-        kind.name = name
-        return cast(type[R], BALANCING.register(name)(dataclass(frozen=True, repr=False)(kind)))
-
-    return enter
+    return entering(BALANCING, Rule, "balancing_rule", name, repr=False)

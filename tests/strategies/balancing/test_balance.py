@@ -44,15 +44,24 @@ def learn(strategy, stream=STREAM, model=tiny_model, epochs=1, batch=8, lr=0.1, 
     return before, {k: v[0] for k, v in replica.params.items()}, replica.state
 
 
+def each_loss(params, stream=STREAM):
+    """Each task's loss at the parameters."""
+    model, found = tiny_model((5,), stream.outputs).double(), []
+    for task in stream:
+        output = torch.func.functional_call(model, params, (task.train.inputs().double(),))
+        loss = nn.functional.cross_entropy(output[:, list(task.outputs)], task.train.y - task.outputs[0])
+        found.append(loss)
+    return torch.stack(found)
+
+
 def each_gradient(params, stream=STREAM, away=None):
     """Each task's gradient at the parameters (or at a place of its own), by autograd."""
-    model, found = tiny_model((5,), stream.outputs).double(), []
-    for t, task in enumerate(stream):
-        model.load_state_dict({k: v + (0 if away is None else away[t][k]) for k, v in params.items()})
-        output = model(task.train.inputs().double())[:, list(task.outputs)]
-        loss = nn.functional.cross_entropy(output, task.train.y - task.outputs[0])
-        slopes = torch.autograd.grad(loss, list(model.parameters()))
-        found.append(dict(zip(params, slopes, strict=True)))
+    found = []
+    for t in range(len(stream)):
+        there = {k: v + (0 if away is None else away[t][k]) for k, v in params.items()}
+        there = {k: v.detach().requires_grad_() for k, v in there.items()}
+        slopes = torch.autograd.grad(each_loss(there, stream)[t], list(there.values()))
+        found.append(dict(zip(there, slopes, strict=True)))
     return found
 
 
@@ -203,6 +212,14 @@ def test_famo_is_torchjds():
     assert (found[:, 1] * losses[:, 1] / (found * losses).sum(1)).diff().min() > 0
 
 
+def test_famo_sees_the_losses_before_the_step_and_after():
+    before, after, state = learn(get("balance(rule=famo)"))
+    fell = each_loss(before).log() - each_loss(after).log()
+    slope = (fell - fell.mean()) / 3
+    memory = next(iter(state.values()))["memory"]["first"]["value"][0]  # a tenth of the first slope
+    torch.testing.assert_close(memory, 0.1 * slope.detach(), rtol=1e-6, atol=1e-12)
+
+
 def test_dwa_is_torchjds_with_windows_for_epochs():
     losses, made, rows = falling(), scalarizer("DWA"), []
     for i, one in enumerate(losses):
@@ -228,6 +245,20 @@ def test_gradnorm_by_hand():
     losses[1:, 1] = 0.5
     last = go(GradNorm(alpha=1.0, lr=0.05), losses, gram)[-1]
     assert last.tolist() == pytest.approx([12 / 7, 2 / 7], abs=0.03)
+
+
+def test_gradnorms_weights_follow_the_slope_of_what_it_minimises():
+    gram = torch.diag(torch.tensor([1.0, 9.0, 4.0], dtype=torch.float64))
+    rule, value = GradNorm(alpha=0.5), torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64, requires_grad=True)
+    losses, first = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    length = 3 * torch.softmax(value, -1) * gram.diagonal().sqrt()
+    target = (length.mean() * (losses / losses.mean()) ** 0.5).detach()
+    (slope,) = torch.autograd.grad((length - target).abs().sum(), value)
+    state = rule.init(3, losses)
+    state["memory"]["count"] += 1  # the losses of the first step are known
+    found = rule.update(gram, losses, losses, {**state, "value": value.detach(), "first": first})
+    torch.testing.assert_close(found["memory"]["first"]["value"], 0.1 * slope)
+    assert torch.equal(found["first"], first)
 
 
 def toy(scales=(1.0, 100.0)):

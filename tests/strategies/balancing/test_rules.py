@@ -48,7 +48,7 @@ def test_a_rule_is_what_its_text_builds(name):
 @pytest.mark.parametrize("spec", built())
 def test_one_task_keeps_its_direction(spec, gradients, weigh):
     if spec == "torchjd":
-        pytest.skip("no registered default of TorchJD's")
+        pytest.skip("what its aggregators do is theirs")
     rows = gradients("independent", tasks=4)[:1]
     (weight,) = weigh(BALANCING.get(spec), rows)
     length = {"uncertainty": 0.5, "cagrad": 1.4, "nash-mtl": 1 / float(rows.norm())}.get(spec, 1.0)
@@ -90,8 +90,9 @@ def test_a_step_conflicts_with_no_task(spec, kind, gradients, weigh):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nash_scales_of_single_losses_do_not_matter(seed, gradients, weigh):
-    rows = gradients("independent", seed)
+@pytest.mark.parametrize("kind", ["independent", "dependent", "lengths", "huge"])
+def test_scales_of_single_losses_do_not_matter_to_the_bargain(kind, seed, gradients, weigh):
+    rows = gradients(kind, seed)
     scaled = rows * torch.tensor([[1e-3], [1.0], [20.0], [1.0], [300.0]], dtype=torch.float64)
     one, other = (weigh(NashMTL(), some) @ some for some in (rows, scaled))
     torch.testing.assert_close(one, other)
@@ -239,7 +240,7 @@ def oracle(spec, monkeypatch):
         "upgrad": lambda: (jd.UPGrad(projector=exact()), 1e-6),
         "dualproj": lambda: (jd.DualProj(projector=exact()), 1e-6),
         # Steps of Frank-Wolfe close in slowly.
-        "mgda": lambda: (jd.MGDA(1e-9, 3000), 0.1),
+        "mgda": lambda: (jd.MGDA(1e-9, 300), 0.05),
         "cagrad": lambda: (conic(lambda: jd.CAGrad(0.4)), 5e-4),
         "cagrad(c=0.9)": lambda: (conic(lambda: jd.CAGrad(0.9)), 5e-4),
         "cagrad(c=1.5)": lambda: (conic(lambda: jd.CAGrad(1.5)), 5e-4),
@@ -265,9 +266,24 @@ def test_a_step_is_torchjds(spec, kind, gradients, weigh, monkeypatch):
         else:
             found = weigh(rule, rows) @ rows
         expected = aggregator(rows)
-        assert float((found - expected).norm()) <= tolerance * max(
-            float(expected.norm()), 1e-2 * float(rows.norm())
-        ), seed
+        scale = max(float(expected.norm()), 1e-2 * float(rows.norm()))
+        if spec == "mgda":  # what is looked for is the shortest
+            assert float(found.norm()) <= float(expected.norm()) * (1 + 1e-9)
+            scale = float(rows.norm())
+        assert float((found - expected).norm()) <= tolerance * scale, seed
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["independent", "dependent", "crowded", "lengths", "huge"])
+def test_the_bargain_meets_its_condition_of_optimality(kind, seed, gradients, weigh):
+    # TorchJD's is no oracle for the last two: its solver, given the size of the products as it is, ends at
+    # weights whose w_t (G w)_t differs between the tasks by a factor of 2 or more, where 1 is asked for.
+    rows = gradients(kind, seed)
+    gram = rows @ rows.mT
+    cosines, unit = unit_rows(gram)
+    w = weigh(NashMTL(max_norm=0), rows) / (unit * torch.linalg.matrix_norm(gram).sqrt())
+    assert (w > 0).all()
+    torch.testing.assert_close(cosines @ w, 1 / w, rtol=1e-7, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # of its solver
@@ -316,6 +332,10 @@ def test_a_rule_of_ones_own(monkeypatch):
     assert BALANCING.get("first(share=0.5)") == First(0.5)
     with pytest.raises(PerdureError, match="First does not say how to weigh: override `weights`"):
         First().weights(torch.zeros(0), torch.zeros(2), {}, None)
+    with pytest.raises(PerdureError, match="expected a class of balancing rules to call 'x'; found"):
+        balancing_rule("x")(dict)
+    with pytest.raises(PerdureError, match="Other is called 'x' by @balancing_rule; found name = 'y'"):
+        balancing_rule("x")(type("Other", (Rule,), {"name": "y"}))
 
 
 def test_products_are_those_of_the_chosen_parameters_of_the_tasks():
