@@ -14,9 +14,9 @@ serve without a strategy too:
 (``start=previous``), ``opcm`` with long streams. ``tall-masks`` answers each task with weights of its own.
 ``doge`` shifts all task vectors so that their sum does each less harm, without data. ``adamerging`` and
 ``atlas`` learn how much of each task vector to take, from inputs or from labels; ``grafting`` and
-``concrete`` learn which entries. ``zipit`` joins features instead of entries: it serves models that started
-from different weights (``start=own``). ``atm`` is a strategy of its own, which tunes and merges in turn and
-so needs all tasks at once.
+``concrete`` learn which entries, and ``dam`` does so where a model may have a backdoor. ``zipit`` joins
+features instead of entries: it serves models that started from different weights (``start=own``). ``atm`` is
+a strategy of its own, which tunes and merges in turn and so needs all tasks at once.
 """
 
 from perdure.strategies.merging.adamerging import AdaMerging
@@ -26,6 +26,7 @@ from perdure.strategies.merging.atm import ATM
 from perdure.strategies.merging.average import Average
 from perdure.strategies.merging.concrete import Concrete
 from perdure.strategies.merging.consensus import Consensus
+from perdure.strategies.merging.dam import DAM
 from perdure.strategies.merging.dare import DARE
 from perdure.strategies.merging.doge import DOGE
 from perdure.strategies.merging.fitted import Fitted
@@ -42,6 +43,7 @@ from perdure.strategies.merging.zipit import ZipIt
 
 __all__ = [
     "ATM",
+    "DAM",
     "DARE",
     "DOGE",
     "MERGING",
