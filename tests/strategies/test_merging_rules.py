@@ -130,7 +130,8 @@ def test_a_rule_reads_as_the_spec_that_builds_it(name):
     assert repr(rule) == rule.name == name
     assert getattr(family, type(rule).__name__) is type(rule)
     for f in dataclasses.fields(rule):
-        other = {"part": "train", "by": "task"}.get(f.name, 1 if isinstance(f.default, int) else 0.25)
+        words = {"part": "train", "by": "task", "preference": (0.25, 0.75)}
+        other = words.get(f.name, 1 if isinstance(f.default, int) else 0.25)
         changed = dataclasses.replace(rule, **{f.name: other})
         assert MERGING.get(repr(changed)) == changed
 

@@ -28,6 +28,7 @@ from perdure.strategies.merging.doge import DOGE
 from perdure.strategies.merging.grafting import Grafting
 from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.magmax import MagMax
+from perdure.strategies.merging.map import MAP
 from perdure.strategies.merging.merge import Merge
 from perdure.strategies.merging.opcm import OPCM
 from perdure.strategies.merging.rule import MERGING, Rule, Streaming
@@ -39,6 +40,7 @@ __all__ = [
     "ATM",
     "DARE",
     "DOGE",
+    "MAP",
     "MERGING",
     "OPCM",
     "TIES",
