@@ -131,7 +131,8 @@ def test_a_rule_reads_as_the_spec_that_builds_it(name):
     assert getattr(family, type(rule).__name__) is type(rule)
     for f in dataclasses.fields(rule):
         plain = not f.default if isinstance(f.default, bool) else 1 if isinstance(f.default, int) else 0.25
-        other = {"part": "train", "by": "task", "adapt": "layer"}.get(f.name, plain)
+        words = {"part": "train", "by": "task", "adapt": "layer", "preference": (0.25, 0.75)}
+        other = words.get(f.name, plain)
         changed = dataclasses.replace(rule, **{f.name: other})
         assert MERGING.get(repr(changed)) == changed
 

@@ -33,6 +33,7 @@ from perdure.strategies.merging.fitted import Fitted
 from perdure.strategies.merging.grafting import Grafting
 from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.magmax import MagMax
+from perdure.strategies.merging.map import MAP
 from perdure.strategies.merging.merge import Merge
 from perdure.strategies.merging.opcm import OPCM
 from perdure.strategies.merging.rule import MERGING, Rule, Streaming
@@ -46,6 +47,7 @@ __all__ = [
     "DAM",
     "DARE",
     "DOGE",
+    "MAP",
     "MERGING",
     "OPCM",
     "TIES",
