@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure.strategies.adapters import (
     CLR,
+    AlignLoRA,
     Hyperformer,
     InfLoRA,
     LoRA,
@@ -76,6 +77,7 @@ __all__ = [
     "STRATEGIES",
     "AdaTT",
     "AdaptiveSVD",
+    "AlignLoRA",
     "AvalancheStrategy",
     "Balance",
     "Composition",

@@ -1,5 +1,6 @@
 """Few new weights for each task, beside those of a model that stays."""
 
+from perdure.strategies.adapters.align_lora import AlignLoRA
 from perdure.strategies.adapters.clr import CLR, get_deltas, save_anchor, save_deltas
 from perdure.strategies.adapters.hyperformer import Hyperformer
 from perdure.strategies.adapters.inflora import InfLoRA
@@ -14,6 +15,7 @@ from perdure.strategies.adapters.soka import SoKA
 
 __all__ = [
     "CLR",
+    "AlignLoRA",
     "Hyperformer",
     "InfLoRA",
     "LoRA",

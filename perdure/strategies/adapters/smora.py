@@ -106,7 +106,8 @@ class SMoRA(TaskAdapters):
             gate, balance = before[f"{path}.gate"], before[f"{path}.balance"]
             load = torch.zeros_like(balance)
             for x in calls:
-                load = load + taken(choose(x, gate, balance, self.active)[1], counts)
+                # Within autocast the inputs may be of another type than the weights.
+                load = load + taken(choose(x.to(gate.dtype), gate, balance, self.active)[1], counts)
             # Whole numbers: their differences are exact, and so is the sign.
             new[f"{path}.balance"] = balance + self.speed * (load.sum() - len(load) * load).sign()
         return new, state
