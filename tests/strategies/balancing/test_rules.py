@@ -332,7 +332,7 @@ def test_a_rule_of_ones_own(monkeypatch):
     assert BALANCING.get("first(share=0.5)") == First(0.5)
     with pytest.raises(PerdureError, match="First does not say how to weigh: override `weights`"):
         First().weights(torch.zeros(0), torch.zeros(2), {}, None)
-    with pytest.raises(PerdureError, match="expected a class of balancing rules to call 'x'; found the class"):
+    with pytest.raises(PerdureError, match="expected a class of balancing rules to call 'x'; found"):
         balancing_rule("x")(dict)
     with pytest.raises(PerdureError, match="Other is called 'x' by @balancing_rule; found name = 'y'"):
         balancing_rule("x")(type("Other", (Rule,), {"name": "y"}))
