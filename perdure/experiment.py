@@ -256,7 +256,7 @@ def tuned(
         point = plan[0].shared
         extras = {"chosen": point, "tried": [point]} if point else {}
         return replace(outcomes[0], extras={**outcomes[0].extras, **extras})
-    choice = choose(outcomes, plan, seeds, stream[0].objective.higher_is_better)
+    choice = choose(outcomes, plan, seeds, [task.objective.higher_is_better for task in tasks])
     if first is not None:
         rates: dict[str, Any] = {key: value for key, value in choice.chosen.items() if key in TUNABLE}
         one = replace(settings, training=replace(settings.training, **rates), grid=({},), choosing=False)
