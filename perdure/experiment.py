@@ -16,7 +16,7 @@ from perdure.core.errors import PerdureError
 from perdure.core.memory_limit import bounded
 from perdure.core.progress import Progress
 from perdure.engine.checkpoint import Checkpoint
-from perdure.engine.config import bounds_in, describe, kinds_of_parts, left_to_do, notes_on
+from perdure.engine.config import describe, kinds_of_parts, left_to_do, notes_on, standings
 from perdure.engine.engine import Engine
 from perdure.engine.external import check_external, run_external
 from perdure.engine.outcome import Outcome, choose, collect, join, name_all, renamed
@@ -143,7 +143,7 @@ def compare(
             done = renamed(done, config)
         each = list(plugins.values())
         check_keys(settings.grid[0], each, [] if done is None else kinds_of_parts(done.config))
-        config["bounds"] = bounds_in(each, config, done)
+        config |= standings(each, config, done)
         todo = left_to_do(each, config, None if keep else done)
         if done is not None and not todo:
             kept.clear(done)
@@ -256,7 +256,7 @@ def tuned(
         point = plan[0].shared
         extras = {"chosen": point, "tried": [point]} if point else {}
         return replace(outcomes[0], extras={**outcomes[0].extras, **extras})
-    choice = choose(outcomes, plan, seeds, stream[0].objective.higher_is_better)
+    choice = choose(outcomes, plan, seeds, [task.objective.higher_is_better for task in tasks])
     if first is not None:
         rates: dict[str, Any] = {key: value for key, value in choice.chosen.items() if key in TUNABLE}
         one = replace(settings, training=replace(settings.training, **rates), grid=({},), choosing=False)

@@ -10,9 +10,9 @@ from perdure.analysis.record import Record
 from perdure.analysis.statistics import seed_warnings
 from perdure.core.errors import PerdureError, shown, unknown
 
-# Fields and settings that hold something for each strategy.
+# Fields and settings that hold something for each strategy, and those that name some.
 FIELDS = ("scores", "untrained", "curves", "costs", "extras", "trained", "confusions")
-TABLES = ("strategies", "kinds", "failed", "by_strategy")
+TABLES, LISTS = ("strategies", "kinds", "failed", "by_strategy"), ("bounds", "together")
 # Settings that make scores comparable; without a fingerprint the name of the stream has to do.
 AGREE = ("fingerprint", "setting", "tasks", "seeds", "metric", "higher_is_better", "test_sizes")
 
@@ -45,11 +45,11 @@ def joined(first: Record, second: Record) -> Record:
     tables = {key: {**_table(one, key), **_table(two, key)} for key in TABLES[:2]}
     failed = {**_table(one, "failed"), **_table(two, "failed")}
     failed = {name: why for name, why in failed.items() if name not in settings}
-    bounds = [*one.config.get("bounds", []), *two.config.get("bounds", [])]
+    lists = {key: [*one.config.get(key, []), *two.config.get(key, [])] for key in LISTS}
     more = {
         **tables,
         "failed": failed,
-        "bounds": bounds,
+        **lists,
         "by_strategy": special if any(special.values()) else {},
     }
     return Record(
@@ -65,7 +65,7 @@ def _table(run: Record, key: str) -> dict[str, Any]:
 
 def _settings(run: Record) -> dict[str, dict[str, Any]]:
     """All that was set for each strategy, whether for all of its run or for it alone."""
-    shared = {key: value for key, value in run.config.items() if key not in (*TABLES, "bounds")}
+    shared = {key: value for key, value in run.config.items() if key not in (*TABLES, *LISTS)}
     return {name: {**shared, **_table(run, "by_strategy").get(name, {})} for name in run.scores}
 
 
@@ -114,12 +114,12 @@ def renamed(results: Record, names: Mapping[str, str]) -> Record:
         return {new: table[old] for old, new in names.items() if old in table}
 
     config = {key: of(value) if key in TABLES else value for key, value in results.config.items()}
-    config["bounds"] = list(of({name: name for name in results.config.get("bounds", [])}))
+    config |= {key: list(of({name: name for name in results.config.get(key, [])})) for key in LISTS}
     said = {*seed_warnings(results.seeds), *doubts(results)}  # said anew of what the new results hold
     lines = [_told(line, results, names) for line in results.warnings if line not in said]
     return Record(
         **{field: of(getattr(results, field)) for field in FIELDS},
-        config={key: value for key, value in config.items() if value or key not in (*TABLES, "bounds")},
+        config={key: value for key, value in config.items() if value or key not in (*TABLES, *LISTS)},
         warnings=[line for line in lines if line],
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from perdure.analysis.diverged import OPENING, kept, sentence
 from perdure.analysis.metrics.matrix import average_accuracy
-from perdure.analysis.metrics.needs import above_naive, baseline, is_bound, kind_of, one_stage, signs
+from perdure.analysis.metrics.needs import above_naive, baseline, is_bound, kind_of, one_stage, rivals, signs
 from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
 from perdure.core.errors import shown
 
@@ -23,7 +23,7 @@ BASELINES = {
 
 def notes(results: Record) -> list[str]:
     """Warnings of the run, baselines that are missing, and results that look like bugs but are not."""
-    return [*told(results), *_direction(results), *_missing(results), *_chance(results)]
+    return [*told(results), *_direction(results), *_fields(results), *_missing(results), *_chance(results)]
 
 
 def told(results: Record) -> list[str]:
@@ -46,8 +46,8 @@ def _diverged(results: Record) -> list[str]:
 
 def _gap(results: Record) -> list[str]:
     gap = above_naive(results)
-    rivals = [name for name in results.strategies if kind_of(results, name) != "naive"]
-    if gap is None or gap.clear or all(is_bound(results, name) for name in rivals):
+    others = {kind_of(results, name) for name in rivals(results)[0]} - {"naive"}
+    if gap is None or gap.clear or not others:
         return []
     return [
         f"Gap closed is not reported: joint is not clearly above naive (difference {gap}): train joint "
@@ -56,13 +56,13 @@ def _gap(results: Record) -> list[str]:
 
 
 def _low_bounds(results: Record) -> list[str]:
-    """Bounds that lie clearly below what they should bound."""
+    """Bounds that lie clearly below what they should bound: learners of one task after the other."""
     texts = []
-    rivals = [name for name in results.strategies if not is_bound(results, name)]
+    learners, _ = rivals(results)
     for bound in results.strategies:
-        if not is_bound(results, bound) or not rivals:
+        if not is_bound(results, bound) or not learners:
             continue
-        others = [*rivals, *_tighter(results, bound)]
+        others = [*learners, *_tighter(results, bound)]
         above = {name: gap for name in others if (gap := _lead(results, name, bound)).clear}
         if above:
             name = max(above, key=lambda n: above[n].mean)
@@ -98,8 +98,7 @@ def _correction(results: Record) -> list[str]:
     """Where not even comparing each strategy with one baseline can show anything."""
     if smallest_p(len(results.seeds)) > 0.05:
         return []  # said of the seeds already, without any correction
-    rivals = [name for name in results.strategies if not is_bound(results, name)]
-    note = holm_note(len(rivals) - 1, len(results.seeds))
+    note = holm_note(sum(map(len, rivals(results))) - 1, len(results.seeds))
     return [] if note is None else [note]
 
 
@@ -145,6 +144,16 @@ def _direction(results: Record) -> list[str]:
     return [
         f"Lower scores are better for {', '.join(names)} only: forgetting, transfer, gain and the like take "
         "that into account; averages over the tasks mix both and have no direction."
+    ]
+
+
+def _fields(results: Record) -> list[str]:
+    learners, together = rivals(results)
+    if not learners or not together:
+        return []
+    return [
+        f"{', '.join(together)} learned from several tasks at once, which {', '.join(learners)} could not: "
+        "bold is what is clearly best in each of the two groups."
     ]
 
 

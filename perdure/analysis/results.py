@@ -54,7 +54,8 @@ class Results(Drawing, Multitask):
         replica diverged.
     config:
         What was run, JSON-able: ``seeds``, ``tasks`` (names), ``kinds`` (strategy name to kind), ``bounds``
-        (strategies that bound the others), ``stream``, ``setting``, ``metric``, ``test_sizes``, ...
+        (strategies that bound the others), ``together`` (those that learn several tasks at once),
+        ``stream``, ``setting``, ``metric``, ``test_sizes``, ...
     warnings:
         What the reader must know; what is doubtful about the numbers is added here.
     trained:

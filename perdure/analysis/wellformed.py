@@ -62,6 +62,7 @@ CONFIG = {
     "by_strategy": (_is_table(dict), "tables of settings by strategy"),
     "class_names": (_is_list(str), "a list of names"),
     "bounds": (_is_list(str), "a list of names"),
+    "together": (_is_list(str), "a list of names"),
     "info": (_is_info, "a table, whose correlations are square, one row for each name under `tasks`"),
     "higher_is_better": (
         lambda value: isinstance(value, bool) or _is_list(bool)(value),

@@ -34,12 +34,22 @@ def kinds_of_parts(config: Mapping[str, Any]) -> set[str]:
     return {kind for kinds in config["kinds"].values() for kind in kinds.split("+")}
 
 
-def bounds_in(strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None) -> list[str]:
-    """Name the strategies of ``config`` that bound the others, those that are finished already included."""
-    specs = {str(s) for s in strategies if any(p.bound for p in parts(s))}
-    if done is not None:
-        specs |= {done.config["strategies"][name] for name in done.config.get("bounds", [])}
-    return [name for name, spec in config["strategies"].items() if spec in specs]
+def standings(
+    strategies: Sequence[Strategy], config: Mapping[str, Any], done: Results | None
+) -> dict[str, list[str]]:
+    """Name the strategies of ``config`` that are no learners of a stream, the finished ones included.
+
+    Under ``bounds`` those that bound the others, under ``together`` those that learn several tasks at once.
+    """
+    found = {
+        "bounds": {str(s) for s in strategies if any(p.bound for p in parts(s))},
+        "together": {str(s) for s in strategies if any(p.together for p in parts(s))},
+    }
+    before = {} if done is None else done.config
+    for key, specs in found.items():
+        specs |= {before["strategies"][name] for name in before.get(key, [])}
+    named = config["strategies"].items()
+    return {key: [name for name, spec in named if spec in specs] for key, specs in found.items()}
 
 
 def left_to_do(

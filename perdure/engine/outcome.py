@@ -111,11 +111,19 @@ class Choice:
     tried: list[dict[str, float]]
 
 
-def choose(outcomes: Sequence[Outcome], trials: Sequence[Trial], seeds: int, higher: bool = True) -> Choice:
-    """Choose by the scores on the validation parts, meaned over tasks and seeds."""
-    means = [o.validation.mean(1).view(-1, seeds).mean(1) for o in outcomes if o.validation is not None]
-    scores = torch.cat(means)
-    best = int((scores if higher else -scores).nan_to_num(-torch.inf).argmax())
+def choose(
+    outcomes: Sequence[Outcome], trials: Sequence[Trial], seeds: int, higher: Sequence[bool]
+) -> Choice:
+    """Choose by the scores on the validation parts, meaned over tasks and seeds.
+
+    ``higher`` says of each task whether a higher score is better; where tasks differ in that, the scores of
+    those where it is not count, and are told, negated.
+    """
+    signs = [1.0 if up else -1.0 for up in higher]
+    turned = [o.validation * o.validation.new_tensor(signs) for o in outcomes if o.validation is not None]
+    scores = torch.cat([each.mean(1).view(-1, seeds).mean(1) for each in turned])
+    best = int(scores.nan_to_num(-torch.inf).argmax())
+    scores = scores if any(higher) else -scores
     places = [(run, place) for run, trial in enumerate(trials) for place in range(len(trial.points))]
     points = [point for trial in trials for point in trial.whole()]
     tried = [{**point, "validation": float(score)} for point, score in zip(points, scores, strict=True)]

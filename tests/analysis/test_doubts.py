@@ -10,9 +10,10 @@ import pytest
 
 from perdure import analysis, compare
 from perdure.analysis import Curve, Results, notes
-from perdure.analysis.metrics.needs import is_bound
+from perdure.analysis.metrics.needs import is_bound, rivals
 from perdure.analysis.statistics import bootstrap_ratio, holm_note, ratio_of_means
 from perdure.core.errors import PerdureError
+from perdure.testing import tiny_stream
 
 Build = Callable[..., Results]
 
@@ -298,14 +299,34 @@ def test_a_note_where_no_comparison_can_be_significant() -> None:
 # ---- bounds -------------------------------------------------------------------------------------------
 
 
-def test_bounds_are_known_by_kind_by_stage_or_by_what_the_run_says(build: Build) -> None:
+def test_bounds_are_known_by_kind_or_by_what_the_run_says(build: Build) -> None:
     results = build(("naive", "joint", "single", "cumulative", "cumulative+ewc", "mine"), bounds=["mine"])
     assert [n for n in results.strategies if not is_bound(results, n)] == ["naive"]
     run = compare(
         "split-digits | take(2)", ["naive", "cumulative + ewc"], model="mlp(hidden=[4])", seeds=1, epochs=1,
         quiet=True,
     )  # fmt: skip
-    assert run.config["bounds"] == ["cumulative + ewc"]
+    assert (run.config["bounds"], run.config["together"]) == (["cumulative + ewc"], [])
+
+
+def test_who_learns_several_tasks_at_once_competes_with_its_like(build: Build) -> None:
+    results = build(("naive", "ewc", "single", "told", "one-stage"), together=["told"])
+    results.scores["one-stage"] = results.scores["one-stage"][:, -1:]
+    assert rivals(results) == (["naive", "ewc"], ["told", "one-stage"])
+    assert not is_bound(results, "one-stage")
+    run = compare(
+        tiny_stream("task", tasks=2), ["balance", "merge(pretrain=1, pretrain_on=all)"],
+        model="mlp(hidden=[4])", seeds=1, epochs=1, quiet=True,
+    )  # fmt: skip
+    assert (run.config["bounds"], run.config["together"]) == ([], [run.strategies[1]])
+    assert rivals(run) == ([], run.strategies)
+
+
+def test_where_all_tasks_are_learned_at_once_no_gap_is_missed() -> None:
+    results = flat(naive=JOINT, joint=JOINT, replay=OTHER)
+    assert any("Gap closed" in line for line in results.warnings)
+    levels = {name: values[:, -1:] for name, values in results.scores.items()}
+    assert not any("Gap closed" in line for line in Results(levels, config=results.config).warnings)
 
 
 def test_a_bound_below_what_it_bounds_is_told() -> None:

@@ -20,13 +20,14 @@ def run(build: Build, specs: dict[str, str], **config: Any) -> Results:
 
 
 def test_strategies_stand_side_by_side(build: Build) -> None:
-    one, two = run(build, {"naive": "naive"}), run(build, {"joint": "joint"}, bounds=["joint"])
+    one = run(build, {"naive": "naive"}, together=["naive"])
+    two = run(build, {"joint": "joint"}, bounds=["joint"])
     both = one + two
     assert both.strategies == ["naive", "joint"]
     assert np.array_equal(both.scores["joint"], two.scores["joint"])
     assert set(both.curves) == set(both.costs) == {"naive", "joint"}
     assert both.config["strategies"] == {"naive": "naive", "joint": "joint"}
-    assert both.config["bounds"] == ["joint"]
+    assert (both.config["bounds"], both.config["together"]) == (["joint"], ["naive"])
     assert "by_strategy" not in both.config
     assert both.metric("gap_closed", "joint") == pytest.approx(np.ones(6))
     assert repr(one.join(two)) == repr(both)

@@ -109,6 +109,17 @@ def test_the_run_may_name_bounds(build: Build) -> None:
     assert [name for name, cells in summary.rows if cells[0].best] == ["ewc"]
 
 
+def test_the_best_of_many_tasks_at_once_is_bold_beside_the_best_learner_of_a_stream(build: Build) -> None:
+    results = build(("naive", "ewc", "better", "worse", "joint"))
+    for place, name in enumerate(("better", "worse")):
+        results.scores[name] = results.scores["joint"] - 0.1 * (1 + place)
+    summary = next(iter(summaries(results, results.table())))
+    assert [name for name, cells in summary.rows if cells[0].best] == ["ewc", "better"]
+    line = "better, worse learned from several tasks at once, which naive, ewc could not: bold is what is "
+    assert any(text.startswith(line) for text in notes(results))
+    assert not any("at once" in text for text in notes(build(("naive", "ewc", "joint"))))
+
+
 def test_bold_is_among_those_that_did_not_diverge(build: Build) -> None:
     results = build(("naive", "ewc", "si"))
     results.scores["si"][:] = np.nan

@@ -12,7 +12,8 @@ from torch import nn
 import perdure
 from perdure import PerdureError, compare
 from perdure.engine.engine import Engine
-from perdure.engine.tuning import trials, with_numbers
+from perdure.engine.outcome import Outcome, choose
+from perdure.engine.tuning import Trial, trials, with_numbers
 from perdure.experiment import run
 from perdure.strategies import EWC, STRATEGIES, get
 from perdure.strategies.contract.composition import NUMBERS
@@ -205,6 +206,23 @@ def test_what_does_not_scale_is_tried_in_runs_of_its_own():
     alone = compare(TWO, [f"replay({best['replay.capacity']})"], **QUICK)
     assert np.array_equal(results.scores["replay"], alone.scores[alone.strategies[0]])
     assert results.costs["replay"]["steps"] == alone.costs[alone.strategies[0]]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("higher", "chosen", "told"),
+    [
+        ((True, True), 1, [0.35, 2.8]),
+        ((False, False), 0, [0.35, 2.8]),
+        ((True, False), 0, [0.15, -2.2]),
+        ((False, True), 1, [-0.15, 2.2]),
+    ],
+)
+def test_each_tasks_score_is_chosen_by_in_the_direction_that_is_better(higher, chosen, told):
+    plan = [Trial(get("naive"), {}, ({"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}))]
+    scores = torch.tensor([[0.5, 0.2], [0.6, 5.0], [torch.nan, 0.1]], dtype=torch.float64)
+    choice = choose([Outcome(torch.empty(0), validation=scores)], plan, 1, higher)
+    assert choice.place == chosen
+    assert [point["validation"] for point in choice.tried[:2]] == pytest.approx(told)
 
 
 def test_one_value_is_no_choice_but_a_value():

@@ -40,9 +40,8 @@ def test_where_losses_are_quadratic_it_finds_the_best_coefficients(walk):
     scale = losses(front["coefficients"][1]) / front["losses"][1]
     assert torch.allclose(scale, scale[0].expand(2), rtol=1e-2)  # mean or half of the squares
     grid = torch.linspace(-1, 2, 61, dtype=torch.float64)
-    for preference, c in [*zip(front["preferences"], front["coefficients"], strict=True)] + [
-        (torch.tensor([0.25, 0.75]).double(), state["fit"]["values"][""])
-    ]:
+    asked = (torch.tensor([0.25, 0.75]).double(), state["fit"]["values"][""])
+    for preference, c in [*zip(front["preferences"], front["coefficients"], strict=True), asked]:
         best = min((losses(torch.stack([a, b])) @ preference).item() for a in grid for b in grid)
         assert (losses(c) @ preference).item() <= best + 1e-3
     c = state["fit"]["values"][""]

@@ -203,9 +203,9 @@ def test_tasks_start_where_start_says(walk):
         assert all(torch.allclose(begun[k], expected[k]) for k in base), start
 
 
-def test_learners_of_a_stream_and_bounds():
-    assert not get("merge(pretrain=1)").bound
-    assert get("merge(pretrain=1, pretrain_on=all)").bound
+def test_learners_of_a_stream_and_of_all_tasks_at_once():
+    assert not get("merge(pretrain=1)").together
+    assert get("merge(pretrain=1, pretrain_on=all)").together
     stream = tiny_stream("joint", tasks=2)
     assert [p.stage for p in Merge().phases(stream)] == [False, True]
 

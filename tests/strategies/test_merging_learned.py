@@ -100,6 +100,6 @@ def test_what_a_rule_cannot_learn_on_is_refused():
         Atlas().check([world])
 
 
-def test_learning_from_all_tasks_at_once_is_a_bound():
-    assert get("merge(rule=atlas)").bound
-    assert not get("merge(rule=ties)").bound
+def test_learning_from_all_tasks_at_once_is_told():
+    assert get("merge(rule=atlas)").together
+    assert not get("merge(rule=ties)").together

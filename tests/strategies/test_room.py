@@ -9,6 +9,7 @@ import pytest
 import perdure.strategies as room
 from perdure import PerdureError
 from perdure.strategies import STRATEGIES, Composition, External, Strategy, get, strategy
+from perdure.testing import tiny_stream
 
 
 def defined():
@@ -42,6 +43,19 @@ def test_every_class_is_registered_exported_and_described(kind):
 
 def test_every_name_stands_for_a_class_of_the_folder():
     assert {STRATEGIES.maker(name) for name in STRATEGIES} == set(defined().values())
+
+
+SEVERAL = ("clr(pretrain=2)", "merge(rule=atlas)", "merge(pretrain=1, pretrain_on=all)")
+
+
+@pytest.mark.parametrize("spec", [*STRATEGIES, *SEVERAL])
+def test_who_learns_several_tasks_at_once_says_so(spec):
+    kind, stream = get(spec), tiny_stream("task", tasks=2)
+    if isinstance(kind, External):
+        return  # asked by the same phases, and checked with its own library
+    phases = kind.phases(stream)
+    several = sum(p.stage for p in phases) > 1 and any(len(p.tasks) > 1 for p in phases)
+    assert several == (kind.together or spec == "cumulative")
 
 
 def test_what_is_exported_is_there_once():

@@ -23,7 +23,7 @@ SCORES = (
     "scores", "stages", "untrained", "joint", "joint_above_naive", "single", "naive", "reference", "curve",
     "single_curve",
 )  # fmt: skip
-# Kinds of strategies that learn from the data of several tasks at once, or of each alone, as no learner of a
+# Kinds of strategies that learn with the data of all tasks so far, or each task alone, as no learner of a
 # stream can: what they reach bounds the others. Configurations name their own under "bounds".
 BOUNDS = ("joint", "cumulative", "single")
 
@@ -122,10 +122,21 @@ def baseline(results: Record, *kinds: str) -> str | None:
 
 
 def is_bound(results: Record, strategy: str) -> bool:
-    """Whether a strategy does not learn task after task, and so bounds the others instead of competing."""
-    named = results.config.get("bounds", ())
+    """Whether what a strategy reaches bounds the others, with which it does not compete."""
     kinds = kind_of(results, strategy).split("+")
-    return strategy in named or any(kind in BOUNDS for kind in kinds) or one_stage(results, strategy)
+    return strategy in results.config.get("bounds", ()) or any(kind in BOUNDS for kind in kinds)
+
+
+def rivals(results: Record) -> tuple[list[str], list[str]]:
+    """Name the strategies that compete: learners of one task after the other, and of several at once.
+
+    Who learns several tasks at once (in one stage, or named under "together" in the configuration) sees what
+    no learner of a stream does, and competes with its like only. Bounds do not compete.
+    """
+    named = results.config.get("together", ())
+    each = [name for name in results.strategies if not is_bound(results, name)]
+    together = [name for name in each if name in named or one_stage(results, name)]
+    return [name for name in each if name not in together], together
 
 
 def above_naive(results: Record) -> Gap | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.analysis import anchors
 from perdure.analysis.diverged import remark
-from perdure.analysis.metrics.needs import is_bound, prefers_higher
+from perdure.analysis.metrics.needs import prefers_higher, rivals
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.tables import cell
 
@@ -67,14 +67,14 @@ class Table(NamedTuple):
 
 
 def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
-    """Give a table per group of metrics: a row per strategy, "mean [low, high]", a clear best in bold."""
-    rivals = [name for name in results.strategies if not is_bound(results, name)]
+    """Give a table per group of metrics: a row per strategy, "mean [low, high]", bold if clearly best."""
+    fields = rivals(results)
     for title, group in GROUPS.items():
         found = [name for name in group if name in set(table["metric"])]
         if not found:
             continue
         columns = [
-            _column(table[table["metric"] == name], name, rivals, prefers_higher(results, name))
+            _column(table[table["metric"] == name], name, fields, prefers_higher(results, name))
             for name in found
         ]
         rows = [
@@ -109,13 +109,13 @@ def _marked(results: Record, strategy: str) -> str:
     return f"{strategy} ({mark})" if mark else strategy
 
 
-def _column(part: pd.DataFrame, metric: str, rivals: list[str], higher: bool) -> dict[str, Cell]:
-    """Cells of one metric by strategy."""
+def _column(part: pd.DataFrame, metric: str, fields: Sequence[list[str]], higher: bool) -> dict[str, Cell]:
+    """Cells of one metric by strategy, the best of each field in bold."""
     digits = 1 if metric == "multi_task_gain" else 3
-    best = _clear_best(part[part["strategy"].isin(rivals)], higher)
+    best = [_clear_best(part[part["strategy"].isin(names)], higher) for names in fields]
     return {
         row.strategy: Cell(
-            cell(row.mean, row.low, row.high, getattr(row, "diverged", 0), digits), row.strategy == best
+            cell(row.mean, row.low, row.high, getattr(row, "diverged", 0), digits), row.strategy in best
         )
         for row in part.itertuples()
     }

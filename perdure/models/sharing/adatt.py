@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from perdure.models.sharing.bank import Bank
 from perdure.models.sharing.gates import Gates, for_own, mix, mix_own
 from perdure.models.sharing.heads import Heads
+from perdure.models.sharing.levels import Levels
 
 
 class Fusion(nn.Module):
@@ -74,22 +75,11 @@ class Fusion(nn.Module):
         return mix_own(shares, experts)
 
 
-class AdaTT(nn.Module):
-    """Levels of :class:`Fusion`, and heads.
-
-    Parameters
-    ----------
-    levels:
-        The levels, from the input on.
-    head:
-        The heads.
-    """
-
-    headless = True
+class AdaTT(Levels):
+    """Levels of :class:`Fusion`, and heads."""
 
     def __init__(self, levels: Sequence[Fusion], head: Heads) -> None:
-        super().__init__()
-        self.levels, self.head = nn.ModuleList(levels), head
+        super().__init__(levels, head)
         # What one task alone depends on: the experts of all reach every task.
         last = len(levels) - 1
         self.task_specific = (f"levels.{last}.gates.", f"levels.{last}.kept", "head.")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from perdure.models.sharing.bank import Bank
 from perdure.models.sharing.gates import Gates, for_own, mix, mix_own
 from perdure.models.sharing.heads import Heads
+from perdure.models.sharing.levels import Levels
 
 
 class Extraction(nn.Module):
@@ -57,22 +58,11 @@ class Extraction(nn.Module):
         return mixed, mix(self.common(shared_input), torch.cat([own, shared]))[0]
 
 
-class PLE(nn.Module):
-    """Levels of :class:`Extraction`, and heads.
-
-    Parameters
-    ----------
-    levels:
-        The levels, from the input on.
-    head:
-        The heads.
-    """
-
-    headless = True
+class PLE(Levels):
+    """Levels of :class:`Extraction`, and heads."""
 
     def __init__(self, levels: Sequence[Extraction], head: Heads) -> None:
-        super().__init__()
-        self.levels, self.head = nn.ModuleList(levels), head
+        super().__init__(levels, head)
         # What one task alone depends on: below the last level, experts of a task reach the others' through
         # what is shared.
         last = len(levels) - 1

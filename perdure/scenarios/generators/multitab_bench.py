@@ -26,7 +26,7 @@ from perdure.scenarios.generators.correlations import (
     variance,
 )
 from perdure.scenarios.generators.correlations import needed as needed_for
-from perdure.scenarios.generators.shared_rows import Rows, Wish, in_bins, lay_out, rounded
+from perdure.scenarios.generators.same_rows import Rows, Wish, in_bins, lay_out, rounded
 
 MOST_TABLE_TASKS, MOST_FEATURES, MOST_LEVELS = 256, 4096, 1000
 MOST_NUMBERS = 2**28  # that the inputs, or the labels, of a stream may have: 1 GB of them

@@ -103,6 +103,11 @@ class CLR(Strategy):
         """How many first tasks the anchor is trained on."""
         return (1 if self.anchor is None else 0) if self.pretrain is None else self.pretrain
 
+    @property
+    def together(self) -> bool:  # type: ignore[override]
+        """Whether the anchor has learned from several tasks of the stream before their turn."""
+        return self.first > 1
+
     def _check(self, stream: Stream) -> None:
         if stream.setting != "task":
             raise PerdureError(

@@ -34,8 +34,12 @@ class Strategy:
     name: ClassVar[str] = "strategy"
     # Ask for one gradient per entry of the loss vector: `gradient` then gets a leading axis.
     per_loss_gradients: ClassVar[bool] = False
-    # No learner of a stream (it sees several tasks at once, or each alone): others are held against it.
+    # What it reaches bounds what learners of a stream do (it learns with the data of all tasks, or each task
+    # alone): others are held against it.
     bound: ClassVar[bool] = False
+    # Learns in stages, but from samples of several tasks at once: compared with others that do. One stage in
+    # all says so by itself.
+    together: ClassVar[bool] = False
     # A learner of its own, which no composition can hold.
     runs_alone: ClassVar[bool] = False
     # Numbers that hooks only compute tensors with (a strength that a penalty is multiplied with): never asked

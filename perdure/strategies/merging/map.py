@@ -32,8 +32,8 @@ class MAP(Fitted):
     """Fit each task's loss by a quadratic in the coefficients of task arithmetic, and take the best ones.
 
     ``theta_0 + sum_t c_t tau_t``. Each step draws coefficients uniformly from ``[low, high]^T`` and takes the
-    losses of that model on a batch. By least squares, each task's are ``M_t(c) = e_t + b_t'c + c'A_t c``. The
-    coefficients then make ``sum_t p_t M_t(c)`` small within the same range, by projected gradient descent from
+    losses of that model on a batch. By least squares, task t's are ``M_t(c) = e_t + b_t'c + c'A_t c``. Then
+    the coefficients make ``sum_t p_t M_t(c)`` small within the same range, by projected gradient descent from
     ``initial``: the preference p says how much each task counts.
 
     Parameters
@@ -53,8 +53,8 @@ class MAP(Fitted):
     part:
         Which part of the tasks the samples are of: ``"val"`` or ``"train"``.
 
-    ``results.extras[name]["report"]["merge"]`` holds, for each replica, the front: ``preferences [n, T]``, the
-    ``coefficients [n, T]`` that are best for them, and the ``losses [n, T]`` that the quadratics predict there.
+    ``results.extras[name]["report"]["merge"]`` holds, for each replica, the front: ``preferences [n, T]``,
+    the ``coefficients [n, T]`` that are best for them, and the ``losses [n, T]`` that the quadratics predict.
 
     Deviations: losses are of batches, and count by their samples, where the source takes scores of all
     validation data; the front is that of weighted sums, where the source searches it by NSGA-III in

@@ -50,7 +50,7 @@ class Merge(Strategy):
     pretrain_on:
         What they are over: the ``"first"`` task's training part, which a learner of a stream has; or that of
         ``"all"`` tasks together, which stands for pretraining on other data: then this is no learner of a
-        stream, but a bound.
+        stream, and is compared with those that learn several tasks at once.
     scale:
         How far to go from the common start to the weights that the rule gives: a factor besides the rule's
         own, which ``tune={"merge.scale": [0.5, 1.0]}`` can choose. Heads have no part in it.
@@ -62,7 +62,7 @@ class Merge(Strategy):
     layers stay out of the rule as well: the merged model has the mean of the models' statistics, which is not
     what its activations have. Rules with masks of their own for each task need the task setting.
     Rules that look at samples (:class:`Fitted`) do so after each task, at all tasks so far; no weight is
-    trained then. What they give is no learner of a stream, but a bound.
+    trained then. That is no learner of a stream either.
 
     >>> from perdure.strategies import get
     >>> get("merge(rule=ties(density=0.1), start=previous)")
@@ -99,7 +99,7 @@ class Merge(Strategy):
         return self.rule  # type: ignore[return-value]
 
     @property
-    def bound(self) -> bool:  # type: ignore[override]
+    def together(self) -> bool:  # type: ignore[override]
         """Whether samples of several tasks are learned from at once."""
         return (self.pretrain > 0 and self.pretrain_on == "all") or isinstance(self.rule, Fitted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class MultiTask(Strategy):
     """Learn all tasks at once: each step draws a batch of every task, and takes a loss of each."""
-
-    bound: ClassVar[bool] = True
 
     def phases(self, stream: Stream) -> list[Phase]:
         return [Phase(tuple(range(len(stream))), batch_per_task=True)]
