@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -24,7 +24,6 @@ WARM, ADAPT = "learn", "adapt"
 class TaskAdapters(Strategy):
     """Freeze the model; learn what is added for each task, and the head, on all tasks at once."""
 
-    bound: ClassVar[bool] = True
     warm: bool = True
 
     def check_setting(self, stream: Stream) -> None:

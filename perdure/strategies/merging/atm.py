@@ -51,7 +51,7 @@ class ATM(Strategy):
     ATM(rule=ties, rounds=3, epochs=1)
     """
 
-    bound: ClassVar[bool] = True
+    together: ClassVar[bool] = True
     rule: Rule | str = Average()
     rounds: int = 5
     epochs: int = 1

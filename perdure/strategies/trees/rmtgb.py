@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -89,7 +89,6 @@ class RMTGB(External):
     learning_rate: float = 0.1
     theta_rate: float = 10.0
     theta_spread: float = 0.1
-    bound: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         rounds = [
