@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from perdure.core.batch import Params, State
 from perdure.core.checks import check_whole
@@ -27,7 +27,7 @@ class ATM(Strategy):
     Round by round, ``theta <- merge(theta, theta_1, ..., theta_T)``, where theta_t is what training on task t
     alone makes of theta. With the average as the rule and one step of gradient descent on all samples of a
     task, a round is a step on the mean of the tasks' losses: multi-task learning in which no step sees the
-    samples of two tasks. One stage; it needs all tasks at once, and so is a bound.
+    samples of two tasks. One stage: it needs all tasks at once, and is no learner of a stream.
 
     Parameters
     ----------
@@ -51,7 +51,6 @@ class ATM(Strategy):
     ATM(rule=ties, rounds=3, epochs=1)
     """
 
-    together: ClassVar[bool] = True
     rule: Rule | str = Average()
     rounds: int = 5
     epochs: int = 1
