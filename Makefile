@@ -15,6 +15,8 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c c
 
 # Threads that spin while they wait slow each other down as soon as anything else runs on the machine.
 export OMP_WAIT_POLICY := PASSIVE
+# Where Python keeps no compiled code, each of the tests' processes would compile the package anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-slow lint coverage docs bench clean
 

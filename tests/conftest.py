@@ -1,5 +1,6 @@
 """Fixtures and skips for all tests."""
 
+import fcntl
 import gc
 import json
 import os
@@ -98,8 +99,22 @@ STEPS = {
 
 
 @pytest.fixture(scope="session")
-def fresh():
+def fresh(tmp_path_factory):
     """CPU seconds that a new interpreter has used, and what it has loaded, after each of `STEPS`."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return tell_steps()
+    # The workers of a session have one folder in common: the first that asks leaves the answer there.
+    place = tmp_path_factory.getbasetemp().parent / "fresh.json"
+    with place.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if not (text := file.read()):
+            text = json.dumps({step: (seconds, [*names]) for step, (seconds, names) in tell_steps().items()})
+            file.write(text)
+    return {step: (seconds, {*names}) for step, (seconds, names) in json.loads(text).items()}
+
+
+def tell_steps():
     tell = "print(json.dumps([time.process_time(), [*sys.modules]]))"
     code = "\n".join(["import json, sys, time", *(f"{step}\n{tell}" for step in STEPS.values())])
     done = subprocess.run(

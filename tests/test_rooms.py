@@ -124,5 +124,9 @@ def test_what_is_loaded_only_when_used(step, fresh):
     assert not HEAVY & fresh[step][1]
 
 
+def test_training_does_not_load_torchs_compiler(fresh):
+    assert not {"torch._dynamo", "sympy"} & fresh["run"][1]
+
+
 def test_importing_strategies_is_light(fresh):
     assert not {"scipy", "sklearn", "pandas"} & fresh["strategies"][1]

@@ -35,6 +35,7 @@ from perdure.analysis.metrics.matrix import (
 )
 from perdure.analysis.metrics.registry import DIALECTS, METRICS, Metric
 from perdure.analysis.notes import notes
+from perdure.analysis.outliers import outlier_auroc
 from perdure.analysis.plots.pareto import plot_front
 from perdure.analysis.plots.sensitivity import plot_sensitivity
 from perdure.analysis.results import Curve, Results, load
@@ -79,6 +80,7 @@ __all__ = [
     "model_size_efficiency",
     "multi_task_gain",
     "notes",
+    "outlier_auroc",
     "paired_test",
     "per_class_accuracy",
     "performance_profile",

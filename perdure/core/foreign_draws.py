@@ -44,8 +44,12 @@ def seeded() -> Iterator[Callable[[int], None]]:
     """Give what seeds all global generators (torch, NumPy, Python), which are as before afterwards."""
     ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002 (what models may draw from)
 
+    # For devices that are not there torch would note each seed, and who asked for it, for later.
+    known = torch.accelerator.is_available()
+    seed_torch = torch.manual_seed if known else torch.default_generator.manual_seed
+
     def seed_all(seed: int) -> None:
-        torch.manual_seed(seed)
+        seed_torch(seed)
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)
 

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from perdure.core.batch import Params, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.foreign_draws import no_foreign_draws, seeded
+from perdure.core.freed_memory import keep_freed
 from perdure.core.net import couples_samples
 from perdure.core.random import Rng
 from perdure.engine.boundary import boundary
@@ -86,6 +87,7 @@ class Engine:
         self.batch_size = self.training.batch_size
         self.device, self.dtype = self.training.place, self.training.numbers
         self._all_threads = torch.get_num_threads()
+        keep_freed()
         self.costs = Costs()
         self.step_count = 0
         self.held: Any = {}  # the optimiser's memory during a phase that is a strategy's own business

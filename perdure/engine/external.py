@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perdure.core.batch import CLOSED, Batch, weigh
+from perdure.core.batch import CLOSED, Batch, State, weigh
 from perdure.core.errors import PerdureError
 from perdure.core.foreign_draws import seeded
 from perdure.core.random import Rng
@@ -36,8 +36,8 @@ def run_external(
     """Train a learner per seed and score all tasks before the first phase and after every stage."""
     training = settings.training.on(stream)
     seconds = {"train": 0.0, "eval": 0.0}
-    untrained, stages = [], []
-    parameters = 0
+    untrained, stages, parameters = [], [], 0
+    told: list[State] = []
     phases = lay_out(strategy, stream)
     learned = 0
 
@@ -67,6 +67,9 @@ def run_external(
                 seconds["eval"] += time.perf_counter() - middle
                 tick(done * len(phases) + i + 1, len(settings.seeds) * len(phases))
         untrained.append(rows[0])
+        told.append(getattr(learner, "report", dict)())
+        if hasattr(learner, "count_parameters"):
+            parameters = learner.count_parameters()
         stages.append(torch.stack(rows[1:]))
     outcome = Outcome(torch.stack(untrained), list(torch.stack(stages).unbind(1)))
     outcome.costs = {
@@ -76,6 +79,9 @@ def run_external(
     if learned:  # A learner with a model of its own does not say what it goes through.
         outcome.costs["samples_seen"] = learned / len(settings.seeds)
     outcome.extras = {"mapped": False}
+    if told[0]:
+        each = {k: [one[k].tolist() for one in told] for k in told[0]}
+        outcome.extras["report"] = {strategy.name: each}
     if settings.eval_every:
         outcome.warnings.append("scored after stages only: eval_every does not reach a learner of its own")
     return outcome.told(settings.seeds)

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, jacrev
+from torch.func import grad, grad_and_value, jacrev, vmap
 
 from perdure.core.batch import Batch, Params, Rows, Tally, weigh, weighted_mean
 from perdure.core.errors import PerdureError
-from perdure.core.net import Net
+from perdure.core.net import Net, couples_samples
 from perdure.core.random import Rng
 from perdure.core.tree import like
 from perdure.engine.replicas import Replica
@@ -95,16 +95,7 @@ class Program:
         names = self.trainable(net.eval(), params, phase.name)
         learned = {k: params[k] for k in names}
 
-        def losses(learned: Params) -> tuple[Tensor, tuple[Params, Tensor]]:
-            # The memo belongs to this differentiation: its tensors must not outlive it.
-            inner, params = replace(net, _memo={}), {**replica.params, **learned}
-            base = inner.losses(params, batch)
-            total = strategy.losses(inner, params, replica.state, batch, base)
-            value = total if strategy.per_loss_gradients else total.sum()
-            return value, (inner.updated, total)
-
-        gradient = jacrev(losses, has_aux=True) if strategy.per_loss_gradients else grad(losses, has_aux=True)
-        taken, (buffers, vector) = gradient(learned)
+        taken, buffers, vector = self._differentiate(net, replica, learned, batch, came)
         # Whoever does not read them does not pay for them: what nobody reads is dropped from the record.
         batch = replace(batch, losses=vector.detach())
         grads = {k: taken[k] if k in taken else _no_gradient(p, taken, strategy) for k, p in params.items()}
@@ -128,6 +119,65 @@ class Program:
         self._learned[phase.name, len(came)] = (tally.total, kept)
         new = {"params": moved, "buffers": buffers, "state": state, "optim": memory}
         return Replica(**like(vars(replica), new, f"a step of {strategy}"))
+
+    def _differentiate(
+        self, net: Net, replica: Replica, learned: Params, batch: Batch, came: Batch
+    ) -> tuple[Params, Params, Tensor]:
+        """Return the gradient of all losses, or of each ``[losses, ...]``, the buffers and the losses."""
+        strategy = self.strategy
+        if strategy.per_loss_gradients and (found := self._by_block(net, replica, learned, batch, came)):
+            return found
+
+        def losses(learned: Params) -> tuple[Tensor, tuple[Params, Tensor]]:
+            # The memo belongs to this differentiation: its tensors must not outlive it.
+            inner, params = replace(net, _memo={}), {**replica.params, **learned}
+            base = inner.losses(params, batch)
+            total = strategy.losses(inner, params, replica.state, batch, base)
+            value = total if strategy.per_loss_gradients else total.sum()
+            return value, (inner.updated, total)
+
+        gradient = jacrev(losses, has_aux=True) if strategy.per_loss_gradients else grad(losses, has_aux=True)
+        taken, (buffers, vector) = gradient(learned)
+        return taken, buffers, vector
+
+    def _by_block(
+        self, net: Net, replica: Replica, learned: Params, batch: Batch, came: Batch
+    ) -> tuple[Params, Params, Tensor] | None:
+        """Return what :meth:`_differentiate` does, where each loss has rows of its own and is of these alone.
+
+        The gradient of each loss then goes through its own rows, not through those of all: T tasks cost what
+        one gradient of all rows costs, and not T times that. ``None`` where rows may influence each other
+        (norm statistics, random numbers drawn for all rows at once), or are not the stream's alone.
+        """
+        slot = batch.slot
+        if (
+            slot is None
+            or slot is not came.slot
+            or net.buffers
+            or not net.mappable
+            or couples_samples(net.module)
+        ):
+            return None
+        blocks = {k: v.reshape(batch.entries, -1, *v.shape[1:]) for k, v in batch.rows.items() if k != "slot"}
+
+        def loss(learned: Params, rows: Rows) -> Tensor:
+            inner = replace(net, _memo={}, tally=None)
+            return inner.losses({**replica.params, **learned}, batch.like(rows)).squeeze(0)
+
+        try:
+            taken, vector = vmap(grad_and_value(loss), in_dims=(None, 0))(learned, blocks)
+        except PerdureError:
+            raise
+        except Exception:
+            # What cannot be mapped, or draws random numbers, is differentiated as a whole: an error of the
+            # model's own shows there.
+            return None
+        inner, params = replace(net, _memo={}), {**replica.params, **learned}
+        if self.strategy.losses(inner, params, replica.state, batch, vector) is not vector:
+            return None  # A strategy adds to the losses, or makes others of them.
+        assert net.tally is not None
+        net.tally.note(batch.y)
+        return taken, replica.buffers, vector
 
     def accumulate(
         self, replica: Replica, hyper: dict[str, Tensor], samples: dict[str, Tensor], at: dict[str, Tensor],

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from perdure.strategies.adapters import (
     CLR,
+    Hyperformer,
     InfLoRA,
     LoRA,
     MTLLoRA,
     OLoRA,
+    ResidualAdapters,
+    ScaLearn,
     SDLoRA,
+    SMoRA,
+    SoKA,
     get_deltas,
     save_anchor,
     save_deltas,
@@ -31,7 +36,7 @@ from perdure.strategies.contract import (
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.interop import AvalancheStrategy, TorchJD
 from perdure.strategies.isolation import PackNet
-from perdure.strategies.merging import MERGING, Merge, StreamMerge
+from perdure.strategies.merging import ATM, MERGING, Merge, StreamMerge
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
@@ -47,9 +52,11 @@ from perdure.strategies.sharing import (
     MultiTab,
     SharedBottom,
 )
+from perdure.strategies.trees import RMTGB
 
 __all__ = [
     "AGEM",
+    "ATM",
     "BALANCING",
     "CGC",
     "CLR",
@@ -64,6 +71,7 @@ __all__ = [
     "MAS",
     "MERGING",
     "PLE",
+    "RMTGB",
     "SI",
     "STRATEGIES",
     "AdaTT",
@@ -78,6 +86,7 @@ __all__ = [
     "Front",
     "GDumb",
     "HoME",
+    "Hyperformer",
     "ICaRL",
     "InfLoRA",
     "Joint",
@@ -98,10 +107,14 @@ __all__ = [
     "Probe",
     "RepMTL",
     "Replay",
+    "ResidualAdapters",
     "Rule",
     "SDLoRA",
+    "SMoRA",
+    "ScaLearn",
     "SharedBottom",
     "Single",
+    "SoKA",
     "Step",
     "Strategy",
     "StreamMerge",

@@ -1,20 +1,23 @@
-"""What a GPU would refuse or wait for, found without one: runs under fake tensors of an absent device.
+"""What a GPU would refuse or wait for, found without one: runs on torch's device without memory, "meta".
 
-Under a fake-tensor mode nothing is computed, but devices are kept apart: an operation on tensors of two
-devices raises, and so does a value that the host asks for.
+Nothing is computed there, and a value that the host asks for raises; :class:`Strict` sees to it that
+tensors of two devices do too, as on a GPU.
 """
 
 import warnings
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils import _pytree as pytree
 
+from perdure.core import random
 from perdure.core.errors import PerdureError
+from perdure.core.light import Light
 from perdure.engine.engine import Engine
 from perdure.engine.scoring import add_by_task
 from perdure.optim.schedules import SCHEDULES
@@ -24,7 +27,7 @@ from perdure.strategies.contract.external import External
 from perdure.testing import tiny_stream
 from perdure.training import Training
 
-ABSENT = torch.device("lazy", 0)
+ABSENT = torch.device("meta")
 ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}
 SPECS = {"watch-conflicts": "weighted + watch-conflicts",
     "gem": "gem(samples_per_task=2)", "agem": "agem(samples_per_task=2, sample=4)", "replay": "replay(6)",
@@ -54,6 +57,44 @@ def deep(shape, outputs):
 MODELS = {"clr": convolutional, **dict.fromkeys(("adatt", "home", "learning-to-branch", "ple"), deep)}
 
 
+# What may bring tensors from one device to another.
+COPIES = {torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default, torch.ops.aten.copy.default}
+
+
+class Strict(Light):
+    """Refuses operations of tensors of two devices, and those whose result the host has to wait for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        # A single number of the host's is handed to a kernel by value.
+        places = {v.device.type for v in tensors((args, *(kwargs or {}).items())) if v.ndim}
+        if len(places) > 1 and func not in COPIES:
+            raise RuntimeError(f"{func} of tensors of more than one device: {sorted(places)}")
+        if ABSENT.type in places and asks_for_values(func, args):
+            raise RuntimeError(f"the host would wait for the values that {func} tells")
+        return func(*args, **(kwargs or {}))
+
+
+def tensors(value):
+    """Yield the tensors of nested arguments."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Iterable) and not isinstance(value, str):
+        for entry in value:
+            yield from tensors(entry)
+
+
+def asks_for_values(func, args):
+    """Tell whether a result, or its shape, cannot be known without values; of indexing, only by masks."""
+    if func is torch.ops.aten.index.Tensor:
+        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+    return carries_tag(func)
+
+
+@cache
+def carries_tag(func):
+    return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & {*func.tags})
+
+
 def away(tree):
     """Return tensors like those of a tree on the device that is not there."""
 
@@ -65,13 +106,13 @@ def away(tree):
 
 def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cosine"):
     """Start, train, measure, score and cross all boundaries of a small stream on an absent device."""
-    stream = tiny_stream("task", (9, 8))
-    training = Training(1, 4, optimizer, schedule=schedule, device="cpu")
+    stream = tiny_stream("task", (9, 5))
+    training = Training(1, 5, optimizer, schedule=schedule, device="cpu")
     engine = Engine(stream, strategy, training, model, [0, 1])
     # Preferences are checked on the host at the start, once.
     checks_values = "weighted" in str(strategy)
     started = engine.start() if checks_values else None
-    with FakeTensorMode(allow_non_fake_inputs=True), warnings.catch_warnings():
+    with Strict(), warnings.catch_warnings():
         warnings.simplefilter("error")
         # What was laid out on the host (weights, masks) is taken away; from here on all is as on a GPU.
         engine.device, engine.place = ABSENT, replace(engine.place, device=ABSENT)
@@ -79,7 +120,6 @@ def run(strategy, model=perceptron, optimizer="sgd(momentum=0.9)", schedule="cos
         engine.program = replace(engine.program, masks=away(engine.program.masks))
         engine.sampler = replace(engine.sampler, seeds=engine.hyper["seed"])
         replica = away(started) if checks_values else engine.start()
-        engine.evaluate(replica)
         for phase in lay_out(strategy, stream):
             data = engine.load(phase)
             replica = engine.boundary(replica, phase, data, "begin_task")
@@ -94,8 +134,8 @@ def crossings(engine):
     """Operations in records that bring something from the host, or that read a constant which lies there."""
     found = []
     for record in engine.records.made.values():
-        for node in record.module.graph.nodes:
-            value = getattr(record.module, node.target) if node.op == "get_attr" else None
+        for node in record.graph.nodes:
+            value = getattr(record.constants, node.target) if node.op == "get_attr" else None
             # A single number is handed to a kernel by value.
             if value is not None and value.device != ABSENT and value.ndim:
                 found.append(f"constant {value}")
@@ -108,6 +148,25 @@ def crossings(engine):
 def _without_autocast(monkeypatch):
     # It does not know a device of this name.
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())
+
+
+@pytest.fixture(autouse=True)
+def quick_words(monkeypatch):
+    """Words of the right shape and device, of few operations: without values they are the same."""
+    words = random.philox
+    monkeypatch.setattr(random, "philox", lambda counter, key: (sum(counter) + sum(key),) * 4)
+    return words
+
+
+def test_draws_stay_on_their_device(quick_words, monkeypatch):
+    there = torch.zeros(2, dtype=torch.long, device=ABSENT)
+    quick = random.draw_bits(there, there[0], 1, 6)
+    monkeypatch.setattr(random, "philox", quick_words)
+    with Strict():
+        whole = random.draw_bits(there, there[0], 1, 6)
+        with pytest.raises(RuntimeError, match="more than one device"):
+            random.draw_bits(there, torch.zeros(2, dtype=torch.long), 1, 6)
+    assert (whole.shape, whole.dtype, whole.device) == (quick.shape, quick.dtype, quick.device)
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
@@ -131,13 +190,24 @@ def test_convolutions_and_norms_do_too():
     assert not crossings(run(get("ewc"), convolutional))
 
 
-def test_the_fake_device_tells_devices_apart_and_refuses_to_wait():
-    with FakeTensorMode():
-        there = torch.zeros(3, device=ABSENT)
-        with pytest.raises(RuntimeError, match="device"):
-            there + torch.zeros(3)
-        with pytest.raises(DataDependentOutputException):
-            there.sum().item()
+def test_the_absent_device_is_told_apart_and_nothing_waits_for_it():
+    there, here = torch.zeros(3, device=ABSENT), torch.zeros(3)
+    with Strict():
+        assert (there + 2 * torch.zeros(())).device == ABSENT
+        for refused in (
+            lambda: there + here,
+            lambda: torch.stack([there, here]),
+            lambda: here[there.long()],
+            lambda: there[there > 0],
+            lambda: there.nonzero(),
+            lambda: there.sum().item(),
+            lambda: bool(there.sum() > 0),
+            lambda: torch.equal(there, there),
+            lambda: there.cpu(),
+            lambda: there.tolist(),
+        ):
+            with pytest.raises((RuntimeError, NotImplementedError)):
+                refused()
 
 
 def test_a_model_that_makes_tensors_on_the_host_is_noticed():

@@ -12,6 +12,7 @@ from perdure import PerdureError
 from perdure.core.batch import Batch, weigh
 from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.engine.step import Program
 from perdure.experiment import run
 from perdure.models.inspect import shared
 from perdure.scenarios import split
@@ -143,3 +144,72 @@ def test_labels_that_are_missing_weigh_nothing():
     batch = Batch(weigh(rows, torch.tensor([2.0, 1.0])), zero, Rng(zero, zero))
     assert batch.weight.tolist() == [[2, 0, 2], [0, 0, 0]]
     assert batch.sample_weight.tolist() == [2, 0]
+
+
+@dataclass(frozen=True)
+class Penalised(ByLoss):
+    """Appends a loss that is of the parameters alone."""
+
+    name: ClassVar[str] = "penalised"
+
+    def init(self, net, params, stream):
+        zero = next(iter(params.values())).new_zeros
+        return {"losses": zero(3), "again": zero(2), "apart": zero(())}
+
+    def losses(self, net, params, state, batch, losses):
+        decay = sum((p * p).sum() for p in params.values())
+        return torch.cat([losses, 0.01 * decay.reshape(1)])
+
+    def after_step(self, net, params, state, step):
+        return params, {**state, "losses": step.batch.losses}
+
+
+class Centred(nn.Module):
+    """Samples of a batch influence each other, and the module says so."""
+
+    couples_samples = True
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.lin(x.flatten(1) - x.flatten(1).mean(0))
+
+
+def dropping():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Dropout(0.5), nn.Linear(8, 10))
+
+
+def normed():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "model", "own"),
+    [
+        (ByLoss(), "mlp(hidden=[8])", True),
+        (Penalised(), "mlp(hidden=[8])", False),
+        (ByLoss(), dropping, False),
+        (ByLoss(), normed, False),
+        (ByLoss(), Centred, False),
+    ],
+    ids=["plain", "penalty", "dropout", "norm", "coupled"],
+)
+def test_a_loss_of_rows_of_its_own_is_differentiated_through_these_alone(strategy, model, own, monkeypatch):
+    found, by_block = [], Program._by_block
+
+    def watched(*args):
+        found.append(by_block(*args))
+        return found[-1]
+
+    settings = {**BASE, "model": model, "seeds": 1}
+    monkeypatch.setattr(Program, "_by_block", watched)
+    quick = run(STREAM, strategy, make_settings(STREAM, **settings))
+    assert found
+    assert all((one is not None) is own for one in found)
+    monkeypatch.setattr(Program, "_by_block", lambda *args: None)
+    whole = run(STREAM, strategy, make_settings(STREAM, **settings))
+    for name, value in quick.trained.params(0).items():
+        torch.testing.assert_close(value, whole.trained.params(0)[name], rtol=1e-9, atol=1e-9)
+    assert quick.costs["samples_seen"] == whole.costs["samples_seen"]

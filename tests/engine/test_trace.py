@@ -149,7 +149,7 @@ def test_a_plain_step_adds_the_gradients_product_to_the_weights():
     params, x, rate = stacked(), torch.randn(3, 4, 5), torch.tensor([0.1, 0.2, 0.3])
     expected = step(params, rate, x)
     traced = Traced(step, (params, rate, x), donate=1)
-    targets = [str(node.target) for node in traced.module.graph.nodes]
+    targets = [str(node.target) for node in traced.graph.nodes]
     assert targets.count("baddbmm_") == 2
     assert traced.flops == 3 * 4 * 2 * (2 * 5 * 7 + 3 * 7 * 3)
     after = traced(params, rate, x)
@@ -272,7 +272,7 @@ def test_an_intermediate_value_that_nothing_reads_any_more_is_overwritten():
     expected, before = penalty(*passed), [value.clone() for value in passed]
     assert torch.equal(traced(*passed), expected)
     assert all(map(torch.equal, passed, before))
-    written = [n.target for n in traced.module.graph.nodes if n.op == "call_method"]
+    written = [n.target for n in traced.graph.nodes if n.op == "call_method"]
     assert written == ["sub_", "mul_", "add_"]
 
 
@@ -322,7 +322,7 @@ def test_constants_are_computed_once_and_never_written_on():
 
     state = {"p": torch.zeros(3), "last": torch.zeros(3)}
     traced = Traced(add, (state,), donate=1)
-    assert sum(node.op in ("call_function", "call_method") for node in traced.module.graph.nodes) == 2
+    assert sum(node.op in ("call_function", "call_method") for node in traced.graph.nodes) == 2
     for i in range(3):
         state = traced(state)
         assert state["p"].tolist() == [2.0 * (i + 1), 3.0 * (i + 1), 4.0 * (i + 1)]
@@ -332,7 +332,7 @@ def test_constants_are_computed_once_and_never_written_on():
 
 def test_a_product_with_ones_is_no_work():
     traced = Traced(lambda x: torch.ones_like(x) * x.exp(), (torch.rand(3),))
-    assert "mul" not in traced.module.code
+    assert not any("mul" in str(node.target) for node in traced.graph.nodes)
     x = torch.rand(3)
     assert torch.equal(traced(x), x.exp())
 
@@ -344,7 +344,7 @@ def test_a_sum_with_negative_zeros_is_no_work_and_with_positive_ones_clears_a_si
 
     x = torch.tensor([0.0, 1.0])
     traced = Traced(add, (x,))
-    nodes = traced.module.graph.nodes
+    nodes = traced.graph.nodes
     assert sum(node.op in ("call_function", "call_method") for node in nodes) == operations
     assert torch.equal(traced(x).signbit(), add(x).signbit())
 

@@ -22,6 +22,7 @@ SPECS = {
     "kfpf": "kfpf(10, k=2, steps=3)",
     "fpf": "fpf(10, steps=3)",
     "gdumb": "gdumb(8, epochs=2)",
+    "r-mtgb": "r-mtgb(3, 3, 3)",
     **COMPANY,
 }
 # The model of the tests is one level deep: with as many as are usual they have tests of their own.

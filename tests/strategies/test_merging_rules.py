@@ -24,7 +24,12 @@ from perdure.strategies.merging import (
 
 NAMES = list(MERGING)
 # With which a model alone is found again, where a rule takes such numbers.
-WHOLE = {"dare": {"drop": 0.0}, "ties": {"density": 1.0}}
+WHOLE = {
+    "dare": {"drop": 0.0},
+    "ties": {"density": 1.0},
+    "doge": {"density": 1.0},
+    "grafting": {"density": 1.0},
+}
 ORDERED = {"dare", "opcm"}  # what they give depends on the order, or on draws in this order
 
 

@@ -86,7 +86,6 @@ def reuse_memory(graph: fx.Graph, donated: int) -> None:
                 results[i] = graph.call_function(aten.clone.default, (result,))
         taken.add(root)
     output.args = (results,)
-    graph.lint()
 
 
 def _fuse_update(

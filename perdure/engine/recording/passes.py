@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -121,9 +122,10 @@ def clean(graph: fx.Graph, constants: nn.Module) -> fx.Graph:
 
 
 def is_all(value: Tensor, number: float) -> bool:
-    """Tell whether a constant holds nothing but a number; one that is not computed, fake, is not known to."""
+    """Tell whether a constant holds nothing but a number; one that has no values is not known to."""
     return (
         type(value) is Tensor
+        and not value.is_meta
         and value.is_floating_point()
         and bool((value == number).all())
         and bool((value.signbit() == (math.copysign(1, number) < 0)).all())
@@ -139,7 +141,12 @@ def _drop_unused(graph: fx.Graph) -> None:
 
 def _writes_unsaid(node: fx.Node) -> bool:
     """Tell whether an operation writes on running statistics, which batch norms do without declaring it."""
-    schema = getattr(node.target, "_schema", None)
+    return node.op == "call_function" and _writes_statistics(node.target)
+
+
+@cache  # Asked for every node of every record.
+def _writes_statistics(target: Any) -> bool:
+    schema = getattr(target, "_schema", None)
     if schema is None or any(word in schema.name for word in ("backward", "no_training", "functional")):
         return False
     return any(argument.name.startswith("running_") for argument in schema.arguments)

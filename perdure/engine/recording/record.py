@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -77,9 +78,10 @@ class _Recorder(Light):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func._schema.is_mutable:
+        mutable, depends = _traits(func)
+        if mutable:
             self.refuse_writing(args[0])
-        if _depends_on_values(func, args):
+        if depends and _depends_on_values(func, args):
             how = "a boolean mask" if func in _INDEXING else "a dynamic shape, or a number for the host"
             raise RuntimeError(f"{func} depends on the values of tensors: {how}")
         result = func(*args, **kwargs)
@@ -87,20 +89,26 @@ class _Recorder(Light):
             return result
         inputs, options = self.translated(args), {k: self.translated(v) for k, v in kwargs.items()}
         if isinstance(result, Tensor):
-            node = self.graph.call_function(func, inputs, options)
+            node = self.call(func, inputs, options)
             node.meta["view_of"] = _shared(args, result)
             self.enter(result, node)
         elif isinstance(result, list | tuple) and any(isinstance(r, Tensor) for r in result):
-            node = self.graph.call_function(func, inputs, options)
+            node = self.call(func, inputs, options)
             node.meta["val"] = [_form(r) if isinstance(r, Tensor) else r for r in result]
             tensors = [(i, r) for i, r in enumerate(result) if isinstance(r, Tensor)]
             places = [_shared(args, r) for _, r in tensors]
             node.meta["view_of"] = next((p for p in places if p is not None), None)
             for (i, entry), place in zip(tensors, places, strict=True):
-                one = self.graph.call_function(operator.getitem, (node, i))
+                one = self.call(operator.getitem, (node, i), {})
                 one.meta["view_of"] = None if place is None else 0
                 self.enter(entry, one)
         return result
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
+        """Append an operation; given arguments at once, the graph would look through them several times."""
+        node = self.graph.create_node("call_function", func, name=f"value{len(self.graph.nodes)}")
+        node.args, node.kwargs = args, kwargs
+        return node
 
     def stays(self, func: Any, inputs: Any, result: Any) -> bool:
         """Tell whether a result is the same in every run: its inputs are, or only their shapes matter.
@@ -190,10 +198,15 @@ def _form(value: Tensor) -> Tensor:
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
 
 
+@cache  # Torch makes the list of tags anew each time.
+def _traits(func: Any) -> tuple[bool, bool]:
+    """Tell whether an operation writes on an argument, and whether its result may depend on values."""
+    depends = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & {*func.tags}
+    return func._schema.is_mutable, bool(depends) or func in _INDEXING
+
+
 def _depends_on_values(func: Any, args: tuple[Any, ...]) -> bool:
-    """Tell whether an operation's result, or its shape, cannot be known without values."""
-    if torch.Tag.data_dependent_output in func.tags:
+    """Tell whether the result, or its shape, cannot be known without values: of indexing, by masks only."""
+    if func not in _INDEXING:
         return True
-    if func in _INDEXING:
-        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
-    return torch.Tag.dynamic_output_shape in func.tags
+    return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from perdure.core.random import draw_bits
 from perdure.engine.flops import count_flops
 from perdure.engine.recording import memory, passes
+from perdure.engine.recording.code import compiled
 from perdure.engine.recording.record import record
 
 # Steps for which the random numbers are drawn in one go, and the bytes that they may take.
@@ -57,8 +58,8 @@ class Traced:
         self.draws = passes.hoist_draws(graph)
         memory.overwrite(graph)
         passes.shorten_calls(graph)
-        self.module = fx.GraphModule(constants, graph)
-        self._run = self.module.forward
+        self.graph, self.constants = graph, constants
+        self._run = compiled(graph, constants)
         self._spec = out_spec[-1]
         self._block: list[Tensor] = []
         self._first, self._length = -1, 0

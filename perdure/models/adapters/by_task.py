@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from perdure.core.errors import PerdureError
 from perdure.core.net import takes_task
-from perdure.models.adapters.lowrank import HEAD, head_of
+from perdure.models.adapters.lowrank import HEAD, Targets, find_targets, head_of
 
 
 class TaskLayer(nn.Module):
@@ -67,6 +67,14 @@ def adapt(
     model: nn.Module, outputs: int, wrap: Callable[[nn.Module], TaskLayer], chosen: Mapping[str, nn.Module],
     frozen: bool,
 ) -> ByTask:  # fmt: skip
+    """Return a copy of a model with layers by task, which is told the tasks; arguments as for `exchange`."""
+    return ByTask(exchange(model, outputs, wrap, chosen, frozen))
+
+
+def exchange(
+    model: nn.Module, outputs: int, wrap: Callable[[nn.Module], nn.Module], chosen: Mapping[str, nn.Module],
+    frozen: bool,
+) -> nn.Module:  # fmt: skip
     """Return a copy of a model in which each chosen layer is what ``wrap`` makes of it.
 
     Parameters
@@ -74,7 +82,7 @@ def adapt(
     model, outputs:
         The model and its number of outputs.
     wrap:
-        Makes a layer by task of a layer.
+        Makes a layer with weights beside it of a layer.
     chosen:
         The layers of the model, by name.
     frozen:
@@ -82,7 +90,7 @@ def adapt(
     """
     body, head = copy.deepcopy(model), head_of(model, outputs)
     if "" in chosen or head == "":
-        raise PerdureError(f"weights by task need layers below a head; found only {type(model).__name__}")
+        raise PerdureError(f"adapters need layers below a head; found only {type(model).__name__}")
     if frozen:
         body.requires_grad_(False)
     if head is not None:
@@ -90,18 +98,32 @@ def adapt(
         setattr(body.get_submodule(head), HEAD, True)
     for path in chosen:
         parent, _, name = path.rpartition(".")
+        if isinstance(body.get_submodule(parent), nn.MultiheadAttention):
+            raise PerdureError(
+                f"adapters need layers that are called; torch's attention reads the weights of {path} "
+                "itself: choose other targets"
+            )
         setattr(body.get_submodule(parent), name, wrap(body.get_submodule(path)))
-    return ByTask(body)
+    return body
 
 
 def added(model: nn.Module) -> set[str]:
-    """Return the names of the parameters that layers by task have beside their frozen layer."""
+    """Return the names of what layers by task, and the model around them, have beside what they wrap."""
     found: set[str] = set()
     for path, part in model.named_modules():
-        if isinstance(part, TaskLayer):
-            own = (k for k, _ in part.named_parameters() if not k.startswith("base."))
-            found |= {f"{path}.{k}" for k in own}
+        if isinstance(part, TaskLayer | ByTask):
+            own = (k for k, _ in part.named_parameters() if not k.startswith(("base.", "body.")))
+            found |= {f"{path}.{k}".lstrip(".") for k in own}
     return found
+
+
+def linear_targets(model: nn.Module, outputs: int, targets: Targets, asker: str) -> dict[str, nn.Linear]:
+    """Return the linear layers to adapt, by name; ``asker`` is who asks, as errors begin."""
+    found = find_targets(model, outputs, targets)
+    chosen = {path: layer for path, layer in found.items() if isinstance(layer, nn.Linear)}
+    if not chosen:
+        raise PerdureError(f"{asker} needs linear layers to adapt; found convolutions alone")
+    return chosen
 
 
 def of_each(weight: Tensor, task: Tensor, x: Tensor) -> Tensor:

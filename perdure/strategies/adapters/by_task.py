@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from perdure.core.batch import Params
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
@@ -37,7 +39,11 @@ class TaskAdapters(Strategy):
         first = [Phase(every, WARM, stage=False, batch_per_task=True)] if self.warm else []
         return [*first, Phase(every, ADAPT, batch_per_task=True, reset=True)]
 
+    def own(self, model: nn.Module) -> set[str]:
+        """Return the names of what was added to the model."""
+        return added(model)
+
     def trainable(self, net: Net, params: Params, phase: str) -> Sequence[str]:
-        own = added(net.module)
+        own = self.own(net.module)
         moving = set(params) - own if phase == WARM else own | lowrank.head_names(net.module)
         return tuple(k for k in params if k in moving)

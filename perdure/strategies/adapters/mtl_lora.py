@@ -10,7 +10,7 @@ from torch import nn
 from perdure.core.checks import check_number, check_whole
 from perdure.core.errors import PerdureError
 from perdure.models.adapters import lowrank
-from perdure.models.adapters.by_task import TaskLayer, adapt
+from perdure.models.adapters.by_task import TaskLayer, adapt, linear_targets
 from perdure.models.adapters.mtl_lora import MTLLinear
 from perdure.strategies.adapters.by_task import TaskAdapters
 from perdure.strategies.contract.registry import strategy
@@ -68,10 +68,7 @@ class MTLLoRA(TaskAdapters):
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
         self.check_setting(stream)
-        found = lowrank.find_targets(model, stream.outputs, self.targets)
-        chosen = {path: layer for path, layer in found.items() if isinstance(layer, nn.Linear)}
-        if not chosen:
-            raise PerdureError(f"{self.name} needs linear layers to adapt; found convolutions alone")
+        chosen = linear_targets(model, stream.outputs, self.targets, self.name)
         for path, layer in chosen.items():
             if self.rank > (widest := min(layer.weight.shape)):
                 raise PerdureError(

@@ -40,7 +40,13 @@ class Terms:
 
 
 class Learner(Protocol):
-    """One seed's learner: a class of your own with these two methods will do."""
+    """One seed's learner: a class of your own with these two methods will do.
+
+    It may have two more. ``report()`` returns tensors by name, the same names for every seed, which results
+    keep as they keep what :meth:`Strategy.report` returns, under the strategy's name.
+    ``count_parameters()`` says at the end how many numbers were learned, where it is not the model given
+    that learned.
+    """
 
     def learn(self, task: Task, index: int) -> None:
         """Learn the next task, or several at once: ``task.train.task`` then says whose each sample is."""

@@ -51,10 +51,10 @@ class AdaMerging(Learned):
         found = super().coefficients(base, tasks)
         return found if self.by == "layer" else {"": next(iter(found.values()))}
 
-    def build(self, base: Params, tasks: Params, coefficients: Params) -> Params:
+    def build(self, base: Params, tasks: Params, values: Params) -> Params:
         if self.by == "task":
-            coefficients = dict.fromkeys(base, coefficients[""])
-        return super().build(base, tasks, coefficients)
+            values = dict.fromkeys(base, values[""])
+        return super().build(base, tasks, values)
 
     def loss(self, net: Net, params: Params, batch: Batch) -> Tensor:
         return entropy(net, params, batch)

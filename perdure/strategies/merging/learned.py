@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from perdure.core.batch import Batch, Params, weighted_mean
+from perdure.core.batch import Batch, Params, State, weighted_mean
 from perdure.core.checks import check_number, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.random import Rng
-from perdure.scenarios.contract.task import samples
-from perdure.strategies.merging.rule import Rule, count, vectors
-
-if TYPE_CHECKING:
-    from perdure.scenarios.contract.stream import Stream
+from perdure.optim.adam import Adam
+from perdure.strategies.merging.fitted import Fitted, Model
+from perdure.strategies.merging.rule import count, vectors
 
 
 @dataclass(frozen=True, repr=False)
-class Learned(Rule):
+class Learned(Fitted):
     """A rule whose coefficients are learned after each task, on samples of the tasks so far.
 
     ``theta_0 + sum_t c_t tau_t``, with a coefficient for each task, or for each task and parameter. Weights
@@ -49,19 +47,24 @@ class Learned(Rule):
         check_number("lr", self.lr, ends="()")
         check_number("initial", self.initial)
 
-    def check(self, stream: Stream) -> None:
-        """Refuse a stream that the rule cannot learn on: worlds."""
-        for task in stream:
-            samples(getattr(task, self.part))
-
     def coefficients(self, base: Params, tasks: int) -> Params:
         """Return the coefficients before the first step, ``[tasks]`` by the name of the parameter."""
         return {k: v.new_full((tasks,), self.initial) for k, v in base.items()}
 
-    def build(self, base: Params, tasks: Params, coefficients: Params) -> Params:
-        """Return the merged weights at some coefficients."""
+    def begin(self, net: Net, base: Params, tasks: int, shape: tuple[int, ...]) -> State:
+        return fresh(self.coefficients(base, tasks))
+
+    def learn(self, net: Net, params: Params, tasks: Params, fit: State, model: Model, batch: Batch) -> State:
+        def loss(values: Params) -> Tensor:
+            return self.loss(net, model(values), batch)
+
+        slope, lr = torch.func.grad(loss)(fit["values"]), batch.weight.new_tensor(self.lr)
+        values, memory = Adam().update(fit["values"], slope, fit["memory"], lr, None)
+        return {**fit, "values": values, "memory": memory}
+
+    def build(self, base: Params, tasks: Params, values: Params) -> Params:
         own = vectors(base, tasks)
-        return {k: v + torch.tensordot(coefficients[k], own[k], 1) for k, v in base.items()}
+        return {k: v + torch.tensordot(values[k], own[k], 1) for k, v in base.items()}
 
     def loss(self, net: Net, params: Params, batch: Batch) -> Tensor:
         """Return what the coefficients are to make small on a batch, 0-d."""
@@ -70,6 +73,11 @@ class Learned(Rule):
     def merge(self, base: Params, tasks: Params, rng: Rng | None = None) -> Params:
         """Return what the models merge to before anything is learned."""
         return self.build(base, tasks, self.coefficients(base, count(tasks)))
+
+
+def fresh(values: Params) -> State:
+    """Return values before the first step, and an optimiser that remembers nothing."""
+    return {"values": values, "memory": Adam().init(values)}
 
 
 def entropy(net: Net, params: Params, batch: Batch) -> Tensor:

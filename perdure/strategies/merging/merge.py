@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -13,13 +14,12 @@ from perdure.core.batch import Params, State
 from perdure.core.checks import check_number, check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
-from perdure.optim.adam import Adam
 from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.merging.average import Average
+from perdure.strategies.merging.fitted import Fitted
 from perdure.strategies.merging.heads import head_rows, own_parameters, owners, put_rows, statistics
-from perdure.strategies.merging.learned import Learned
 from perdure.strategies.merging.rule import MERGING, Rule
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Merge(Strategy):
     task's own (``task_specific``), each entry comes from the model that moved it furthest. Statistics of norm
     layers stay out of the rule as well: the merged model has the mean of the models' statistics, which is not
     what its activations have. Rules with masks of their own for each task need the task setting.
-    Rules that learn (:class:`Learned`) do so after each task on samples of all tasks so far; no weight is
+    Rules that look at samples (:class:`Fitted`) do so after each task, at all tasks so far; no weight is
     trained then. That is no learner of a stream either.
 
     >>> from perdure.strategies import get
@@ -89,7 +89,7 @@ class Merge(Strategy):
     @property
     def together(self) -> bool:  # type: ignore[override]
         """Whether samples of several tasks are learned from at once."""
-        return (self.pretrain > 0 and self.pretrain_on == "all") or isinstance(self.rule, Learned)
+        return (self.pretrain > 0 and self.pretrain_on == "all") or isinstance(self.rule, Fitted)
 
     def phases(self, stream: Stream) -> list[Phase]:
         every, last = tuple(range(len(stream))), len(stream) - 1
@@ -97,9 +97,9 @@ class Merge(Strategy):
         phases = []
         for t in every:
             stage, rule = scored or t == last, self.rule
-            fits = isinstance(rule, Learned)
+            fits = isinstance(rule, Fitted)
             phases.append(Phase((t,), stage=stage and not fits, reset=self.start != "previous"))
-            if isinstance(rule, Learned):
+            if isinstance(rule, Fitted):
                 phases.append(Phase(every[: t + 1], FIT, stage, steps=rule.steps, part=rule.part))
         if not self.pretrain:
             return phases
@@ -112,7 +112,7 @@ class Merge(Strategy):
                 f"the merging rule {self.rule} answers each task with weights of its own, for which it needs "
                 f"the task setting; found {stream.setting}"
             )
-        if isinstance(self.rule, Learned):
+        if isinstance(self.rule, Fitted):
             self.rule.check(stream)
         found, outputs = owners(stream), stream.outputs
         heads = head_rows(net.module, params, outputs) if max(found) >= 0 else ()
@@ -136,8 +136,8 @@ class Merge(Strategy):
             state["each"] = {k: torch.stack([v] * len(stream)) for k, v in base.items()}
         if self.start == "previous":
             state["last"] = state["start"]
-        if isinstance(self.rule, Learned):
-            state["fit"] = _fresh(self.rule.coefficients(base, len(stream)))
+        if isinstance(self.rule, Fitted):
+            state["fit"] = self.rule.begin(net, base, len(stream), stream.input_shape)
         return pytree.tree_map(torch.clone, state)  # type: ignore[no-any-return]
 
     def make_memory(self, base: Params, tasks: int) -> State:
@@ -157,9 +157,9 @@ class Merge(Strategy):
         return torch.as_tensor(self.scale, dtype=weights.dtype, device=weights.device)
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        if task.phase.name == FIT and isinstance(self.rule, Learned):
-            first = self.rule.coefficients(_base(state, params), len(state["seen"]))
-            return params, {**state, "fit": _fresh(first)}
+        if task.phase.name == FIT and isinstance(self.rule, Fitted):
+            fit = self.rule.begin(net, _base(state, params), len(state["seen"]), tuple(task.x.shape[1:]))
+            return params, {**state, "fit": fit}
         if task.phase.name != "learn" or self.start == "merged":
             return params, state
         return dict(state["last" if self.start == "previous" else "start"]), state
@@ -169,23 +169,19 @@ class Merge(Strategy):
         return [min(params, key=lambda k: params[k].numel())] if phase == FIT else tuple(params)
 
     def after_step(self, net: Net, params: Params, state: State, step: Step) -> tuple[Params, State]:
-        if step.batch.phase != FIT or not isinstance(self.rule, Learned):
+        if step.batch.phase != FIT or not isinstance(self.rule, Fitted):
             return params, state
-        rule, before, fit = self.rule, step.previous, state["fit"]
-        quiet = net.eval({**net.buffers, **state["norms"]})
+        quiet, before = net.eval({**net.buffers, **state["norms"]}), step.previous
+        model = partial(self._fitted, before, state)
+        fit = self.rule.learn(quiet, before, state["memory"], state["fit"], model, step.batch)
+        return before, {**state, "fit": fit}
 
-        def loss(coefficients: Params) -> Tensor:
-            return rule.loss(quiet, self._fitted(before, state, coefficients), step.batch)
-
-        slope, lr = torch.func.grad(loss)(fit["values"]), step.batch.weight.new_tensor(rule.lr)
-        values, memory = Adam().update(fit["values"], slope, fit["memory"], lr, None)
-        return before, {**state, "fit": {"values": values, "memory": memory}}
-
-    def _fitted(self, params: Params, state: State, coefficients: Params) -> Params:
-        """Return the model with what models merge to at some coefficients."""
-        assert isinstance(self.rule, Learned)
+    def _fitted(self, params: Params, state: State, values: Params) -> Params:
+        """Return the model with what models merge to at some values of the rule."""
+        assert isinstance(self.rule, Fitted)
         base = _base(state, params)
-        return self._put(params, state, base, self.rule.build(base, state["memory"], coefficients))
+        moved = {part: self.rule.heads(state[part], state["owner"], values) for part in ("heads", "mixed")}
+        return self._put(params, {**state, **moved}, base, self.rule.build(base, state["memory"], values))
 
     def _put(self, params: Params, state: State, base: Params, merged: Params) -> Params:
         """Return the model with merged weights, as far from the start as is wanted, and the tasks' heads."""
@@ -198,8 +194,10 @@ class Merge(Strategy):
         learned = {**net.buffers, **params}
         if task.phase.name == PRETRAIN:
             return params, self._start_from(state, learned, params)
-        if task.phase.name == FIT:
-            return {**self._fitted(params, state, state["fit"]["values"]), **state["norms"]}, state
+        if task.phase.name == FIT and isinstance(self.rule, Fitted):
+            quiet, model = net.eval({**net.buffers, **state["norms"]}), partial(self._fitted, params, state)
+            fit = self.rule.conclude(quiet, state["fit"], model, task)
+            return {**model(fit["values"]), **state["norms"]}, {**state, "fit": fit}
         state, base = {**state, "seen": state["seen"].clone()}, _base(state, params)
         state["seen"][task.index] = True
         mine, owned = state["owner"] == task.index, state["owner"] >= 0
@@ -240,15 +238,13 @@ class Merge(Strategy):
             output = torch.where(own, net(model, x, task), output)
         return output
 
+    def report(self, state: State) -> State:
+        return self.rule.report(state["fit"]) if isinstance(self.rule, Fitted) else {}
+
 
 def _base(state: State, params: Params) -> Params:
     """Return the common start of what is merged."""
     return {k: state["start"][k] for k in params if k not in state["own"] and k not in state["heads"]}
-
-
-def _fresh(values: Params) -> State:
-    """Return coefficients before the first step, and an optimiser that remembers nothing."""
-    return {"values": values, "memory": Adam().init(values)}
 
 
 def _further(new: Tensor, held: Tensor, start: Tensor) -> Tensor:
