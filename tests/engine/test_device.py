@@ -28,7 +28,11 @@ from perdure.testing import tiny_stream
 from perdure.training import Training
 
 ABSENT = torch.device("meta")
-ONLY_ELSEWHERE = {"avalanche": "runs Avalanche's own loop", "l2p": "needs a transformer"}
+ONLY_ELSEWHERE = {
+    "avalanche": "runs Avalanche's own loop",
+    "l2p": "needs a transformer",
+    "r-mtgb": "grows trees on the CPU",
+}
 SPECS = {"watch-conflicts": "weighted + watch-conflicts",
     "gem": "gem(samples_per_task=2)", "agem": "agem(samples_per_task=2, sample=4)", "replay": "replay(6)",
     "der": "der(6)", "derpp": "derpp(6)", "gdumb": "gdumb(6, epochs=2)", "fpf": "fpf(6, steps=3)",
