@@ -96,10 +96,12 @@ def main() -> None:
     def each(one: Callable[[int], float]) -> float:
         return sum(one(seed) for seed in many)
 
-    ratio(
-        "MMoE, ten seeds at once against ten runs", 1 / 3,
-        lambda: learn(stream, "mmoe", many), lambda: each(lambda seed: learn(stream, "mmoe", [seed])),
-    )  # fmt: skip
+    for batch in (32, BATCH):
+        ratio(
+            f"MMoE, batch {batch}, ten seeds at once against ten runs", 1 / 3,
+            lambda b=batch: learn(stream, "mmoe", many, b),  # type: ignore[misc]
+            lambda b=batch: each(lambda seed: learn(stream, "mmoe", [seed], b)),  # type: ignore[misc]
+        )  # fmt: skip
     pcgrad, equal = "balance(rule=pcgrad)", "balance(rule=equal)"
     own = get(f"r-mtgb(tasks=7, outliers=2, samples={300 if quick else 3_000})")
     for rows, tasks, batch in (("shared", stream, 32), ("shared", stream, BATCH), ("own", own, 32)):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from perdure.engine.recording.passes import same_layout, value
 
 aten = torch.ops.aten
+
+
+def relu_backward_(grad: Tensor, output: Tensor, threshold: float) -> Tensor:
+    """Write the gradient behind a ReLU over the one before it: torch has no in-place name for that."""
+    return aten.threshold_backward.grad_input(grad, output, threshold, grad_input=grad)  # type: ignore[no-any-return]
+
 
 _IN_PLACE = {
     aten.add.Tensor: aten.add_.Tensor,
@@ -27,6 +33,7 @@ _IN_PLACE = {
     aten.pow.Tensor_Scalar: aten.pow_.Scalar,
     aten.sqrt.default: aten.sqrt_.default,
     aten.relu.default: aten.relu_.default,
+    aten.threshold_backward.default: relu_backward_,
 }
 _UPDATES = {*_IN_PLACE.values(), aten.baddbmm_.default}
 # Elementwise operations, and the places of operands that the result may be written over.
@@ -34,6 +41,7 @@ _OVER = {
     aten.add.Tensor: (0, 1), aten.mul.Tensor: (0, 1), aten.sub.Tensor: (0,), aten.div.Tensor: (0,),
     aten.neg.default: (0,), aten.abs.default: (0,), aten.pow.Tensor_Scalar: (0,), aten.sqrt.default: (0,),
     aten.relu.default: (0,), aten.addcmul.default: (0,), aten.addcdiv.default: (0,), aten.lerp.Scalar: (0,),
+    aten.threshold_backward.default: (0,),
 }  # fmt: skip
 
 
