@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import ClassVar
 
 from table import MULTITASK, cell, markdown, put
@@ -17,8 +17,8 @@ from perdure import compare
 from perdure.scenarios import Stream, get
 from perdure.strategies import Phase, Strategy
 
-STEPS = (0, 50, 100, 200, 400, 800)
-SECOND = 800
+STEPS = (0, 50, 100, 200, 400, 800, 1600)
+SECOND = (100, 300)
 SPEC = "critical-periods(ranks=5, features=20, outputs=20, samples={})"
 
 
@@ -28,7 +28,7 @@ class FirstThenSecond(Strategy):
 
     name: ClassVar[str] = "first-then-second"
     first: int = 0
-    second: int = SECOND
+    second: int = SECOND[0]
 
     def phases(self, stream: Stream) -> list[Phase]:
         return [Phase((t,), steps=steps) for t, steps in enumerate((self.first, self.second))]
@@ -46,17 +46,15 @@ def linear_net(depth: int) -> Callable[[tuple[int, ...], int], nn.Module]:
 
 def main(seeds: int = 5, write: bool = True, quick: bool = False) -> str:
     stream = get(SPEC.format(200 if quick else 2000))
-    second = 20 if quick else SECOND
     rows = []
-    for depth in (1, 2, 3):
+    for depth, second in product((1, 2, 3), (20,) if quick else SECOND):
         plans = {str(first): FirstThenSecond(first, second) for first in STEPS[: 2 if quick else None]}
         found = compare(
-            stream, plans, model=linear_net(depth), seeds=seeds, lr=0.1, batch_size=32, quiet=True
+            stream, plans, model=linear_net(depth), seeds=seeds, lr=0.01, batch_size=32, quiet=True
         )
         errors = {first: cell(-found.scores[first][:, -1, 1], 4) for first in plans}
-        rows.append(
-            {"layers": str(depth), **{f"after {first} steps": text for first, text in errors.items()}}
-        )
+        after = {f"after {first} steps": text for first, text in errors.items()}
+        rows.append({"layers": str(depth), "steps on the second": str(second), **after})
     text = markdown(rows)
     print(text)
     if write:
