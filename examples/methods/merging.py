@@ -24,8 +24,9 @@ def learn(spec: str, model: str, epochs: int, seeds: int) -> Results:
     batch = [f"merge(rule={rule}, pretrain={epochs}, pretrain_on=first)" for rule in RULES]
     stream = [f"stream-merge(rule={rule}, pretrain={epochs})" for rule in STREAMING]
     return compare(
-        spec, [*ANCHORS, *batch, *stream], model=model, seeds=seeds, epochs=epochs, quiet=True,
-        tune={"merge.scale": SCALES, "lr": [0.03, 0.1]},
+        spec, [*ANCHORS, *batch, *stream], model=model, seeds=seeds, epochs=epochs, lr=0.1,
+        quiet=True,
+        tune={"merge.scale": SCALES, "stream-merge.scale": SCALES},
     )  # fmt: skip
 
 

@@ -15,12 +15,12 @@ RATES = {"lr": [0.001, 0.003, 0.01]}
 SETTINGS = {"model": "mlp(hidden=[64, 64])", "optimizer": "adam", "batch_size": 128, "quiet": True}
 CORRELATIONS, DEGREES, COUNTS = (0.0, 0.2, 0.4, 0.6, 0.8), (1, 2, 3, 4), (8, 16, 64)
 EPOCHS = 15
-# A transformer with a token for each of many tasks takes as long as all others together.
-MOST_TOKENS = 40
+# With experts or a token for each of many tasks these take as long as all others together.
+LARGE, MOST_TOKENS = ("ple", "multitab-net"), 40
 
 
 def stream(samples: int, **knobs: object) -> str:
-    given = {"features": 16, "samples": samples, "test_samples": 2000, "val_samples": 1000, **knobs}
+    given = {"features": 16, "samples": samples, "test_samples": 1000, "val_samples": 500, **knobs}
     return f"multitab-bench({', '.join(f'{k}={v}' for k, v in given.items())})"
 
 
@@ -44,27 +44,22 @@ def row(title: str, value: object, results: Results, methods: list[str]) -> dict
 def main(seeds: int = 5, write: bool = True, quick: bool = False) -> str:
     samples, epochs = (200, 1) if quick else (2000, EPOCHS)
     methods = METHODS[:1] if quick else METHODS
-    tables = {
-        "correlation": [
-            row("correlation", p, learn(stream(samples, correlation=p), methods, seeds, epochs), methods)
-            for p in CORRELATIONS[: 1 if quick else None]
-        ],
-        "degree": [
-            row("degree", d, learn(stream(samples, degrees=d), methods, seeds, epochs), methods)
-            for d in DEGREES[: 1 if quick else None]
-        ],
-        "number of tasks": [],
+    tables: dict[str, list[tuple[object, dict[str, object]]]] = {
+        "correlation": [(p, {"correlation": p}) for p in CORRELATIONS],
+        "degree": [(d, {"degrees": d}) for d in DEGREES],
+        "number of tasks": [(t, {"tasks": t, "features": max(16, t), "degrees": "mixed"}) for t in COUNTS],
     }
-    for tasks in COUNTS[:1] if quick else COUNTS:
-        some = [m for m in methods if m != "multitab-net" or tasks <= MOST_TOKENS]
-        spec = stream(samples, tasks=tasks, features=max(16, tasks), degrees="mixed")
-        tables["number of tasks"].append(row("tasks", tasks, learn(spec, some, seeds, epochs), methods))
-    text = "\n\n".join(markdown(rows) for rows in tables.values())
-    print(text)
-    if write:
-        for name, rows in tables.items():
-            put(name, markdown(rows), MULTITASK)
-    return text
+    texts = []
+    for name, given in tables.items():
+        rows = []
+        for value, knobs in given[: 1 if quick else None]:
+            some = [m for m in methods if m not in LARGE or int(str(knobs.get("tasks", 7))) <= MOST_TOKENS]
+            rows.append(row(name, value, learn(stream(samples, **knobs), some, seeds, epochs), methods))
+            print(markdown(rows[-1:]), flush=True)
+        texts.append(markdown(rows))
+        if write:
+            put(name, texts[-1], MULTITASK)
+    return "\n\n".join(texts)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,13 @@ class Net:
         """Outputs as the module gives them, none of them closed: what other tasks' heads say of ``x``."""
         return self._once("raw", self._forward, params, x, task)
 
+    def close(self, output: Tensor, task: Tensor) -> Tensor:
+        """Close, in raw outputs ``[n, outputs]``, those that may not compete on each sample's task."""
+        if self.masks is None:
+            return output
+        each = task.expand(len(output)) if task.ndim == 0 else task
+        return output.masked_fill(~self.masks.index_select(0, each), CLOSED)
+
     def inside(
         self, params: Params, x: Tensor, task: Tensor, layer: str,
         put: Callable[[Tensor], Tensor] | None = None,
@@ -165,11 +172,7 @@ class Net:
         return output
 
     def _closed(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
-        output = self.raw(params, x, task)
-        if self.masks is None:
-            return output
-        each = task.expand(x.shape[0]) if task.ndim == 0 else task
-        return output.masked_fill(~self.masks.index_select(0, each), CLOSED)
+        return self.close(self.raw(params, x, task), task)
 
     def _forward(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
         task = task.expand(x.shape[0]) if task.ndim == 0 else task

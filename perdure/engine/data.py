@@ -1,4 +1,4 @@
-"""Samples on the device: what a phase trains on, in which batches, and what is scored."""
+"""Samples on the device: what a phase trains on, in which batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +16,7 @@ from perdure.core.random import draw_bits, purpose_key
 from perdure.scenarios.contract.part import Part, in_bytes
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.transforms import Bytes
-from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.phase import Phase
-
-# Token ids are scored in rows of a multiple of this length.
-TOKEN_STEP = 4
 
 # Arrays, and where in them the samples of a batch lie; then as below.
 Fed = tuple[Rows, Tensor, Tensor, int]
@@ -72,25 +68,6 @@ class Data:
         return {}
 
 
-class Chunks(Protocol):
-    """Samples that are scored a chunk at a time, and the task that each counts for."""
-
-    def __len__(self) -> int:
-        """Return the number of chunks."""
-
-    def __iter__(self) -> Iterator[tuple[Rows, Tensor]]:
-        """Yield rows, and their tasks ``[n]``, in order."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """What is scored: samples, padded to whole chunks, whose padding counts for no task; and worlds."""
-
-    chunks: Chunks
-    counts: Tensor
-    worlds: tuple[tuple[int, World], ...] = ()
-
-
 @dataclass(frozen=True)
 class Place:
     """Where samples go, and as what kind of numbers."""
@@ -137,40 +114,6 @@ class Place:
         labels = [stream.labels(p) for p in some]
         columns = {k: [self.put(v[k]) for v in labels] for k in labels[0]}
         return {k: v[0] if len(v) == 1 else torch.cat(v) for k, v in columns.items()}
-
-    def scored(self, stream: Stream, some: Sequence[Part | World], most: int) -> Scored:
-        """Lay the parts of all tasks end to end, in chunks of one size, at most ``most``."""
-        worlds = tuple((i, p) for i, p in enumerate(some) if isinstance(p, World))
-        tables = [(i, p) for i, p in enumerate(some) if isinstance(p, Part)]
-        counts = torch.tensor([len(p) if isinstance(p, Part) else 1 for p in some], device=self.device)
-        if not tables:
-            return Scored((), counts, worlds)
-        rows = self.end_to_end(stream, [p for _, p in tables])
-        x, n = rows["x"], len(rows["y"])
-        task = torch.cat([torch.full((len(p),), i, device=self.device) for i, p in tables])
-        pieces = -(-n // most)
-        size = -(-n // pieces)
-        pad = size * pieces - n
-        index = torch.cat([torch.arange(n), torch.zeros(pad, dtype=torch.int64)]).to(self.device)
-        owner = torch.cat([task, torch.full((pad,), len(some), device=self.device)])
-        task = torch.cat([task, torch.zeros(pad, dtype=torch.int64, device=self.device)])
-        if x.dtype == torch.int64:
-            # Token ids: short rows go together, and columns that hold nothing but padding are left out.
-            by_length = lengths(x)[index].argsort(stable=True)
-            index, owner, task = index[by_length], owner[by_length], task[by_length]
-        cuts = [slice(i * size, (i + 1) * size) for i in range(pieces)]
-        return Scored(
-            tuple(
-                (
-                    {k: v[index[c]] for k, v in rows.items() if k != "x"}
-                    | {"x": trimmed(x[index[c]]), "task": task[c]},
-                    owner[c],
-                )
-                for c in cuts
-            ),
-            counts,
-            worlds,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,17 +204,3 @@ def laid_out(parts: Sequence[tuple[int, Part]]) -> tuple[Tensor, tuple[tuple[int
     """Return the task of each sample of parts end to end, ``[n]``, and where each part begins and ends."""
     task = torch.cat([p.task if p.task is not None else torch.full((len(p),), i) for i, p in parts])
     return task, tuple(pairwise(accumulate((len(p) for _, p in parts), initial=0)))
-
-
-def lengths(ids: Tensor) -> Tensor:
-    """Return where the padding (0) at the end of each row of token ids begins, ``[n]``."""
-    places = torch.arange(1, ids.shape[-1] + 1, device=ids.device)
-    return ((ids != 0) * places).flatten(1).amax(1)
-
-
-def trimmed(x: Tensor) -> Tensor:
-    """Leave out columns of token ids that are padding in every row; of few lengths, as each is a record."""
-    if x.dtype != torch.int64:
-        return x
-    longest = max(1, int(lengths(x).max()))
-    return x[..., : min(x.shape[-1], -(-longest // TOKEN_STEP) * TOKEN_STEP)].contiguous()

@@ -21,12 +21,13 @@ from perdure.core.net import couples_samples
 from perdure.core.random import Rng
 from perdure.engine.boundary import boundary
 from perdure.engine.costs import Clock, Costs
-from perdure.engine.data import Data, Place, Sampler, Scored
+from perdure.engine.data import Data, Place, Sampler
 from perdure.engine.fetching import FetchedData, scored
 from perdure.engine.fitting import check_batches, check_output, least_batch
 from perdure.engine.layout import Layouts
 from perdure.engine.records import Records
 from perdure.engine.replicas import Mapper, Replica, build, convolves, stack, unshare
+from perdure.engine.scored import Scored
 from perdure.engine.scoring import examine, training_loss
 from perdure.engine.step import Program
 from perdure.engine.worlds import Worlds

@@ -16,7 +16,8 @@ from perdure.core.batch import Rows
 from perdure.core.errors import PerdureError
 from perdure.core.random import draw_bits, purpose_key
 from perdure.engine.ahead import Ahead, Parts, Request
-from perdure.engine.data import Data, Drawn, Fed, Place, Scored, laid_out
+from perdure.engine.data import Data, Drawn, Fed, Place, laid_out
+from perdure.engine.scored import Scored, in_chunks
 from perdure.scenarios.contract.fetched import Fetched
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
@@ -171,7 +172,7 @@ class _Take(torch.autograd.Function):
 
 
 class Chunks:
-    """What is scored, chunk by chunk, fetched ahead each time: see :class:`perdure.engine.data.Scored`."""
+    """What is scored, chunk by chunk, fetched ahead each time: see :class:`perdure.engine.scored.Scored`."""
 
     def __init__(self, place: Place, stream: Stream, tables: Sequence[tuple[int, Part]], most: int) -> None:
         self.parts = Parts([p for _, p in tables], place)
@@ -205,8 +206,8 @@ class Chunks:
 def scored(place: Place, stream: Stream, some: Sequence[Part | World], most: int) -> Scored:
     """Lay out the parts of all tasks to be scored; samples that are fetched are not kept in memory."""
     tables = [(i, p) for i, p in enumerate(some) if isinstance(p, Part)]
-    if not any(isinstance(p, Fetched) for _, p in tables):
-        return place.scored(stream, some, most)
     worlds = tuple((i, p) for i, p in enumerate(some) if isinstance(p, World))
     counts = torch.tensor([len(p) if isinstance(p, Part) else 1 for p in some], device=place.device)
-    return Scored(Chunks(place, stream, tables, most), counts, worlds)
+    fetched = any(isinstance(p, Fetched) for _, p in tables)
+    chunks = (Chunks if fetched else in_chunks)(place, stream, tables, most)
+    return Scored(chunks, counts, worlds)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from perdure.core.batch import Rows
+from perdure.core.errors import PerdureError
 from perdure.core.random import Rng
-from perdure.engine.data import Scored
 from perdure.engine.replicas import Replica
+from perdure.engine.scored import Scored
 from perdure.engine.worlds import episodes
 from perdure.scenarios.contract.objective import Classification
 from perdure.scenarios.contract.several import totals
@@ -39,15 +41,22 @@ def examine(engine: Engine, replica: Replica, scored: Scored) -> tuple[Tensor, T
 
     def mapped(total: Any, view: Any, seed: Tensor, step: Tensor, rows: Rows, owner: Tensor) -> Any:
         def score(view: Any, seed: Tensor, step: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-            return engine.program.score(view, rows, Rng(seed, step, "score/"))
+            rng, x = Rng(seed, step, "score/"), rows["x"]
+            if owner.ndim == 1:
+                return engine.program.score(view, rows, rng)
+            labels = {k: v for k, v in rows.items() if k != "x"}
+            # What does not depend on the task is computed once for all of them.
+            each = side_by_side(lambda own: engine.program.score(view, {**own, "x": x}, rng), labels)
+            return each[0].flatten(0, 1), each[1].flatten()
 
         rows = {**rows, "x": engine.place.numbers(rows["x"])}
         found, answer = engine.mapper(score, view, seed, step, rows, shared=(2, 3), kind="score")
-        sums = add_by_task(total["sums"], owner, found.to(total["sums"].dtype))
+        of = owner.flatten()
+        sums = add_by_task(total["sums"], of, found.to(total["sums"].dtype))
         if not classes:
             return {**total, "sums": sums}
         # Padding belongs to no task: it is counted behind the others.
-        cell = torch.where(owner < tasks, rows["y"] * classes + answer, classes**2)
+        cell = torch.where(of < tasks, rows["y"].flatten() * classes + answer, classes**2)
         counts = total["counts"].scatter_add(1, cell, torch.ones_like(found, dtype=torch.float32))
         return {"sums": sums, "counts": counts}
 
@@ -62,7 +71,8 @@ def examine(engine: Engine, replica: Replica, scored: Scored) -> tuple[Tensor, T
     steps = torch.arange(first, first + len(scored.chunks), device=engine.device)
     for i, (rows, owner) in enumerate(scored.chunks):
         arguments = (total, view, engine.hyper["seed"], steps[i], rows, owner)
-        total = engine.records.run(("score", rows["x"].shape, rows["x"].dtype), mapped, arguments, first + i)
+        key = ("score", rows["x"].shape, rows["x"].dtype, owner.shape)
+        total = engine.records.run(key, mapped, arguments, first + i)
     engine.records.forget()
     sums = total["sums"][:, :tasks]
     sums = sums.unsqueeze(-1) if width is None else sums
@@ -71,6 +81,19 @@ def examine(engine: Engine, replica: Replica, scored: Scored) -> tuple[Tensor, T
         scores[:, t] = episodes(engine, view, t, world)
     shape = (engine.replicas, classes, classes)
     return scores, total["counts"][:, :-1].view(shape) if classes else None
+
+
+def side_by_side(function: Callable[[Rows], tuple[Tensor, ...]], labels: Rows) -> tuple[Tensor, ...]:
+    """Map a function over the tasks in front of ``labels [tasks, n, ...]``; or go through them one by one."""
+    try:
+        return vmap(function, randomness="same")(labels)
+    except PerdureError:
+        raise
+    except Exception:
+        # An error of the function's own shows here as well.
+        tasks = range(len(labels["task"]))
+        found = [function({k: v[t] for k, v in labels.items()}) for t in tasks]
+        return tuple(torch.stack(each) for each in zip(*found, strict=True))
 
 
 def _counted(engine: Engine) -> int:

@@ -274,7 +274,7 @@ def test_token_ids_are_scored_in_rows_no_longer_than_they_need(monkeypatch):
     stream = split(source, classes_per_task=2, setting="class")
     whole = make_engine(stream, Naive(), settings(stream, model=Sum))
     replica = whole.start()
-    monkeypatch.setattr("perdure.engine.data.trimmed", lambda x: x)
+    monkeypatch.setattr("perdure.engine.scored.trimmed", lambda x: x)
     expected = whole.evaluate(replica)
     monkeypatch.undo()
     monkeypatch.setattr("perdure.engine.engine.EVAL_SAMPLES", 30)

@@ -94,6 +94,7 @@ def test_results_are_the_same_to_the_last_digit(strategy, dtype):
 
 def test_samples_stay_bytes_on_the_device():
     from perdure.engine.data import Place
+    from perdure.engine.fetching import scored
 
     kept, plain = sources()
     place = Place(torch.device("cpu"), torch.float64, Bytes())
@@ -105,8 +106,8 @@ def test_samples_stay_bytes_on_the_device():
         numbers, Place(torch.device("cpu"), torch.float64).train(permuted(plain, 2), [0, 1]).rows["x"]
     )
     stream = split(kept)
-    scored = place.scored(stream, [task.test for task in stream], 16)
-    assert {rows["x"].dtype for rows, _ in scored.chunks} == {torch.uint8}
+    chunks = scored(place, stream, [task.test for task in stream], 16).chunks
+    assert {rows["x"].dtype for rows, _ in chunks} == {torch.uint8}
 
 
 def test_parts_of_several_scales_become_numbers():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +61,9 @@ def shared_rows(stream: Stream, tasks: Sequence[int], which: str) -> tuple[Part,
     columns = tuple(c for task in chosen for c in task.outputs)
     if len(chosen) < 2 or len(set(columns)) < len(columns) or not all(_plain(task) for task in chosen):
         return None
-    if not all(type(part) is Part and part.task is None and _same(part, parts[0]) for part in parts):
+    if not all(type(part) is Part and part.task is None for part in parts):
+        return None
+    if len({inputs_key(part) for part in parts}) > 1:
         return None
     labels = torch.stack([_labels(*one) for one in zip(chosen, parts, strict=True)], 1)
     objectives, widths = zip(*((task.objective, len(task.outputs)) for task in chosen), strict=True)
@@ -68,18 +71,17 @@ def shared_rows(stream: Stream, tasks: Sequence[int], which: str) -> tuple[Part,
     return Part(first.x, labels, None, first.transform, first.scale), SharedRows(objectives, widths, columns)
 
 
+def inputs_key(part: Part) -> tuple[Any, ...]:
+    """Tell what the inputs of a part are: of two that are there, those with one key have the very same."""
+    x = part.x
+    return x.data_ptr(), x.shape, x.stride(), x.dtype, id(part.transform), part.scale
+
+
 def _plain(task: Task) -> bool:
     """Tell whether a task has one label a sample, and reads its outputs side by side."""
     run = tuple(range(task.outputs[0], task.outputs[0] + len(task.outputs))) if task.outputs else ()
     fits = task.objective.reads in (None, len(task.outputs))
     return task.objective.targets == 1 and fits and task.outputs == run and bool(run)
-
-
-def _same(part: Part, other: Part) -> bool:
-    """Tell whether two parts have the very same inputs."""
-    x, y = part.x, other.x
-    alike = x is y or (x.data_ptr() == y.data_ptr() and x.shape == y.shape and x.stride() == y.stride())
-    return alike and part.transform is other.transform and part.scale == other.scale
 
 
 def _labels(task: Task, part: Part) -> Tensor:

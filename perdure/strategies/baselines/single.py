@@ -54,8 +54,9 @@ class Single(Strategy):
         for t in range(1, tasks):
             own = (task == t).unsqueeze(-1)
             output = torch.where(own, self._answer(net, params, state, t, x, task), output)
-        return output
+        return net.close(output, task)
 
     def _answer(self, net: Net, params: Params, state: State, t: int, x: Tensor, task: Tensor) -> Tensor:
+        """Raw outputs of the model of task t, ``[n, outputs]``."""
         model = {k: v[t] for k, v in state["bank"].items()}
-        return net.eval({k: model[k] for k in net.buffers})({k: model[k] for k in params}, x, task)
+        return net.eval({k: model[k] for k in net.buffers}).raw({k: model[k] for k in params}, x, task)
