@@ -21,6 +21,7 @@ from perdure import PerdureError
 from perdure.cli.reading import read_file, read_seeds, read_tune
 from perdure.core.checks import _hints, unchecked
 from perdure.core.hints import INFINITE
+from perdure.core.random import Rng
 from perdure.core.registry import Registry
 from perdure.core.specs import parse, write
 from perdure.experiment import compare
@@ -29,17 +30,22 @@ from perdure.optim.optimizer import OPTIMIZERS, Optimizer
 from perdure.optim.schedules import SCHEDULES
 from perdure.scenarios import SOURCES, STREAMS, Stream, split
 from perdure.scenarios import get as get_stream
+from perdure.scenarios.contract.scores import SCORES
+from perdure.scenarios.objectives import OBJECTIVES
 from perdure.scenarios.operators import OPERATORS
 from perdure.scenarios.registry import MADE
 from perdure.strategies import STRATEGIES
 from perdure.strategies import get as get_strategy
+from perdure.strategies.merging.rule import MERGING
+from perdure.strategies.parts.balancing import BALANCING
 from perdure.training import Training, make_settings
 from perdure.training import names as names_of_settings
 
 EXAMPLES = int(os.environ.get("PERDURE_EXAMPLES", "30"))
 REGISTRIES: dict[str, Registry[Any]] = {
     "strategy": STRATEGIES, "model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,
-    "operator": OPERATORS, "stream": STREAMS, "source": SOURCES,
+    "operator": OPERATORS, "stream": STREAMS, "source": SOURCES, "merging": MERGING, "balancing": BALANCING,
+    "score": SCORES, "objective": OBJECTIVES,
 }  # fmt: skip
 # Whatever files say is tried in tests of their own; Avalanche takes seconds to import.
 ELSEWHERE = {"avalanche", "table", "images", "omniglot", "adult", "clinc150", "mnist", "mnist-5k",
@@ -239,6 +245,22 @@ def use(kind, name, made):
         made(0, 1)
     elif isinstance(made, Stream):
         assert len(made) >= 1
+    elif kind in ("merging", "balancing"):
+        assert REGISTRIES[kind].get(str(made)) == made
+        holder = outcome(STRATEGIES.make, "merge" if kind == "merging" else "balance", rule=made)
+        assert holder is None or get_strategy(str(holder)) == holder
+    if kind == "balancing":
+        check_weights(made)
+
+
+def check_weights(rule):
+    """The weights of three tasks and the state after them are numbers, whatever the rule's parameters are."""
+    losses, rng = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64), Rng(torch.tensor(1), torch.tensor(2))
+    gram = torch.eye(3, dtype=torch.float64) + 0.5
+    state = outcome(rule.init, 3, losses)
+    if state is not None:
+        weights = outcome(rule.weights, gram, losses, state, rng)
+        assert weights is None or (weights.shape == (3,) and not weights.isnan().any())
 
 
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "avalanche"])
