@@ -27,12 +27,13 @@ class FolderError(PerdureError):
 def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file whole or not at all: beside its place, to the disk, then moved in; folders are made.
 
-    A link at ``path`` is replaced, and what it leads to left alone. A pipe or a device is written to.
+    A link at ``path`` is replaced, and what it leads to left alone. A pipe or a device is written to, and so
+    is what a link of the system's own leads to (``/dev/stdout``).
     """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_file() and not target.is_dir():
+        if _is_special(target):
             _write_to(target, content)
             return
         draft = target.with_name(f".perdure-{secrets.token_hex(8)}")
@@ -48,6 +49,14 @@ def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
         _note_moves(target.parent)
     except (OSError, ValueError) as error:
         raise FolderError(f"expected a file that can be written; found {target}: {line(error)}") from None
+
+
+def _is_special(path: Path) -> bool:
+    """Tell whether a path is a pipe or a device, which a link in somebody's folder is not."""
+    if not path.exists() or path.is_file() or path.is_dir():
+        return False
+    folder = path.parent.resolve()
+    return not path.is_symlink() or folder == Path("/dev") or folder.is_relative_to("/proc")
 
 
 def _write_to(special: Path, content: bytes) -> None:
@@ -116,7 +125,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 def _lock(folder: Path) -> int:
     while True:
-        file = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
+        file = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             _take(file, folder)
             # Whoever held it may have removed it in between: then it keeps nobody out.

@@ -28,6 +28,37 @@ def test_a_link_is_replaced_and_what_it_leads_to_left_alone(tmp_path: Path) -> N
     assert not (tmp_path / "report.html").is_symlink()
 
 
+@pytest.mark.parametrize("what", ["device", "pipe", "link to a link"])
+def test_a_link_to_a_device_or_a_pipe_is_replaced_too(what: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "there").symlink_to("/dev/null")
+    to = {"device": "/dev/null", "pipe": tmp_path / "pipe", "link to a link": tmp_path / "there"}[what]
+    (tmp_path / "report.html").symlink_to(to)
+    write_beside(tmp_path / "report.html", b"page")
+    assert not (tmp_path / "report.html").is_symlink()
+    assert (tmp_path / "report.html").read_bytes() == b"page"
+    assert (tmp_path / "there").is_symlink()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no /dev/fd")
+def test_the_systems_own_links_are_written_through() -> None:
+    reader, writer = os.pipe()
+    try:
+        write_beside(f"/dev/fd/{writer}", b"page")
+        assert os.read(reader, 10) == b"page"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_link_in_the_locks_place_makes_nothing_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FolderError, match="expected a folder that can be written"), held(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FolderError, match="nobody reads"):
