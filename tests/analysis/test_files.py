@@ -32,7 +32,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_left_alone(tmp_path: Path) -> N
 def test_a_link_to_a_device_or_a_pipe_is_replaced_too(what: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "there").symlink_to("/dev/null")
-    to = {"device": "/dev/null", "pipe": tmp_path / "pipe", "link to a link": tmp_path / "there"}[what]
+    to = {"device": Path("/dev/null"), "pipe": tmp_path / "pipe", "link to a link": tmp_path / "there"}[what]
     (tmp_path / "report.html").symlink_to(to)
     write_beside(tmp_path / "report.html", b"page")
     assert not (tmp_path / "report.html").is_symlink()
