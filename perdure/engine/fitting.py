@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from perdure.core.batch import Batch, Params, weigh
@@ -26,16 +26,23 @@ if TYPE_CHECKING:
 
 
 def check_output(engine: Engine, module: nn.Module, params: Params, buffers: Params) -> float:
-    """Run one sample through the model: its outputs must fit the stream. Returns its multiply-adds."""
+    """Run one sample through the model: its outputs must fit the stream. Returns its multiply-adds.
+
+    They are those of a sample among a batch, in training: what a model computes beside its samples (a
+    context, names of classes) is shared by them.
+    """
     program = replace(engine.program, precision=None)
-    one = {k: v[0] for k, v in params.items()}
+    one, held = ({k: v[0] for k, v in some.items()} for some in (params, buffers))
     x = engine.place.put(engine.stream.example()["x"])
+    zero = torch.zeros((), dtype=torch.int64, device=engine.device)
+
+    def run(samples: int, training: bool = False) -> tuple[Tensor, float]:
+        net = replace(program.net(held, Rng(zero, zero), training), masks=None)
+        with torch.no_grad(), CountFlops() as counter:
+            return net(one, torch.cat([x] * samples), zero), counter.total
+
     try:
-        counter = CountFlops()
-        with torch.no_grad(), counter:
-            zero = torch.zeros((), dtype=torch.int64, device=engine.device)
-            net = program.net({k: v[0] for k, v in buffers.items()}, Rng(zero, zero))
-            output = replace(net, masks=None)(one, x, zero)
+        output, alone = run(1)
     except (RuntimeError, TypeError, ValueError) as error:
         line = str(error).strip().splitlines()[0]
         raise PerdureError(f"the model does not take inputs of shape {tuple(x.shape[1:])}: {line}") from error
@@ -44,7 +51,12 @@ def check_output(engine: Engine, module: nn.Module, params: Params, buffers: Par
             f"the model must give {engine.stream.outputs} outputs for each sample of {engine.stream.name}; "
             f"found an output of shape {tuple(output.shape)} for one sample"
         )
-    return counter.total / 2
+    try:
+        two, three = (run(samples, training=True)[1] for samples in (2, 3))
+    except Exception:
+        return alone / 2  # The first step says what is wrong in training.
+    each = three - two
+    return (each + (two - 2 * each) / engine.batch_size) / 2
 
 
 def least_batch(engine: Engine, module: nn.Module, untrained: tuple[Params, Params]) -> int:

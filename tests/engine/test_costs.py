@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from perdure import compare
+from perdure.scenarios import get
 from perdure.strategies import External, Strategy
 from perdure.testing import tiny_stream
 
@@ -77,6 +78,40 @@ def test_compute_efficiency_by_hand():
     efficiency = {n: results.metric("compute_efficiency", n)[0] for n in ("naive", "replay(5)", "cumulative")}
     assert efficiency["naive"] > efficiency["cumulative"]
     assert efficiency["naive"] == pytest.approx(2 * efficiency["replay(5)"])
+
+
+class Beside(nn.Module):
+    """Computes something beside its samples: the same for one of them as for a batch; more when scoring."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.register = nn.Linear(5, 2), nn.Parameter(torch.ones(6, 5))
+
+    def forward(self, x):
+        rows = self.register if self.training else self.register.repeat(50, 1)
+        return self.layer(x) + self.layer(rows).mean(0)
+
+
+class Refusing(Beside):
+    """Cannot be asked in training mode for batches that no step has."""
+
+    def forward(self, x):
+        if self.training and len(x) < 4:
+            raise ValueError("too few")
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(("model", "products"), [(Beside, 5 * 2 * (1 + 6 / BATCH)), (Refusing, 5 * 2)])
+def test_what_a_model_computes_beside_its_samples_is_shared_by_a_batch(model, products):
+    results = run("naive", model=model)
+    assert results.extras["naive"]["pass_flops"] == [6 * products * n for n in SIZES]
+
+
+def test_a_transformer_that_scores_beside_a_context_is_not_more_efficient_for_it():
+    stream = get("multitab-bench(tasks=2, features=3, samples=64, val_samples=8, test_samples=8)")
+    results = compare(stream, ["multitab-net", "mmoe"], seeds=1, batch_size=16, epochs=EPOCHS, quiet=True)
+    for name in results.strategies:
+        assert results.metric("compute_efficiency", name) == pytest.approx([1 / EPOCHS], rel=0.1)
 
 
 def test_all_chunks_of_a_measure_count():
