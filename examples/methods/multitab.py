@@ -5,6 +5,8 @@ python examples/methods/multitab.py
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from table import MULTITASK, cell, markdown, put
 
@@ -44,7 +46,7 @@ def row(title: str, value: object, results: Results, methods: list[str]) -> dict
 def main(seeds: int = 5, write: bool = True, quick: bool = False) -> str:
     samples, epochs = (200, 1) if quick else (1000, EPOCHS)
     methods = METHODS[:1] if quick else METHODS
-    tables: dict[str, list[tuple[object, dict[str, object]]]] = {
+    tables: dict[str, list[tuple[object, dict[str, Any]]]] = {
         "correlation": [(p, {"correlation": p}) for p in CORRELATIONS],
         "degree": [(d, {"degrees": d}) for d in DEGREES],
         "number of tasks": [(t, {"tasks": t, "features": max(8, t), "degrees": "mixed"}) for t in COUNTS],
@@ -53,7 +55,7 @@ def main(seeds: int = 5, write: bool = True, quick: bool = False) -> str:
     for name, given in tables.items():
         rows = []
         for value, knobs in given[: 1 if quick else None]:
-            some = [m for m in methods if m not in LARGE or int(str(knobs.get("tasks", 7))) <= MOST_TOKENS]
+            some = [m for m in methods if m not in LARGE or knobs.get("tasks", 0) <= MOST_TOKENS]
             rows.append(row(name, value, learn(stream(samples, **knobs), some, seeds, epochs), methods))
             print(markdown(rows[-1:]), flush=True)
         texts.append(markdown(rows))

@@ -53,10 +53,15 @@ def write_beside(path: str | os.PathLike[str], content: bytes) -> None:
 
 def _is_special(path: Path) -> bool:
     """Tell whether a path is a pipe or a device, which a link in somebody's folder is not."""
-    if not path.exists() or path.is_file() or path.is_dir():
+    if not _leads_to_no_file(path):
         return False
     folder = path.parent.resolve()
     return not path.is_symlink() or folder == Path("/dev") or folder.is_relative_to("/proc")
+
+
+def _leads_to_no_file(path: Path) -> bool:
+    """Tell whether a path is, or leads to, what is neither a file nor a folder: a pipe or a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _write_to(special: Path, content: bytes) -> None:
@@ -74,7 +79,7 @@ def _write_to(special: Path, content: bytes) -> None:
 
 def regular(path: Path) -> Path:
     """Return ``path``, to be read; a pipe or a device, which may never end, is an ``OSError``."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if _leads_to_no_file(path):
         raise OSError(errno.EINVAL, "Is a pipe or a device")
     return path
 

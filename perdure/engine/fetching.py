@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perdure.core.batch import Rows
 from perdure.core.errors import PerdureError
 from perdure.core.random import draw_bits, purpose_key
 from perdure.engine.ahead import Ahead, Parts, Request
 from perdure.engine.data import Data, Drawn, Fed, Place, laid_out
-from perdure.engine.scored import Scored, in_chunks
+from perdure.engine.scored import Chunk, Scored, Tables, in_chunks, owners, padded
 from perdure.scenarios.contract.fetched import Fetched
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
@@ -174,27 +173,21 @@ class _Take(torch.autograd.Function):
 class Chunks:
     """What is scored, chunk by chunk, fetched ahead each time: see :class:`perdure.engine.scored.Scored`."""
 
-    def __init__(self, place: Place, stream: Stream, tables: Sequence[tuple[int, Part]], most: int) -> None:
+    def __init__(self, place: Place, stream: Stream, tables: Tables, most: int) -> None:
         self.parts = Parts([p for _, p in tables], place)
         self.labels = place.labels(stream, self.parts.parts)
-        self.task = torch.cat([torch.full((len(p),), i, device=place.device) for i, p in tables])
+        self.task = owners(tables, place.device)
         self.nobody = len(stream)
         example = stream.example()["x"]
         most = max(1, min(most, SCORED_SAMPLES, SCORED_BYTES // (4 * example.numel())))
-        n = len(self.task)
-        self.pieces = -(-n // most)
-        self.size = -(-n // self.pieces)
+        self.size, self.index, self.real = padded(len(self.task), most)
 
     def __len__(self) -> int:
-        return self.pieces
+        return len(self.index) // self.size
 
-    def __iter__(self) -> Iterator[tuple[Rows, Tensor]]:
-        n = len(self.task)
-        index = torch.arange(self.pieces * self.size)
-        real = index < n
-        index = torch.where(real, index, 0)
+    def __iter__(self) -> Iterator[Chunk]:
         device = self.task.device
-        cuts = list(zip(torch.split(index, self.size), torch.split(real, self.size), strict=True))
+        cuts = list(zip(*(torch.split(each, self.size) for each in (self.index, self.real)), strict=True))
         answers = Ahead(self.parts, stay=False)((rows.numpy(), None) for rows, _ in cuts)
         for (chosen, there), x in zip(cuts, answers, strict=True):
             at = chosen.to(device)

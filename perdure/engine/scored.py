@@ -67,8 +67,7 @@ def in_chunks(place: Place, stream: Stream, tables: Tables, most: int) -> tuple[
 def _end_to_end(place: Place, stream: Stream, tables: Tables, most: int) -> Iterator[Chunk]:
     """Yield chunks of parts end to end, whose samples have one task each."""
     rows = place.end_to_end(stream, [p for _, p in tables])
-    task = torch.cat([torch.full((len(p),), i, device=place.device) for i, p in tables])
-    x = rows.pop("x")
+    task, x = owners(tables, place.device), rows.pop("x")
     for index, real in _cut(x, most):
         own = task[index]
         labels = {k: v[index] for k, v in rows.items()}
@@ -91,17 +90,29 @@ def _side_by_side(place: Place, stream: Stream, tables: Tables, most: int) -> It
 
 def _cut(x: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield which inputs are in each chunk, ``[n]``, and which of them are no padding: chunks of one size."""
-    n = len(x)
-    pieces = -(-n // most)
-    size = -(-n // pieces)
-    index = torch.arange(pieces * size, device=x.device)
-    real = index < n
-    index = torch.where(real, index, 0)
+    size, index, real = padded(len(x), most, x.device)
     if x.dtype == torch.int64:
         # Token ids: short rows go together, and columns that hold nothing but padding are left out.
         by_length = lengths(x)[index].argsort(stable=True)
         index, real = index[by_length], real[by_length]
     yield from zip(torch.split(index, size), torch.split(real, size), strict=True)
+
+
+def padded(n: int, most: int, device: torch.device | None = None) -> tuple[int, Tensor, Tensor]:
+    """Return the size of chunks of ``n`` samples, and the sample at each place: the first one pads the last.
+
+    The third says which places are no padding.
+    """
+    pieces = -(-n // most)
+    size = -(-n // pieces)
+    index = torch.arange(pieces * size, device=device)
+    real = index < n
+    return size, torch.where(real, index, 0), real
+
+
+def owners(tables: Tables, device: torch.device) -> Tensor:
+    """Return the task of each sample of parts end to end."""
+    return torch.cat([torch.full((len(part),), i, device=device) for i, part in tables])
 
 
 def lengths(ids: Tensor) -> Tensor:
