@@ -54,7 +54,7 @@ def compare(
     stream: Stream | str,
     strategies: Strategies,
     *,
-    model: Model = "mlp",
+    model: Model | None = None,
     seeds: int | Sequence[int] = 10,
     training: Training | None = None,
     pretrained: bool = False,

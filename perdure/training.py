@@ -187,14 +187,15 @@ def read_strategies(strategies: Strategies) -> dict[str, Strategy]:
     return name_strategies(strategies)
 
 
-def read_training(training: Training | None, keywords: Mapping[str, Any]) -> Training:
+def read_training(stream: Stream, training: Training | None, keywords: Mapping[str, Any]) -> Training:
     """Return a training with further settings by keyword; one that is given twice is refused."""
     for key in keywords:
         if key not in names():
             raise unknown("setting", key, names())
         if training is not None and getattr(training, key) != getattr(Training, key):
             raise PerdureError(f"expected {key} in training or as a keyword; found both")
-    return Training(**keywords) if training is None else replace(training, **keywords)
+    own = {key: value for key, value in stream.defaults.items() if key in names()}
+    return Training(**{**own, **keywords}) if training is None else replace(training, **keywords)
 
 
 @takes_training
@@ -202,7 +203,7 @@ def read_training(training: Training | None, keywords: Mapping[str, Any]) -> Tra
 def make_settings(
     stream: Stream,
     *,
-    model: Model = "mlp",
+    model: Model | None = None,
     seeds: int | Sequence[int] = 10,
     training: Training | None = None,
     pretrained: bool = False,
@@ -212,6 +213,7 @@ def make_settings(
     **keywords: Any,
 ) -> Settings:
     """Check every setting; the first bad one raises, before any work. ``keywords``: fields of Training."""
+    model = stream.defaults.get("model", Settings.model) if model is None else model
     if isinstance(model, str):
         get_model(model)
         if pretrained:
@@ -219,7 +221,7 @@ def make_settings(
                 "pretrained keeps the weights of a model that is a module; "
                 f"found the name {shown(model)}, whose weights are drawn"
             )
-    training = read_training(training, keywords).on(stream)
+    training = read_training(stream, training, keywords).on(stream)
     if eval_every is not None:
         check_whole("eval_every", eval_every)
     grid = get_grid(tune)

@@ -136,16 +136,22 @@ def show_command(
 def compare_command(
     stream: Annotated[str, typer.Argument(help='Such as split-digits or "permuted-digits(tasks=10)".')],
     strategies: Strategies,
-    model: Annotated[str, typer.Option(help='Such as "mlp(hidden=[64, 64])".')] = "mlp",
+    model: Annotated[
+        str | None, typer.Option(help='Such as "mlp(hidden=[64, 64])"; by default mlp, or what suits the stream.')
+    ] = None,
     seeds: Seeds = "10",
     epochs: Annotated[
         int | None, typer.Option(help="Passes over each task; by default at least 50 steps a task.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples per step.")] = 32,
-    optimizer: Annotated[str, typer.Option(help='Such as sgd, "sgd(momentum=0.9)", adam, adamw.')] = "sgd",
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.1,
-    weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0,
-    schedule: Annotated[str, typer.Option(help="constant, cosine, linear or steps.")] = "constant",
+    batch_size: Annotated[int | None, typer.Option(help="Samples per step (32).")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help='Such as sgd (the default), "sgd(momentum=0.9)", adam, adamw.')
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate (0.1).")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay (0).")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="constant (the default), cosine, linear or steps.")
+    ] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, gpu (or cuda) or cuda:N.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -164,12 +170,16 @@ def compare_command(
 ) -> None:
     """Compare strategies on a stream."""
     import_all(imports or [])
+    training = {
+        "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr,
+        "weight_decay": weight_decay, "schedule": schedule, "clip": clip,
+    }  # fmt: skip
     carry_out(
         {
             "stream": stream, "strategies": strategies, "model": model, "seeds": read_seeds(seeds),
-            "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr,
-            "weight_decay": weight_decay, "schedule": schedule, "clip": clip, "device": device,
-            "dtype": dtype, "precision": precision, "eval_every": eval_every,
+            # What is not given is left to the stream.
+            **{name: value for name, value in training.items() if value is not None},
+            "device": device, "dtype": dtype, "precision": precision, "eval_every": eval_every,
             "tune": read_tune(tune or []), "tune_on": tune_on,
         },
         out, quiet=quiet, resume=resume, overwrite=overwrite,

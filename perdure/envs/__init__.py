@@ -1,11 +1,11 @@
-"""Environments that streams of tasks are made of; ``ENVS`` holds those of other packages by name."""
+"""Environments that streams of tasks are made of: pure functions over tensors.
 
-from __future__ import annotations
+``ENVS`` holds them by name, those of other packages too; :func:`environment` registers one of your own.
+"""
 
-from typing import Any
+from perdure.envs.actions import Actions, Continuous, Discrete
+from perdure.envs.contract import Env
+from perdure.envs.registry import ENVS, environment, get
+from perdure.envs.single_agent import CartPole
 
-from perdure.core.registry import Registry
-
-ENVS: Registry[Any] = Registry("environment", "perdure.envs")
-
-__all__ = ["ENVS"]
+__all__ = ["ENVS", "Actions", "CartPole", "Continuous", "Discrete", "Env", "environment", "get"]

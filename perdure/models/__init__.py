@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from perdure.models.backbones.actor_critic import actor_critic
 from perdure.models.backbones.cnn import cnn
 from perdure.models.backbones.huggingface import encoder, matcher
 from perdure.models.backbones.mlp import mlp
 from perdure.models.backbones.resnet import resnet
 from perdure.models.registry import MODELS, get
 
-__all__ = ["MODELS", "cnn", "encoder", "get", "matcher", "mlp", "resnet"]
+__all__ = ["MODELS", "actor_critic", "cnn", "encoder", "get", "matcher", "mlp", "resnet"]

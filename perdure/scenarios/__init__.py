@@ -9,6 +9,7 @@ from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.generators import (
     adult_two_targets,
+    cartpole_physics,
     covariance_alignment,
     critical_periods,
     from_arrays,
@@ -41,6 +42,7 @@ __all__ = [
     "Task",
     "adult_two_targets",
     "blur",
+    "cartpole_physics",
     "check_stream",
     "concat",
     "covariance_alignment",

@@ -13,6 +13,7 @@ from perdure.core.specs import parse, split_outside
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.generators import (
     adult_two_targets,
+    cartpole_physics,
     covariance_alignment,
     critical_periods,
     multitab_bench,
@@ -31,6 +32,7 @@ GENERATORS: dict[str, Callable[..., Stream]] = {"split": split, "permuted": perm
 # Streams of no source, with names of their own.
 MADE: dict[str, Callable[..., Stream]] = {
     "adult-two-targets": adult_two_targets,
+    "cartpole-physics": cartpole_physics,
     "covariance-alignment": covariance_alignment,
     "critical-periods": critical_periods,
     "multitab-bench": multitab_bench,

@@ -58,6 +58,9 @@ class Stream:
         What a generator knows about the tasks that it made, which results keep: names, numbers, lists and
         tables of such, as JSON has them. ``task_correlation`` and ``label_correlation``, ``[tasks][tasks]``
         in the order of the names under ``tasks``, are drawn in the report.
+    defaults:
+        Settings of training, and the ``model``, that suit the stream: a comparison takes them unless it is
+        given others.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Stream:
     online: bool = False
     notes: tuple[str, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_setting(self.setting)

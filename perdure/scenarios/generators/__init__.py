@@ -2,6 +2,7 @@
 
 from perdure.scenarios.generators.adult_two_targets import adult_two_targets
 from perdure.scenarios.generators.arrays import from_arrays
+from perdure.scenarios.generators.cartpole_physics import cartpole_physics
 from perdure.scenarios.generators.changed import permuted, rotated
 from perdure.scenarios.generators.covariance_alignment import covariance_alignment
 from perdure.scenarios.generators.critical_periods import critical_periods
@@ -13,6 +14,7 @@ from perdure.scenarios.generators.table_targets import table_targets
 
 __all__ = [
     "adult_two_targets",
+    "cartpole_physics",
     "covariance_alignment",
     "critical_periods",
     "from_arrays",

@@ -1,0 +1,52 @@
+"""CartPole whose physics change from task to task."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from perdure.core.checks import check_whole, checked
+from perdure.core.errors import PerdureError
+from perdure.envs.single_agent.cartpole import CartPole
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.generators.acting import Recipe, acting
+
+PHYSICS = {
+    "usual": CartPole(),
+    "heavy pole": CartPole(pole=1.0, half=1.0),
+    "swapped": CartPole(force=-10.0),
+    "weak": CartPole(force=4.0),
+    "moon": CartPole(gravity=1.6, force=20.0),
+}
+RECIPE = Recipe()
+
+
+@checked
+def cartpole_physics(
+    tasks: int = 3,
+    *,
+    steps: int = 50_000,
+    episodes: int = 10,
+    setting: Literal["task", "domain", "joint"] = "domain",
+) -> Stream:
+    """Make tasks of keeping a pole upright on a cart: the masses, lengths, gravity and force change.
+
+    A policy is learned by proximal policy optimisation (:class:`perdure.scenarios.rl.PPO`) and scored by the
+    return of episodes, 500 at most.
+
+    Parameters
+    ----------
+    tasks:
+        How many, up to five: the usual physics, a heavy long pole, left and right swapped, a weak push,
+        and the moon with a strong one.
+    steps:
+        Steps of the environment that each task is learned for.
+    episodes:
+        How many episodes are scored.
+    setting:
+        ``"task"``: each task has a policy of its own behind what all share; ``"domain"``: all share one.
+    """
+    check_whole("tasks", tasks)
+    if tasks > len(PHYSICS):
+        raise PerdureError(f"tasks must be at most {len(PHYSICS)}, the physics that there are; found {tasks}")
+    chosen = dict(list(PHYSICS.items())[:tasks])
+    return acting("cartpole-physics", chosen, RECIPE, setting, steps, episodes)

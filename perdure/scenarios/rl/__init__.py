@@ -1,0 +1,6 @@
+"""Reinforcement learning: environments as parts of tasks, and what a policy minimises."""
+
+from perdure.scenarios.rl.acting import Acting
+from perdure.scenarios.rl.ppo import PPO, Rollouts
+
+__all__ = ["PPO", "Acting", "Rollouts"]
