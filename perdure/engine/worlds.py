@@ -21,6 +21,9 @@ from perdure.strategies.contract.phase import Phase
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
+# Steps of scored episodes after which it is looked whether any goes on: a GPU is waited for each time.
+LOOKED_AT = 50
+
 
 @dataclass(eq=False)
 class Worlds:
@@ -141,6 +144,13 @@ def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
     with torch.no_grad():
         zero = torch.zeros((), dtype=torch.int64, device=engine.device)
         state = unshare(engine.mapper(start, seed, zero, shared=(1,), kind=("start", task)))
-        state = engine.records.loop(("episode", task), body, state, world.limit, view, seed, current)
+        says = type(world).over is not World.over
+        for first in range(0, world.limit, LOOKED_AT):
+            times = min(LOOKED_AT, world.limit - first)
+            state = engine.records.loop(
+                ("episode", task), body, state, times, view, seed, current, first=first
+            )
+            if says and bool(engine.mapper(world.over, state, kind=("over", task)).all()):
+                break
         scores: Tensor = engine.mapper(world.score, state, kind=("result", task))
     return scores.mean(1)

@@ -70,6 +70,13 @@ class World:
         """Go one step on in the episodes that are scored; what has ended stays as it is."""
         raise PerdureError(f"{type(self).__name__} does not say how episodes go on: override `step`")
 
+    def over(self, state: State) -> Tensor | None:
+        """Tell whether all episodes that are scored have ended, 0-d bool: nothing changes from then on.
+
+        ``None``, the default, where a world does not say: all ``limit`` steps are taken.
+        """
+        return None
+
     def score(self, state: State) -> Tensor:
         """Return the score of each episode, ``[episodes]``, after ``limit`` steps; a task's is their mean."""
         raise PerdureError(f"{type(self).__name__} does not say how episodes are scored: override `score`")

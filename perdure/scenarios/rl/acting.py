@@ -96,6 +96,10 @@ class Acting(World):
         total = state["return"] + on * reward.to(on.dtype)
         return {"env": new, "return": total, "on": on * (~ended).to(on.dtype)}
 
+    def over(self, state: State) -> Tensor:
+        on: Tensor = state["on"]
+        return (on == 0).all()
+
     def score(self, state: State) -> Tensor:
         """Return the return of each episode, ``[episodes]``."""
         total: Tensor = state["return"]
