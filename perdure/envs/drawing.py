@@ -89,7 +89,7 @@ class Picture:
 
 
 def enlarged(cells: Tensor, size: int) -> Tensor:
-    """Return pictures ``[n, rows, columns, 3]`` in [0, 255] as bytes, a cell ``size`` pixels wide and high."""
+    """Return pictures ``[n, rows, columns, 3]`` in [0, 255] as bytes, a cell ``size`` pixels wide, high."""
     large = cells.repeat_interleave(size, 1).repeat_interleave(size, 2)
     return large.round().to(torch.uint8)
 

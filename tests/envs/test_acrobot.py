@@ -15,34 +15,32 @@ RNG = Rng(torch.tensor(0), torch.tensor(0))
 
 
 def test_a_thousand_steps_as_gymnasium():
-    ours, theirs, draws = Acrobot(), AcrobotEnv(), np.random.default_rng(0)
+    # Each step begins at one state: the motion is chaotic, and the last digits would decide the end.
+    theirs, draws = AcrobotEnv(), np.random.default_rng(0)
     theirs.reset(seed=0)
-    ends = wraps = 0
-    ended = True
+    rows, ended = [], True
     for _ in range(1000):
-        if ended:
-            theirs.state = draws.uniform(-0.1, 0.1, 4)
-        # Each step begins at one state: the motion is chaotic, and the last digits would decide the end.
-        state = torch.tensor(theirs.state)[None]
-        # With the speed of the upper link, which swings up.
-        action = int(theirs.state[2] < 0) * 2 if draws.random() < 0.8 else int(draws.integers(3))
+        start = theirs.state = draws.uniform(-0.1, 0.1, 4) if ended else theirs.state
+        # Against the speed of the upper link, which swings up.
+        action = int(start[2] < 0) * 2 if draws.random() < 0.8 else int(draws.integers(3))
         observed, reward, ended, _, _ = theirs.step(action)
-        new, value, end = ours.step({"state": state}, torch.tensor([action]), RNG)
-        gap = new["state"][0].numpy() - theirs.state
-        gap[:2] = (gap[:2] + math.pi) % (2 * math.pi) - math.pi
-        np.testing.assert_allclose(gap, 0, atol=1e-9)
-        np.testing.assert_allclose(ours.observe(new)[0].float().numpy(), observed, rtol=3e-7, atol=1e-7)
-        assert (float(value), bool(end)) == (reward, ended)
-        ends, wraps = ends + ended, wraps + bool(abs(theirs.state[1] - float(state[0, 1])) > 4)
-    assert ends > 3
-    assert wraps > 3
+        rows.append((start, action, theirs.state, observed, reward, ended))
+    start, action, state, observed, reward, ended = map(np.array, zip(*rows, strict=True))
+    new, value, end = Acrobot().step({"state": torch.tensor(start)}, torch.tensor(action), RNG)
+    gap = new["state"].numpy() - state
+    gap[:, :2] = (gap[:, :2] + math.pi) % (2 * math.pi) - math.pi
+    np.testing.assert_allclose(gap, 0, atol=1e-9)
+    np.testing.assert_allclose(Acrobot().observe(new).float().numpy(), observed, rtol=3e-7, atol=1e-7)
+    assert (value.tolist(), end.tolist()) == (reward.tolist(), ended.tolist())
+    assert ended.sum() > 3
+    assert (abs(state[:, :2] - start[:, :2]) > 4).sum() > 3, "no angle was wrapped"
 
 
 def test_other_physics_as_gymnasium():
     class Other(AcrobotEnv):
         LINK_LENGTH_1, LINK_LENGTH_2, LINK_COM_POS_1, LINK_COM_POS_2 = 1.4, 0.6, 0.7, 0.3
         LINK_MASS_1, LINK_MASS_2, LINK_MOI = 0.8, 1.7, 0.5
-        AVAIL_TORQUE = [1.5, 0.0, -1.5]
+        AVAIL_TORQUE = (1.5, 0.0, -1.5)
 
     env = Acrobot(mass_1=0.8, mass_2=1.7, length_1=1.4, length_2=0.6, inertia=0.5, torque=-1.5)
     theirs, state = Other(), torch.tensor([[0.4, -1.1, 0.8, 2.0]]).double()
@@ -76,9 +74,13 @@ def test_swapping_mirrors():
 
 @pytest.mark.parametrize(
     ("given", "line"),
-    [({"gravity": 0.0}, "gravity must be positive; found 0.0"), ({"mass_2": 0.0}, "mass_2 must be positive"),
-     ({"length_1": -1.0}, "length_1 must be positive"), ({"inertia": 0.0}, "inertia must be positive"),
-     ({"torque": 0.0}, "the size of `torque` must be positive")],
+    [
+        ({"gravity": 0.0}, "gravity must be positive; found 0.0"),
+        ({"mass_2": 0.0}, "mass_2 must be positive"),
+        ({"length_1": -1.0}, "length_1 must be positive"),
+        ({"inertia": 0.0}, "inertia must be positive"),
+        ({"torque": 0.0}, "the size of `torque` must be positive"),
+    ],
 )
 def test_refusals(given, line):
     with pytest.raises(PerdureError, match=line):

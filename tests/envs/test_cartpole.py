@@ -58,9 +58,14 @@ def test_the_picture_shows_where_the_pole_leans():
 
 @pytest.mark.parametrize(
     ("given", "line"),
-    [({"gravity": 0.0}, "gravity must be positive; found 0.0"), ({"cart": -1.0}, "cart must be positive"),
-     ({"half": 0}, "half must be positive"), ({"force": 0.0}, "the size of `force` must be positive"),
-     ({"pole": math.inf}, "pole must be a finite number"), ({"limit": 0}, "limit must be a whole number")],
+    [
+        ({"gravity": 0.0}, "gravity must be positive; found 0.0"),
+        ({"cart": -1.0}, "cart must be positive"),
+        ({"half": 0}, "half must be positive"),
+        ({"force": 0.0}, "the size of `force` must be positive"),
+        ({"pole": math.inf}, "pole must be a finite number"),
+        ({"limit": 0}, "limit must be a whole number"),
+    ],
 )
 def test_refusals(given, line):
     with pytest.raises(PerdureError, match=line):

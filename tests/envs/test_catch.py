@@ -81,10 +81,14 @@ def test_speed_and_drift():
 
 @pytest.mark.parametrize(
     ("given", "line"),
-    [({"size": 6}, "size must be a whole number of at most 5; found 6"), ({"width": 0}, "width must be a whole"),
-     ({"speed": 0}, "speed must be a whole number of at least 1"), ({"drift": 10}, "drift must be a whole number"),
-     ({"brightness": 0.0}, r"brightness must lie in \(0, 1\]; found 0"),
-     ({"limit": 8}, "limit must be at least 9, the steps of a fall; found 8")],
+    [
+        ({"size": 6}, "size must be a whole number of at most 5; found 6"),
+        ({"width": 0}, "width must be a whole"),
+        ({"speed": 0}, "speed must be a whole number of at least 1"),
+        ({"drift": 10}, "drift must be a whole number"),
+        ({"brightness": 0.0}, r"brightness must lie in \(0, 1\]; found 0"),
+        ({"limit": 8}, "limit must be at least 9, the steps of a fall; found 8"),
+    ],
 )
 def test_refusals(given, line):
     with pytest.raises(PerdureError, match=line):

@@ -47,7 +47,7 @@ def test_enlarged():
 
 
 def test_angles():
-    angles = torch.tensor([0.1, -3.0, math.pi + 0.5, -math.pi - 0.5, 20 * math.pi + 1]).double()
-    expected = torch.tensor([0.1, -3.0, 0.5 - math.pi, math.pi - 0.5, 1.0]).double()
+    angles = torch.tensor([0.1, -3.0, math.pi + 0.5, -math.pi - 0.5, 20 * math.pi + 1], dtype=torch.float64)
+    expected = torch.tensor([0.1, -3.0, 0.5 - math.pi, math.pi - 0.5, 1.0], dtype=torch.float64)
     torch.testing.assert_close(wrap(angles), expected)
     assert wrap(angles)[0] == angles[0]

@@ -90,25 +90,33 @@ def test_the_picture():
     frame = LOCKED.frame(LOCKED.reset(RNG, 2))
     assert frame.shape == (2, 32, 48, 3)
     # Wall, agent, key, floor: one colour in each cell.
-    assert len({tuple(frame[0, 4 + 8 * i, 4 + 8 * j].tolist()) for i, j in [(0, 0), (1, 1), (1, 2), (2, 1)]}) == 4
+    assert (
+        len({tuple(frame[0, 4 + 8 * i, 4 + 8 * j].tolist()) for i, j in [(0, 0), (1, 1), (1, 2), (2, 1)]})
+        == 4
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "line"),
-    [({"layout": "opne"}, "unknown layout 'opne': did you mean open"),
-     ({"layout": ("###", "#.#")}, "layout must be a name, or three rows or more"),
-     ({"layout": ("###", "#.#", "####")}, "of one length"), ({"layout": ("###", "#x#", "###")}, "for floor; found"),
-     ({"layout": ("", "", "")}, "three rows or more"),
-     ({"layout": ("###", "..#", "###")}, "layout must have a wall all around"),
-     ({"layout": ("###", "#.#", "###")}, "two cells of floor or more"),
-     ({"goal": (0, 0)}, r"goal must be a cell of floor, \(row, column\); found \(0, 0\)"),
-     ({"start": (9, 9)}, "start must be a cell of floor"), ({"start": (7, 7)}, "goal, start must be different cells"),
-     ({"key": (1, 1)}, r"expected a key and a door, or none; found key=\(1, 1\), door=None"),
-     ({"key": (1, 1), "door": (1, 1)}, "goal, key, door must be different cells"),
-     ({"layout": ("#####", "#.#.#", "#####")}, "no way to it from the floor"),
-     ({"layout": ("#####", "#.#.#", "#.#.#", "#####"), "start": (1, 1)}, r"no way to it from \(1, 1\)"),
-     ({"layout": "two-rooms", "key": (1, 7), "door": (4, 4), "start": (1, 1)}, "no way to it"),
-     ({"cost": -1.0}, "cost must be at least 0"), ({"goal": (1, 2, 3)}, "goal must be a tuple")],
+    [
+        ({"layout": "opne"}, "unknown layout 'opne': did you mean open"),
+        ({"layout": ("###", "#.#")}, "layout must be a name, or three rows or more"),
+        ({"layout": ("###", "#.#", "####")}, "of one length"),
+        ({"layout": ("###", "#x#", "###")}, "for floor; found"),
+        ({"layout": ("", "", "")}, "three rows or more"),
+        ({"layout": ("###", "..#", "###")}, "layout must have a wall all around"),
+        ({"layout": ("###", "#.#", "###")}, "two cells of floor or more"),
+        ({"goal": (0, 0)}, r"goal must be a cell of floor, \(row, column\); found \(0, 0\)"),
+        ({"start": (9, 9)}, "start must be a cell of floor"),
+        ({"start": (7, 7)}, "goal, start must be different cells"),
+        ({"key": (1, 1)}, r"expected a key and a door, or none; found key=\(1, 1\), door=None"),
+        ({"key": (1, 1), "door": (1, 1)}, "goal, key, door must be different cells"),
+        ({"layout": ("#####", "#.#.#", "#####")}, "no way to it from the floor"),
+        ({"layout": ("#####", "#.#.#", "#.#.#", "#####"), "start": (1, 1)}, r"no way to it from \(1, 1\)"),
+        ({"layout": "two-rooms", "key": (1, 7), "door": (4, 4), "start": (1, 1)}, "no way to it"),
+        ({"cost": -1.0}, "cost must be at least 0"),
+        ({"goal": (1, 2, 3)}, "goal must be a tuple"),
+    ],
 )
 def test_refusals(given, line):
     with pytest.raises(PerdureError, match=line):

@@ -32,6 +32,7 @@ def test_a_thousand_steps_as_gymnasium():
         state = None if ended else new["state"]
         ends, walls = ends + ended, walls + (theirs.state[0] == -1.2)
     assert ends > 3
+    assert walls > 3
 
 
 def test_the_left_end_stops_the_car():
@@ -55,9 +56,13 @@ def test_a_step_by_hand():
 
 @pytest.mark.parametrize(
     ("given", "line"),
-    [({"force": 0.0}, "the size of `force` must be positive; found 0"), ({"gravity": 0.0}, "gravity must be positive"),
-     ({"goal": -0.5}, r"goal must lie in \(-0.4, 0.6\]; found -0.5"), ({"goal": 0.7}, "goal must lie in"),
-     ({"limit": 0}, "limit must be a whole number")],
+    [
+        ({"force": 0.0}, "the size of `force` must be positive; found 0"),
+        ({"gravity": 0.0}, "gravity must be positive"),
+        ({"goal": -0.5}, r"goal must lie in \(-0.4, 0.6\]; found -0.5"),
+        ({"goal": 0.7}, "goal must lie in"),
+        ({"limit": 0}, "limit must be a whole number"),
+    ],
 )
 def test_refusals(given, line):
     with pytest.raises(PerdureError, match=line):

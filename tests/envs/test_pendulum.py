@@ -85,9 +85,13 @@ def test_tasks_of_other_torques_have_the_same_actions():
 
 @pytest.mark.parametrize(
     ("given", "line"),
-    [({"gravity": -1.0}, "gravity must be positive; found -1.0"), ({"mass": 0.0}, "mass must be positive"),
-     ({"length": 0.0}, "length must be positive"), ({"torque": 0.0}, "the size of `torque` must be positive"),
-     ({"limit": -1}, "limit must be a whole number")],
+    [
+        ({"gravity": -1.0}, "gravity must be positive; found -1.0"),
+        ({"mass": 0.0}, "mass must be positive"),
+        ({"length": 0.0}, "length must be positive"),
+        ({"torque": 0.0}, "the size of `torque` must be positive"),
+        ({"limit": -1}, "limit must be a whole number"),
+    ],
 )
 def test_refusals(given, line):
     with pytest.raises(PerdureError, match=line):

@@ -75,7 +75,8 @@ class CartPole(Env):
         return {"state": rng.uniform("start", n, 4) * 0.1 - 0.05}
 
     def observe(self, state: State) -> Tensor:
-        return state["state"]
+        seen: Tensor = state["state"]
+        return seen
 
     def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
         place, speed, angle, turn = state["state"].unbind(-1)

@@ -173,7 +173,7 @@ class GridWorld(Env):
         goal, key, door = (torch.full_like(cell, self._number(c)) for c in (self._goal, self.key, self.door))
         goal, key, door, agent = (_one_hot(c, height * width) for c in (goal, key, door, cell))
         planes = [wall.expand_as(agent), goal, key & closed, door & closed, agent]
-        return torch.stack(planes, 1).unflatten(2, (height, width))
+        return torch.stack(planes, 1).view(len(cell), len(PLANES), height, width)
 
 
 def _one_hot(cell: Tensor, cells: int) -> Tensor:

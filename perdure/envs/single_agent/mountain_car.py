@@ -77,7 +77,8 @@ class MountainCar(Env):
         return {"state": torch.stack([place, torch.zeros_like(place)], -1)}
 
     def observe(self, state: State) -> Tensor:
-        return state["state"]
+        seen: Tensor = state["state"]
+        return seen
 
     def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
         place, speed = state["state"].unbind(-1)

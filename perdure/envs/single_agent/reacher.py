@@ -130,7 +130,7 @@ class Reacher(Env):
 
     def frame(self, state: State) -> Tensor:
         elbow, end = self._points(state["state"])
-        nearest, farthest = self.reach
+        farthest = self.reach[1]
         x, y = state["target"].unbind(-1)
         picture = Picture.blank(x, -1.1 * farthest, -1.1 * farthest, 1.1 * farthest)
         picture = picture.disc((0.0, 0.0), farthest, SILVER).disc((x, y), 0.07 * farthest, GREEN)
