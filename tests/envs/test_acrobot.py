@@ -57,9 +57,9 @@ def test_hanging_still_is_a_rest_and_costs_1():
 
 
 def test_the_end_is_above_half_of_the_whole_length():
-    # Upright but for .01, for links of 1.5 and .5: higher than 1. With the lower one folded back it is at 1.
+    # Upright but for .01, links of 2 and .8 are higher than 1.4; with the lower one folded back, at 1.2.
     state = torch.tensor([[math.pi - 0.01, 0.0, 0.0, 0.0], [math.pi - 0.01, math.pi, 0.0, 0.0]])
-    env = Acrobot(length_1=1.5, length_2=0.5, gravity=1e-3)
+    env = Acrobot(length_1=2.0, length_2=0.8, gravity=1e-3)
     _, reward, ended = env.step({"state": state}, torch.tensor([1, 1]), RNG)
     assert ended.tolist() == [True, False]
     assert reward.tolist() == [0, -1]

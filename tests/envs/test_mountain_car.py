@@ -54,6 +54,11 @@ def test_a_step_by_hand():
     assert bool(ended)
 
 
+def test_beyond_the_goal_and_on_the_way_back_is_no_end():
+    _, _, ended = MountainCar().step({"state": torch.tensor([[0.58, -0.03]])}, torch.tensor([1]), RNG)
+    assert not ended
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [
