@@ -6,6 +6,9 @@
 from perdure.envs.actions import Actions, Continuous, Discrete
 from perdure.envs.contract import Env
 from perdure.envs.registry import ENVS, environment, get
-from perdure.envs.single_agent import CartPole
+from perdure.envs.single_agent import Acrobot, CartPole, Catch, GridWorld, MountainCar, Pendulum, Reacher
 
-__all__ = ["ENVS", "Actions", "CartPole", "Continuous", "Discrete", "Env", "environment", "get"]
+__all__ = [
+    "ENVS", "Acrobot", "Actions", "CartPole", "Catch", "Continuous", "Discrete", "Env", "GridWorld",
+    "MountainCar", "Pendulum", "Reacher", "environment", "get",
+]  # fmt: skip

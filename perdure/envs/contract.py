@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
 from perdure.core.batch import State
 from perdure.core.checks import check_whole
+from perdure.core.errors import PerdureError
 from perdure.core.named import Named
 from perdure.core.random import Rng
 from perdure.envs.actions import Actions
@@ -30,12 +30,15 @@ class Env(Named, ABC):
         Steps after which an episode is cut off.
     """
 
-    # Shape of an observation.
-    shape: ClassVar[tuple[int, ...]]
     limit: int = field(default=500, kw_only=True)
 
     def __post_init__(self) -> None:
         check_whole("limit", self.limit)
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an observation; a class whose observations have one shape may say it as an attribute."""
 
     @property
     @abstractmethod
@@ -62,3 +65,16 @@ class Env(Named, ABC):
         The last, ``[n]`` bool, says where the episode is over because of what happened, not because time ran
         out: the value of what would have followed is zero.
         """
+
+    def frame(self, state: State) -> Tensor:
+        """Return a small picture of each copy for people to look at, ``[n, height, width, 3]`` uint8.
+
+        Optional: nothing is learned from it. It is a function of the state, pure like the others;
+        :class:`perdure.envs.drawing.Picture` has lines, discs and boxes.
+
+        Raises
+        ------
+        PerdureError
+            Where an environment has no pictures.
+        """
+        raise PerdureError(f"{self.name} does not say what it looks like: override `frame`")

@@ -14,6 +14,7 @@ from perdure.core.checks import check_number
 from perdure.core.random import Rng
 from perdure.envs.actions import Discrete
 from perdure.envs.contract import Env
+from perdure.envs.drawing import BLACK, BLUE, BROWN, GREY, Picture
 from perdure.envs.registry import environment
 
 STEP = 0.02  # seconds
@@ -74,11 +75,12 @@ class CartPole(Env):
         return {"state": rng.uniform("start", n, 4) * 0.1 - 0.05}
 
     def observe(self, state: State) -> Tensor:
-        return state["state"]
+        seen: Tensor = state["state"]
+        return seen
 
     def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
         place, speed, angle, turn = state["state"].unbind(-1)
-        push = (2.0 * action - 1.0) * self.force
+        push = (2 * action - 1).to(place.dtype) * self.force
         sin, cos, total = angle.sin(), angle.cos(), self.cart + self.pole
         swing = self.pole * self.half
         part = (push + swing * turn.square() * sin) / total
@@ -89,3 +91,11 @@ class CartPole(Env):
         new = state["state"] + STEP * change
         ended = (new[:, 0].abs() > FARTHEST) | (new[:, 2].abs() > STEEPEST)
         return {"state": new}, torch.ones_like(place), ended
+
+    def frame(self, state: State) -> Tensor:
+        place, _, angle, _ = state["state"].unbind(-1)
+        end = (place + 2 * self.half * angle.sin(), 2 * self.half * angle.cos())
+        picture = Picture.blank(place, -FARTHEST - 0.2, -0.5, FARTHEST + 0.2, height=48)
+        picture = picture.line((-FARTHEST, -0.2), (FARTHEST, -0.2), 0.04, GREY)
+        picture = picture.box((place, -0.1), 0.3, 0.15, BLUE)
+        return picture.line((place, 0.0), end, 0.1, BROWN).disc((place, 0.0), 0.06, BLACK).bytes()
