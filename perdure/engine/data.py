@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
@@ -20,6 +20,8 @@ from perdure.strategies.contract.phase import Phase
 
 # Arrays, and where in them the samples of a batch lie; then as below.
 Fed = tuple[Rows, Tensor, Tensor, int]
+# Orders of few samples are drawn for so many epochs in one go, and numbers that one go may draw.
+EPOCHS, DRAWN = 16, 1 << 16
 # Index [replicas, n] and weight [n] of a batch, and how many of its samples are no padding (weight 0).
 Drawn = tuple[Tensor, Tensor, int]
 
@@ -139,11 +141,19 @@ class Sampler:
     dtype: torch.dtype
     exact_tails: bool
     least: int = 1
+    # The orders drawn last, by the number of samples and the purpose, with the epoch that they begin at.
+    _drawn: dict[tuple[int, str], tuple[int, Tensor]] = field(default_factory=dict, init=False)
 
     def order(self, n: int, epoch: int, purpose: str) -> Tensor:
         """Return each replica's own order of ``n`` samples, ``[replicas, n]``."""
-        at = torch.tensor(epoch, device=self.seeds.device)
-        return draw_bits(self.seeds, at, purpose_key(purpose), n).sort(dim=-1, stable=True).indices
+        length = max(1, min(EPOCHS, DRAWN // (n * len(self.seeds))))
+        first = epoch - epoch % length
+        held = self._drawn.get((n, purpose))
+        if held is None or held[0] != first:
+            at = torch.arange(first, first + length, device=self.seeds.device).unsqueeze(1)
+            words = draw_bits(self.seeds, at, purpose_key(purpose), n)
+            held = self._drawn[n, purpose] = (first, words.sort(dim=-1, stable=True).indices)
+        return held[1][epoch - first]
 
     def batches(self, phase: Phase, data: Data, epoch: int) -> Iterator[Drawn]:
         """Yield the batches of an epoch: each replica goes through all samples in its own order."""

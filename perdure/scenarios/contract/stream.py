@@ -124,6 +124,15 @@ class Stream:
                 found = f"{type(task.objective).__name__} ({task.objective.metric}) in task {task.name!r}"
                 raise PerdureError(f"{asker} needs labels that are classes; found {found}")
 
+    def need_samples(self, asker: str) -> None:
+        """Refuse, for what learns from a memory alone, tasks whose samples the policy makes itself."""
+        for task in self:
+            if isinstance(task.train, World):
+                raise PerdureError(
+                    f"{asker} learns from kept samples alone, and a rollout holds for the policy that made it "
+                    f"only; found the world {type(task.train).__name__} in task {task.name!r}"
+                )
+
     @cached_property
     def missing(self) -> bool:
         """Whether some labels are not there (NaN); they weigh nothing."""

@@ -54,8 +54,7 @@ class LwF(Strategy):
             raise PerdureError(f"temperature must be positive; found {self.temperature}")
 
     def init(self, net: Net, params: Params, stream: Stream) -> State:
-        if stream.outputs < 2:
-            raise PerdureError(f"lwf distils distributions over at least 2 outputs; found {stream.outputs}")
+        stream.need_classes(self.name)
         rows = 1 if net.masks is None else len(stream)
         device = next(iter(params.values())).device
         return {

@@ -54,6 +54,7 @@ class GDumb(Strategy):
         check_whole("batch_size", self.batch_size, most=MOST_SAMPLES)
 
     def phases(self, stream: Stream) -> list[Phase]:
+        stream.need_samples(self.name)
         seen, phases = 0, []
         for stage in super().phases(stream):
             seen += sum(len(stream[t].train) for t in stage.tasks)
