@@ -29,7 +29,6 @@ QUICK = {"seeds": 1, "epochs": 1, "quiet": True}
         ("strategies", [EWC]),
         ("strategies", EWC),
         ("model", 5),
-        ("model", None),
         ("seeds", "10"),
         ("seeds", 1.0),
         ("seeds", True),

@@ -137,7 +137,8 @@ def compare_command(
     stream: Annotated[str, typer.Argument(help='Such as split-digits or "permuted-digits(tasks=10)".')],
     strategies: Strategies,
     model: Annotated[
-        str | None, typer.Option(help='Such as "mlp(hidden=[64, 64])"; by default mlp, or what suits the stream.')
+        str | None,
+        typer.Option(help='Such as "mlp(hidden=[64, 64])"; by default what suits the stream.'),
     ] = None,
     seeds: Seeds = "10",
     epochs: Annotated[

@@ -12,13 +12,18 @@ from perdure.core.registry import Registry
 from perdure.core.specs import parse, split_outside
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.generators import (
+    acrobot_physics,
     adult_two_targets,
     cartpole_physics,
+    catch_shift,
     covariance_alignment,
     critical_periods,
+    grid_world_goals,
     multitab_bench,
+    pendulum_physics,
     permuted,
     r_mtgb,
+    reacher_targets,
     rotated,
     split,
     table_targets,
@@ -32,7 +37,12 @@ GENERATORS: dict[str, Callable[..., Stream]] = {"split": split, "permuted": perm
 # Streams of no source, with names of their own.
 MADE: dict[str, Callable[..., Stream]] = {
     "adult-two-targets": adult_two_targets,
+    "acrobot-physics": acrobot_physics,
     "cartpole-physics": cartpole_physics,
+    "catch-shift": catch_shift,
+    "grid-world-goals": grid_world_goals,
+    "pendulum-physics": pendulum_physics,
+    "reacher-targets": reacher_targets,
     "covariance-alignment": covariance_alignment,
     "critical-periods": critical_periods,
     "multitab-bench": multitab_bench,

@@ -11,6 +11,7 @@ from perdure.core.random import Rng
 from perdure.envs import CartPole, Continuous, Discrete, Env
 from perdure.scenarios import cartpole_physics, check_stream, get
 from perdure.scenarios.generators.acting import Recipe, acting
+from perdure.scenarios.registry import MADE
 from perdure.scenarios.rl import PPO, Rollouts
 from perdure.scenarios.rl.ppo import discounted
 
@@ -108,7 +109,8 @@ def test_discounted_sums_are_those_of_a_loop(length):
 
 def batch_of(actions, n=3):
     rows = {
-        "x": torch.zeros(n, 1), "y": torch.tensor([0, 1, 1]), "task": torch.zeros(n).long(), "weight": torch.ones(n),
+        "x": torch.zeros(n, 1), "y": torch.tensor([0, 1, 1]), "task": torch.zeros(n).long(),
+        "weight": torch.ones(n),
         "logp": torch.log(torch.tensor([0.5, 0.5, 0.25])), "gain": torch.tensor([1.0, -2.0, 3.0]),
         "value": torch.tensor([1.0, 0.0, 2.0]),
     }  # fmt: skip
@@ -125,9 +127,7 @@ def test_the_objective_by_hand():
     expected = [0.5 - 1 - 0.1 * halves, 2 - 0.1 * halves, 2 - 3.6 - 0.1 * fifths]
     batch = batch_of(objective.actions)
     torch.testing.assert_close(objective.loss(output, batch), torch.tensor(expected))
-    torch.testing.assert_close(
-        objective.surprise(output, batch), -torch.tensor([0.5, 0.5, 0.8]).log()
-    )
+    torch.testing.assert_close(objective.surprise(output, batch), -torch.tensor([0.5, 0.5, 0.8]).log())
 
 
 def test_continuous_actions_are_normal():
@@ -149,7 +149,9 @@ def test_discrete_actions_are_drawn_as_likely_as_they_are():
     assert float((share - output[0].exp()).abs().max()) < 0.01
     choices = torch.distributions.Categorical(logits=output[:1])
     torch.testing.assert_close(actions.entropy(output[:1]), choices.entropy())
-    torch.testing.assert_close(actions.log_prob(output[:1], torch.tensor([2])), choices.log_prob(torch.tensor([2])))
+    torch.testing.assert_close(
+        actions.log_prob(output[:1], torch.tensor([2])), choices.log_prob(torch.tensor([2]))
+    )
     # Certainty is no matter of rounding.
     sure = torch.tensor([[0.0, 0.0, 1e4]])
     assert actions.draw(sure.expand(1000, -1), RNG).eq(2).all()
@@ -198,7 +200,11 @@ def test_environments_of_other_actions_or_observations_are_refused():
 def test_a_training_that_is_given_counts_as_it_is():
     stream = cartpole_physics(1, steps=256)
     config = compare(stream, "naive", seeds=1, training=Training(epochs=1, lr=0.02), quiet=True).config
-    assert (config["lr"], config["optimizer"], config["clip"]) == (0.02, "SGD(momentum=0.0, nesterov=False)", None)
+    assert (config["lr"], config["optimizer"], config["clip"]) == (
+        0.02,
+        "SGD(momentum=0.0, nesterov=False)",
+        None,
+    )
 
 
 def test_scored_episodes_are_whole_and_differ_by_part():
@@ -224,3 +230,25 @@ def test_names_and_specs():
     from perdure.envs import get as get_env
 
     assert get_env("cartpole(gravity=20.0, limit=100)") == CartPole(gravity=20.0, limit=100)
+
+
+WORLDS = sorted(
+    name for name, make in MADE.items() if make.__module__.rpartition(".")[2] in ("physics", "goals")
+)
+# Long rollouts, or equations of many terms.
+LONG = ("acrobot-physics", "pendulum-physics", "reacher-targets")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in WORLDS]
+)
+def test_every_stream_of_worlds_keeps_the_contract_and_runs(name):
+    stream = get(f"{name}(tasks=2, steps=1, episodes=2)")
+    check_stream(stream)
+    results = compare(stream, ["naive", "joint"], seeds=2, quiet=True)
+    for scores in results.scores.values():
+        assert scores.shape[0] == 2
+        assert scores.max() <= stream.info.get("best", 0.0)
+    assert results.extras["naive"]["mapped"]
+    with pytest.raises(PerdureError, match="tasks must be at most"):
+        get(f"{name}(tasks=9)")

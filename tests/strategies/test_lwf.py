@@ -161,5 +161,5 @@ def test_it_refuses_a_regression():
     x = np.linspace(0, 1, 40)[:, None]
     from perdure.scenarios import from_arrays
 
-    with pytest.raises(PerdureError, match="at least 2 outputs; found 1"):
+    with pytest.raises(PerdureError, match="lwf needs labels that are classes; found Regression"):
         compare(from_arrays([(x, 2.0 * x[:, 0]), (x + 1, x[:, 0])]), [LwF()], seeds=1, quiet=True)

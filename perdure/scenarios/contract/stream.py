@@ -129,8 +129,8 @@ class Stream:
         for task in self:
             if isinstance(task.train, World):
                 raise PerdureError(
-                    f"{asker} learns from kept samples alone, and a rollout holds for the policy that made it "
-                    f"only; found the world {type(task.train).__name__} in task {task.name!r}"
+                    f"{asker} learns from kept samples alone, and a rollout holds for the policy that "
+                    f"made it only; found the world {type(task.train).__name__} in task {task.name!r}"
                 )
 
     @cached_property

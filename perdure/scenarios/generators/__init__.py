@@ -2,26 +2,32 @@
 
 from perdure.scenarios.generators.adult_two_targets import adult_two_targets
 from perdure.scenarios.generators.arrays import from_arrays
-from perdure.scenarios.generators.cartpole_physics import cartpole_physics
 from perdure.scenarios.generators.changed import permuted, rotated
 from perdure.scenarios.generators.covariance_alignment import covariance_alignment
 from perdure.scenarios.generators.critical_periods import critical_periods
 from perdure.scenarios.generators.datasets import from_datasets
 from perdure.scenarios.generators.divided import split
+from perdure.scenarios.generators.goals import catch_shift, grid_world_goals, reacher_targets
 from perdure.scenarios.generators.multitab_bench import multitab_bench
+from perdure.scenarios.generators.physics import acrobot_physics, cartpole_physics, pendulum_physics
 from perdure.scenarios.generators.r_mtgb import r_mtgb
 from perdure.scenarios.generators.table_targets import table_targets
 
 __all__ = [
+    "acrobot_physics",
     "adult_two_targets",
     "cartpole_physics",
+    "catch_shift",
     "covariance_alignment",
     "critical_periods",
     "from_arrays",
     "from_datasets",
+    "grid_world_goals",
     "multitab_bench",
+    "pendulum_physics",
     "permuted",
     "r_mtgb",
+    "reacher_targets",
     "rotated",
     "split",
     "table_targets",

@@ -47,7 +47,13 @@ class Recipe:
 
 
 def acting(
-    name: str, envs: Mapping[str, Env], recipe: Recipe, setting: Setting, steps: int, episodes: int
+    name: str,
+    envs: Mapping[str, Env],
+    recipe: Recipe,
+    setting: Setting,
+    steps: int,
+    episodes: int,
+    best: float | None = None,
 ) -> Stream:
     """Return a stream of environments with the same observations and actions.
 
@@ -64,6 +70,8 @@ def acting(
         Steps of the environment that each task is learned for; whole rollouts, one at least.
     episodes:
         How many episodes are scored.
+    best:
+        The highest return that there can be, where it is known: what scores are brought to [0, 1] by.
     """
     check_whole("steps", steps)
     first = next(iter(envs.values()))
@@ -97,4 +105,17 @@ def acting(
         "schedule": recipe.schedule,
         "clip": recipe.norm,
     }
-    return Stream(name, tuple(tasks), setting, heads * each, defaults=defaults)
+    samples = recipe.copies * recipe.horizon
+    info: dict[str, Any] = {
+        "world_steps_per_step": samples / (recipe.passes * -(-samples // recipe.batch_size))
+    }
+    info |= {} if best is None else {"best": best}
+    return Stream(name, tuple(tasks), setting, heads * each, info=info, defaults=defaults)
+
+
+def first_of(envs: Mapping[str, Env], tasks: int) -> dict[str, Env]:
+    """Return the first so many environments of a table."""
+    check_whole("tasks", tasks)
+    if tasks > len(envs):
+        raise PerdureError(f"tasks must be at most {len(envs)}: {', '.join(envs)}; found {tasks}")
+    return dict(list(envs.items())[:tasks])

@@ -24,9 +24,9 @@ class Rollouts(Acting):
     """Rollouts of a policy and a value: the last output is the value, those before it are the policy.
 
     Advantages are estimated by Schulman et al. (2016), ``A_t = sum_k (discount trace)^k d_(t+k)`` with
-    ``d_t = r_t + discount V(x_(t+1)) - V(x_t)``, within an episode; ``V`` of what follows an end is 0, of what
-    follows a cut it is that of the observation before the new start. They are normalised over a rollout, for
-    each replica by itself, so that the loss of a sample does not depend on others in its batch.
+    ``d_t = r_t + discount V(x_(t+1)) - V(x_t)``, within an episode; ``V`` of what follows an end is 0, of
+    what follows a cut it is that of the observation before the new start. They are normalised over a rollout,
+    for each replica by itself, so that the loss of a sample does not depend on others in its batch.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Rollouts(Acting):
         return state, {"x": x, "action": action, **step}
 
     def rows(self, act: Act, state: State, trail: Rows) -> Rows:
-        """Return observations, actions, their log probability ``logp``, ``gain`` (advantage) and ``value``."""
+        """Return observations, actions and their log probability, advantages (``gain``) and values."""
         times = trail["reward"].shape
         x, action = (trail[k].flatten(0, 1) for k in ("x", "action"))
         # The policy has not changed since: its values and probabilities are computed for all steps at once.
@@ -80,7 +80,8 @@ class Rollouts(Acting):
         one, actions = torch.zeros(1), self.env.actions
         more = {} if isinstance(actions, Discrete) else {"action": torch.zeros(1, actions.outputs // 2)}
         return {
-            "x": torch.zeros(1, *self.env.shape), "y": one.long(), **more, "logp": one, "gain": one, "value": one,
+            "x": torch.zeros(1, *self.env.shape), "y": one.long(), **more,
+            "logp": one, "gain": one, "value": one,
         }  # fmt: skip
 
 
@@ -88,8 +89,8 @@ class Rollouts(Acting):
 class PPO(Objective):
     """The clipped objective of Schulman et al. (2017), arXiv 1707.06347, with a value and an entropy term.
 
-    ``-min(r A, clip(r, 1 - clip, 1 + clip) A) + weight (V - R)^2 - entropy H``, ``r`` the ratio of an action's
-    probability to what it was when it was taken. The information of a sample is that of its action:
+    ``-min(r A, clip(r, 1 - clip, 1 + clip) A) + weight (V - R)^2 - entropy H``, ``r`` the ratio of an
+    action's probability to what it was when it was taken. The information of a sample is that of its action:
     ``surprise = -log p(action)``, which the value does not enter.
 
     Parameters
@@ -139,7 +140,7 @@ class PPO(Objective):
 
 
 def discounted(values: Tensor, factors: Tensor) -> Tensor:
-    """Return ``s_t = values_t + factors_t s_(t+1)`` along the first axis, in a logarithmic number of steps."""
+    """Return ``s_t = values_t + factors_t s_(t+1)`` along the first axis, in log2 of its length steps."""
     total, factor, width = values, factors, 1
     while width < len(values):
         none = torch.zeros_like(total[:width])
