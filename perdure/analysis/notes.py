@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from perdure.analysis.diverged import OPENING, kept, sentence
+from perdure.analysis.metrics.curves import LAST
 from perdure.analysis.metrics.matrix import average_accuracy
 from perdure.analysis.metrics.needs import above_naive, baseline, is_bound, kind_of, one_stage, rivals, signs
+from perdure.analysis.metrics.worlds import is_world
 from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
 from perdure.core.errors import shown
 
@@ -23,7 +27,10 @@ BASELINES = {
 
 def notes(results: Record) -> list[str]:
     """Warnings of the run, baselines that are missing, and results that look like bugs but are not."""
-    return [*told(results), *_direction(results), *_fields(results), *_missing(results), *_chance(results)]
+    return [
+        *told(results), *_direction(results), *_fields(results), *_missing(results), *_chance(results),
+        *_worlds(results),
+    ]  # fmt: skip
 
 
 def told(results: Record) -> list[str]:
@@ -182,4 +189,26 @@ def _chance(results: Record) -> list[str]:
     return [
         f"{', '.join(found)}: EWC, SI, MAS and LwF near chance in class-incremental learning is expected, "
         "not a bug (van de Ven and Tolias 2019)."
+    ]
+
+
+def _worlds(results: Record) -> list[str]:
+    """What curves of reinforcement learning leave open: too few evaluations, thresholds not reached."""
+    if not is_world(results):
+        return []
+    counts = {
+        name: min(np.bincount(curve.stage, minlength=len(results.tasks)))
+        for name, curve in results.curves.items()
+        if not one_stage(results, name)
+    }
+    if not counts:
+        return [
+            "No evaluation curve was recorded: forward transfer by area, forgetting of curves and steps to "
+            "threshold are not reported (run with eval_every set)."
+        ]
+    few = {name: count for name, count in counts.items() if count < LAST}
+    return [
+        f"{name}: {count} evaluations of a stage, fewer than the {LAST} that forgetting of curves means over: "
+        "early ones of learning count among them; use a smaller eval_every."
+        for name, count in few.items()
     ]

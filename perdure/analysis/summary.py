@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perdure.analysis.metrics.needs import prefers_higher
 from perdure.analysis.metrics.registry import METRICS
-from perdure.analysis.tables import cell, means
+from perdure.analysis.tables import marked_cell, means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,7 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "≥": r"$\geq$",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
 
@@ -58,7 +59,7 @@ def cells(
     """Text of every metric that is defined, by strategy and metric."""
     table = means(results, metrics, dialect, confidence)
     return {
-        (row.strategy, row.metric): cell(row.mean, row.low, row.high, getattr(row, "diverged", 0))
+        (row.strategy, row.metric): marked_cell(row)
         for row in table.itertuples()
     }
 
