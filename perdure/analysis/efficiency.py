@@ -32,8 +32,8 @@ def limits(results: Record, threshold: Threshold) -> Array:
         found = np.array(np.nan)
     if found.shape not in ((), (len(results.tasks),)) or not np.isfinite(found).all():
         raise PerdureError(
-            f"expected a threshold that is a number, or one for each of the {len(results.tasks)} tasks; found "
-            f"{shown(threshold)}"
+            f"expected a threshold that is a number, or one for each of the {len(results.tasks)} tasks; "
+            f"found {shown(threshold)}"
         )
     return np.broadcast_to(found, len(results.tasks))
 

@@ -203,12 +203,12 @@ def _worlds(results: Record) -> list[str]:
     }
     if not counts:
         return [
-            "No evaluation curve was recorded: forward transfer by area, forgetting of curves and steps to "
+            "No evaluation curve was recorded: forward transfer by area, curve forgetting and steps to "
             "threshold are not reported (run with eval_every set)."
         ]
     few = {name: count for name, count in counts.items() if count < LAST}
     return [
-        f"{name}: {count} evaluations of a stage, fewer than the {LAST} that forgetting of curves means over: "
+        f"{name}: {count} evaluations of a stage, fewer than the {LAST} that curve forgetting means over: "
         "early ones of learning count among them; use a smaller eval_every."
         for name, count in few.items()
     ]

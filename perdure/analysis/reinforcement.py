@@ -53,8 +53,8 @@ class Reinforcement(Record):
     def sample_efficiency(self, threshold: Threshold = None, confidence: float = 0.95) -> pd.DataFrame:
         """Steps that each task took until a threshold, with bootstrap intervals over seeds.
 
-        Columns: strategy, task (counted from 0), task_name, threshold, mean, low, high, seeds, reached. A seed
-        that never reached the threshold is not dropped: it counts with all the steps of the task's training
+        Columns: strategy, task (counted from 0), task_name, threshold, mean, low, high, seeds, reached. Seeds
+        that never reached the threshold are not dropped: they count with all the steps of the task's training
         (the restricted mean of survival analysis), so that where ``reached`` is less than ``seeds`` the mean
         is a lower bound. ``frame.attrs["unit"]`` says what steps are of. Otherwise as
         :meth:`steps_to_threshold`.
@@ -64,8 +64,8 @@ class Reinforcement(Record):
     def isolated_forgetting(self, strategy: str) -> Array:
         """What learning each task took from each earlier one, ``[replica, stage, task]``, NaN elsewhere.
 
-        ``(R[i-1, j] - R[i, j]) / max_l |R[l, j]|`` for j < i; its mean is the metric of the same name. Source:
-        Powers et al., CoLLAs 2022.
+        ``(R[i-1, j] - R[i, j]) / max_l |R[l, j]|`` for j < i; its mean is the metric of the same name.
+        Source: Powers et al., CoLLAs 2022.
         """
         return changes.isolated_forgetting(self, strategy)
 

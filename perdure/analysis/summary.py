@@ -58,10 +58,7 @@ def cells(
 ) -> dict[tuple[str, str], str]:
     """Text of every metric that is defined, by strategy and metric."""
     table = means(results, metrics, dialect, confidence)
-    return {
-        (row.strategy, row.metric): marked_cell(row)
-        for row in table.itertuples()
-    }
+    return {(row.strategy, row.metric): marked_cell(row) for row in table.itertuples()}
 
 
 def chosen(results: Record, strategy: str) -> str:

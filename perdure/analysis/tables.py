@@ -130,8 +130,8 @@ def means(
                 continue  # undefined for every seed, such as a gain over zero
             counts = len(sample.values), _censored(results, name, strategy, sample), lost.get(strategy, 0)
             rows.append((strategy, name, *middle, *counts))
-    columns = ["strategy", "metric", "mean", "low", "high", "seeds", "censored", "diverged"]
-    table = Whole(rows, columns=columns)
+    head = ["strategy", "metric", "mean", "low", "high", "seeds", "censored", "diverged"]
+    table = Whole(rows, columns=head)
     table = table if table["censored"].any() else table.drop(columns="censored")
     return table if lost else table.drop(columns="diverged")
 
@@ -151,9 +151,7 @@ def _column(results: Record, metric: str, dialect: str, asked: bool) -> dict[str
         return {}
 
 
-def cell(
-    mean: float, low: float, high: float, diverged: int = 0, digits: int = 3, censored: int = 0
-) -> str:
+def cell(mean: float, low: float, high: float, diverged: int = 0, digits: int = 3, censored: int = 0) -> str:
     """Return "mean [low, high]" as text; a star marks a mean without the seeds that diverged.
 
     "≥" marks one of which some seeds' numbers are lower bounds.

@@ -153,10 +153,10 @@ def _check_shapes(results: Record) -> None:
                 f"expected a curve of {name!r} over {seeds} seeds and {tasks} tasks; found "
                 f"{list(curve.scores.shape)}"
             )
-        if curve.stage.size and not (0 <= curve.stage.min() and curve.stage.max() < tasks):
+        beyond = [stage for stage in curve.stage.tolist() if not 0 <= stage < tasks]
+        if beyond:
             raise PerdureError(
-                f"expected a curve of {name!r} with stages from 0 to {tasks - 1}; found {curve.stage.min()} to "
-                f"{curve.stage.max()}"
+                f"expected a curve of {name!r} with stages from 0 to {tasks - 1}; found {beyond[0]}"
             )
 
 

@@ -101,9 +101,8 @@ def test_a_stream_of_one_task_is_naive():
 
 def test_the_curve_tells_how_each_task_is_learned_alone():
     stream = tiny_stream("domain", (12, 12))
-    results = compare(
-        stream, ["naive", "single"], model=tiny_norm, seeds=3, batch_size=4, epochs=3, eval_every=2, quiet=True
-    )
+    settings = {"model": tiny_norm, "seeds": 3, "batch_size": 4, "epochs": 3, "eval_every": 2}
+    results = compare(stream, ["naive", "single"], quiet=True, **settings)
     naive, single = results.curves["naive"], results.curves["single"]
     np.testing.assert_array_equal(single.stage, naive.stage)
     np.testing.assert_array_equal(single.steps, naive.steps)

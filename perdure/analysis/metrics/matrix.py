@@ -55,7 +55,7 @@ def average_accuracy(scores: Array) -> Array:
 
 
 def average_performance(scores: Array) -> Array:
-    """``mean_j r[T, j]``, with ``r`` the scores in [0, 1]: 0 the worst one, 1 the best (Continual World 2021).
+    """``mean_j r[T, j]``, with ``r`` the scores in [0, 1]: 0 the worst, 1 the best (Continual World 2021).
 
     Takes any number of stages. The paper's success rates are such scores; returns are brought there by what
     the stream says of its tasks (:mod:`perdure.analysis.metrics.worlds`).

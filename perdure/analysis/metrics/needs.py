@@ -96,7 +96,7 @@ def parts(results: Record, metric: str, strategy: str, dialect: str) -> tuple[Ar
 
 
 def censored(results: Record, metric: str, strategy: str) -> Array | None:
-    """Whether a metric of each replica is a lower bound only, 1 or 0, ``[replica]``; None where none can be."""
+    """Whether a metric is a lower bound only, 1 or 0, ``[replica]``; None where none can be."""
     function = METRICS[metric].censored
     return None if function is None else compute(results, function, METRICS[metric].needs, metric, strategy)
 
@@ -261,7 +261,7 @@ def _single_stage(results: Record, strategy: str) -> Any:
 
 
 def _normal(results: Record, strategy: str) -> Any:
-    if results.config.get("metric") in worlds.SHARES and worlds.told(results, "best") is None:
+    if worlds.is_share(results, signs(results)) and worlds.told(results, "best") is None:
         raise Undefined(
             f"expected scores to be brought to [0, 1]; found {results.config['metric']}, which lies there: "
             "it is the average accuracy"

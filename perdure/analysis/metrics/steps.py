@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from perdure.analysis.metrics.curves import Stages, evaluations
 from perdure.analysis.metrics.matrix import Array, mean
 
+Steps = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
-def stage_ends(steps: Array, stage: Stages) -> Array:
+
+def stage_ends(steps: Steps, stage: Stages) -> Array:
     """Steps at which each stage begins and, behind them, at which the last one ends: ``[stages + 1]``.
 
     A stage ends with its last evaluation, and takes no steps where it has none.
@@ -25,7 +28,7 @@ def stage_ends(steps: Array, stage: Stages) -> Array:
     return np.asarray(np.maximum.accumulate(ends))
 
 
-def environment_steps(steps: Array, stage: Stages, per_step: Array) -> Array:
+def environment_steps(steps: Steps, stage: Stages, per_step: Array) -> Array:
     """Steps of the environment at each evaluation, ``[K]``.
 
     ``per_step [stage]``: how many of them a training step of each stage stands for.
@@ -39,7 +42,7 @@ def environment_steps(steps: Array, stage: Stages, per_step: Array) -> Array:
     return np.asarray(begin[stage] + (steps - ends[stage]) * per_step[stage])
 
 
-def time_to_threshold(scores: Array, stage: Stages, steps: Array, threshold: Array) -> Array:
+def time_to_threshold(scores: Array, stage: Stages, steps: Steps, threshold: Array) -> Array:
     """Steps of a task's own stage until its score first reaches ``threshold [task]``: ``[..., task]``.
 
     NaN where no evaluation of the stage does (the time is censored at the end of the stage). Times are those
@@ -54,7 +57,7 @@ def time_to_threshold(scores: Array, stage: Stages, steps: Array, threshold: Arr
     return np.stack(found, axis=-1)
 
 
-def restricted_time(scores: Array, stage: Stages, steps: Array, threshold: Array) -> Array:
+def restricted_time(scores: Array, stage: Stages, steps: Steps, threshold: Array) -> Array:
     """:func:`time_to_threshold`, cut off at the steps of the stage where it is not reached: ``[..., task]``.
 
     Its mean is the restricted mean of survival analysis: all replicas count, and where some never reach the
@@ -64,7 +67,7 @@ def restricted_time(scores: Array, stage: Stages, steps: Array, threshold: Array
     return np.where(np.isnan(times), np.diff(stage_ends(steps, stage)), times)
 
 
-def steps_to_threshold(scores: Array, stage: Stages, steps: Array, threshold: Array) -> Array:
+def steps_to_threshold(scores: Array, stage: Stages, steps: Steps, threshold: Array) -> Array:
     """``mean_j min(steps of task j's own stage until its score reaches the threshold, steps of the stage)``.
 
     Sample efficiency: fewer are better. ``threshold [task]`` is in units of the scores, of which higher ones
@@ -73,7 +76,7 @@ def steps_to_threshold(scores: Array, stage: Stages, steps: Array, threshold: Ar
     return mean(restricted_time(scores, stage, steps, threshold))
 
 
-def censored(scores: Array, stage: Stages, steps: Array, threshold: Array) -> Array:
+def censored(scores: Array, stage: Stages, steps: Steps, threshold: Array) -> Array:
     """Whether some task never reached its threshold in its own stage, 1 or 0: ``[...]``."""
     never = np.isnan(time_to_threshold(scores, stage, steps, threshold))
     return np.asarray(never.any(axis=-1), dtype=np.float64)

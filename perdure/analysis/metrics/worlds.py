@@ -56,7 +56,7 @@ def limits(results: Record, signs: Array) -> tuple[Array, Array]:
     tasks, best, worst = len(results.tasks), told(results, "best"), told(results, "worst")
     worst = np.zeros(tasks) if worst is None else worst
     if best is None:
-        if results.config.get("metric") in SHARES:
+        if is_share(results, signs):
             return np.zeros(tasks), np.ones(tasks)
         raise PerdureError(
             "expected the best score of each task, by which scores are brought to [0, 1]; found none: let "
@@ -68,6 +68,11 @@ def limits(results: Record, signs: Array) -> tuple[Array, Array]:
             f"info['worst'] says otherwise; found {best[task]:g} and {worst[task]:g}"
         )
     return worst, best
+
+
+def is_share(results: Record, signs: Array) -> bool:
+    """Whether scores lie in [0, 1] by definition, 1 being the best."""
+    return results.config.get("metric") in SHARES and bool((signs > 0).all())
 
 
 def normalised(results: Record, scores: Array, signs: Array) -> Array:

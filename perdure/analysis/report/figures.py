@@ -248,8 +248,8 @@ def _training(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
     )
     drawings = _drawings(scene, "training", scene.tasks if each else 1, (4.8, 1.9), draw)
     caption = (
-        f"Scores along the stream, {counted}. A drop right after a switch of the task (dotted) is the stability "
-        f"gap.{lost}"
+        f"Scores along the stream, {counted}. A drop right after a switch of the task (dotted) is the "
+        f"stability gap.{lost}"
     )
     entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
     return Picture("During training", caption, drawings, entries, titles.key if each else [])

@@ -96,7 +96,11 @@ def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
 
 def _label(results: Record, metric: str) -> str:
     """What a column is called; steps are named by what they are of."""
-    return f"{unit(results).capitalize()} to threshold" if metric == "steps_to_threshold" else METRICS[metric].label
+    return (
+        f"{unit(results).capitalize()} to threshold"
+        if metric == "steps_to_threshold"
+        else METRICS[metric].label
+    )
 
 
 def between(results: Record) -> Table | None:
@@ -122,14 +126,17 @@ def thresholds(results: Record) -> Table | None:
         return None
     if found.empty or len(results.tasks) > MANY:
         return None
-    cells = {name: [] for name in dict.fromkeys(found["strategy"])}
+    cells: dict[str, list[Cell]] = {name: [] for name in found["strategy"].unique()}
     for row in found.itertuples():
         lost, never = len(results.seeds) - row.seeds, row.seeds - row.reached
         text = cell(row.mean, row.low, row.high, lost, 0, never)
         told = f" ({row.reached} of {row.seeds} seeds)" if never else ""
         cells[row.strategy].append(Cell(text + told))
     limits = found.drop_duplicates("task")
-    columns = [f"{name} (from {limit:g} on)" for name, limit in zip(limits["task_name"], limits["threshold"], strict=True)]
+    columns = [
+        f"{name} (from {limit:g} on)"
+        for name, limit in zip(limits["task_name"], limits["threshold"], strict=True)
+    ]
     rows = [(_marked(results, name), row) for name, row in cells.items()]
     return Table(f"{found.attrs['unit'].capitalize()} to threshold", columns, rows)
 
@@ -142,9 +149,7 @@ def _marked(results: Record, strategy: str) -> str:
 def _column(part: pd.DataFrame, metric: str, fields: Sequence[list[str]], higher: bool) -> dict[str, Cell]:
     """Cells of one metric by strategy, the best of each field in bold."""
     best = [_clear_best(part[part["strategy"].isin(names)], higher) for names in fields]
-    return {
-        row.strategy: Cell(marked_cell(row), row.strategy in best) for row in part.itertuples()
-    }
+    return {row.strategy: Cell(marked_cell(row), row.strategy in best) for row in part.itertuples()}
 
 
 def _clear_best(part: pd.DataFrame, higher_is_better: bool) -> str | None:

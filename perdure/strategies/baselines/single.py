@@ -58,7 +58,7 @@ class Single(Strategy):
         return net.close(output, task)
 
     def _answer(self, net: Net, params: Params, state: State, t: int, x: Tensor, task: Tensor) -> Tensor:
-        """Raw outputs of the model of task t, the one that learns now as far as it has come: ``[n, outputs]``."""
+        """Raw outputs of the model of task t, ``[n, outputs]``; the one that learns now answers as it is."""
         live = {**net.buffers, **params}
         model = {k: torch.where(state["now"] == t, live[k], v[t]) for k, v in state["bank"].items()}
         return net.eval({k: model[k] for k in net.buffers}).raw({k: model[k] for k in params}, x, task)
