@@ -30,6 +30,10 @@ SINGLE = [
 NAN = float("nan")  # never
 
 
+def same(found: np.ndarray, expected: list[list[float]]) -> bool:
+    return np.array_equal(found, expected, equal_nan=True)
+
+
 def run(info: dict[str, Any] | None = None, **config: Any) -> Results:
     """A run of naive and single on two tasks, scored by returns up to 500."""
     naive, single = np.array(NAIVE, float), np.array(SINGLE, float)
@@ -171,11 +175,11 @@ def test_transfer_is_drawn() -> None:
 
 def test_steps_to_a_threshold_count_from_the_start_of_the_stage() -> None:
     times = run().steps_to_threshold("naive")  # 95 % of 500
-    assert np.array_equal(times, [[30, 20], [NAN, NAN]], equal_nan=True)
+    assert same(times, [[30, 20], [NAN, NAN]])
     assert np.array_equal(run().steps_to_threshold("naive", 200), [[20, 10], [30, 20]])
     assert np.array_equal(run().steps_to_threshold("naive", [100, 400]), [[10, 20], [20, 30]])
     assert np.array_equal(run({"threshold": 200}).steps_to_threshold("naive"), [[20, 10], [30, 20]])
-    assert np.array_equal(run().steps_to_threshold("single"), [[30, 30], [NAN, NAN]], equal_nan=True)
+    assert same(run().steps_to_threshold("single"), [[30, 30], [NAN, NAN]])
 
 
 def test_seeds_that_never_reach_the_threshold_count_with_all_their_steps() -> None:
@@ -213,7 +217,7 @@ def test_diverged_seeds_are_no_slow_ones() -> None:
 def test_a_threshold_of_scores_that_are_better_lower() -> None:
     results = run({"threshold": 150}, higher_is_better=False)
     times = results.steps_to_threshold("naive")
-    assert np.array_equal(times, [[10, NAN], [10, 10]], equal_nan=True)
+    assert same(times, [[10, NAN], [10, 10]])
 
 
 @pytest.mark.parametrize("threshold", ["x", [1.0], [1.0, np.nan], np.inf])
@@ -267,7 +271,7 @@ def test_environment_steps() -> None:
 def test_thresholds_are_counted_in_environment_steps_where_they_are_known() -> None:
     results = run({"best": 500, "world_steps_per_step": [2, 3]})
     times = results.steps_to_threshold("naive")
-    assert np.array_equal(times, [[60, 60], [NAN, NAN]], equal_nan=True)
+    assert same(times, [[60, 60], [NAN, NAN]])
     assert results.metric("steps_to_threshold", "naive").tolist() == [60, 75]
     assert results.sample_efficiency().attrs["unit"] == "environment steps"
 
