@@ -59,6 +59,7 @@ def test_average_performance_is_that_of_returns_in_0_to_1() -> None:
 
 def test_accuracies_have_no_average_performance_of_their_own() -> None:
     results = run({}, metric="accuracy")
+    assert not any("all reported" in line for line in [*notes(results), *notes(run())])
     with pytest.raises(PerdureError, match="found accuracy, which lies there: it is the average accuracy"):
         results.metric("average_performance", "naive")
     assert "average_performance" not in set(results.table()["metric"])
@@ -76,7 +77,7 @@ def test_forgetting_is_of_returns_in_0_to_1() -> None:
     # Three evaluations a stage, fewer than five: all of them count.
     expected = [((100 + 300 + 500) - (400 + 300 + 200)) / 3 / 500 / 2, (350 / 3 - 100) / 500 / 2]
     assert run().metric("rl_forgetting", "naive") == pytest.approx(expected)
-    assert any("naive: 3 evaluations of a stage, fewer than the 5" in line for line in notes(run()))
+    assert any("naive: a stage has 3 evaluations, fewer than the 5" in line for line in notes(run()))
 
 
 def test_a_single_curve_that_does_not_say_when_tasks_were_learned_is_refused() -> None:
@@ -106,6 +107,7 @@ def test_returns_without_a_best_one_are_refused(metric: str) -> None:
 def test_limits_that_do_not_fit_are_refused(info: dict[str, Any], says: str) -> None:
     with pytest.raises(PerdureError, match=says):
         run(info).metric("rl_forgetting", "naive")
+    assert sum("curve forgetting are not all reported" in line for line in notes(run(info))) == 1
 
 
 @pytest.mark.parametrize(
@@ -295,6 +297,14 @@ def test_strategies_that_take_different_steps_are_drawn_along_tasks() -> None:
     assert figure.axes[0].get_xlim() == (0, 2)
 
 
+def test_steps_that_are_not_said_of_each_task_leave_the_report_as_it_was() -> None:
+    results = run({"best": 500, "world_steps_per_step": [2, 3, 4]})
+    assert plots.evaluation_curves(results).get_supxlabel() == "tasks of the stream"
+    line = "Curves are not drawn along environment steps: expected config['info']['world_steps_per_step']"
+    assert any(text.startswith(line) for text in notes(results))
+    assert "to threshold" not in render(results)
+
+
 def test_a_curve_with_a_stage_that_is_none_is_refused() -> None:
     with pytest.raises(PerdureError, match="curve of 'a' with stages from 0 to 1; found 2"):
         Results({"a": np.zeros((1, 2, 2))}, curves={"a": Curve([1, 2], [0, 2], np.zeros((1, 2, 2)))})  # type: ignore[arg-type]
@@ -313,6 +323,7 @@ def test_the_report_shows_them() -> None:
         "≥ 55 [50, 60]",
         "Forgetting and transfer, stage by stage",
         "in steps of the environment",
+        "some seeds never got",
     ):
         assert part in page, part
     columns = [column for table in summaries(results, results.table()) for column in table.columns]
@@ -327,5 +338,5 @@ def test_the_report_shows_them() -> None:
 
 def test_other_reports_stay_as_they_are() -> None:
     page = render(run({}, metric="accuracy"))
-    for part in ("to threshold", "stage by stage", "environment"):
+    for part in ("to threshold", "stage by stage", "environment", "≥"):
         assert part not in page, part

@@ -117,9 +117,9 @@ def steps(results: Record, curve: Curve) -> Array:
 
 def unit(results: Record) -> str:
     """What :func:`steps` counts."""
-    return TRAINING if told(results, "world_steps_per_step") is None else ENVIRONMENT
+    return ENVIRONMENT if "world_steps_per_step" in results.config.get("info", {}) else TRAINING
 
 
 def is_world(results: Record) -> bool:
     """Whether the stream says of its tasks what only streams of worlds do."""
-    return any(told(results, key) is not None for key in ("best", "world_steps_per_step"))
+    return not {"best", "world_steps_per_step"}.isdisjoint(results.config.get("info", {}))

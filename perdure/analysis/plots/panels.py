@@ -151,7 +151,10 @@ class Along:
         tasks = cls({name: along(curve) for name, curve in curves.items()}, np.arange(scene.tasks + 1.0))
         if worlds.unit(scene.results) != ENVIRONMENT:
             return tasks
-        places = {name: worlds.steps(scene.results, curve) for name, curve in curves.items()}
+        try:
+            places = {name: worlds.steps(scene.results, curve) for name, curve in curves.items()}
+        except PerdureError:  # not said for each task: notes tell
+            return tasks
         ends = [stage_ends(places[name], curve.stage) for name, curve in curves.items()]
         if any(len(one) != scene.tasks + 1 or not np.allclose(one, ends[0]) for one in ends):
             return replace(tasks, label=f"{tasks.label} (of different {ENVIRONMENT})")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from perdure.analysis.record import Record
 
 WIDEST = 4  # matrices in a row
-LABEL = "change of the score, as a share of the task's largest"
+LABEL = "relative change of the score"
 
 
 def transfer(results: Record) -> Figure:

@@ -50,6 +50,7 @@ def render(results: Record) -> str:
         facts=_facts(results),
         notes=notes(results),
         summaries=[*report_tables.summaries(results, table), *(one for one in more if one is not None)],
+        bounds="censored" in table,
         pairs=compared,
         pictures=drawn,
         costs=costs,
