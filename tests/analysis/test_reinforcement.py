@@ -193,12 +193,15 @@ def test_seeds_that_never_reach_the_threshold_count_with_all_their_steps() -> No
     assert run().summary(["steps_to_threshold"]).loc["naive"].item().startswith("≥ 28 [")
     assert r"$\geq$ 28" in run().to_latex(["steps_to_threshold"])
     assert "censored" not in run({"threshold": 100}).table()
+    one_of_two = run({"threshold": [100, 500]}).table(["steps_to_threshold"])
+    assert one_of_two["censored"].tolist() == [1, 2]  # one task that never got there is enough
 
 
 def test_sample_efficiency() -> None:
     table = run().sample_efficiency()
     assert table.attrs["unit"] == "training steps"
     assert table["threshold"].tolist() == [475.0] * 4
+    assert set(run({"best": 500, "worst": 100}).sample_efficiency()["threshold"]) == {480.0}
     naive = table[table["strategy"] == "naive"]
     assert naive["task_name"].tolist() == ["task 1", "task 2"]
     assert naive["mean"].tolist() == [30, 25]
@@ -220,6 +223,7 @@ def test_a_threshold_of_scores_that_are_better_lower() -> None:
     results = run({"threshold": 150}, higher_is_better=False)
     times = results.steps_to_threshold("naive")
     assert same(times, [[10, NAN], [10, 10]])
+    assert results.metric("steps_to_threshold", "naive").tolist() == [20, 10]
 
 
 @pytest.mark.parametrize("threshold", ["x", [1.0], [1.0, np.nan], np.inf])
