@@ -23,6 +23,8 @@ class Single(Strategy):
 
     What multi-task gain and safeness are measured against: task t's score is what t is worth without any
     other task. Scoring needs to know the task, and costs a forward pass per task of the stream.
+    While a task is learned, its model answers for it as it is: the curve (``eval_every``) shows how fast each
+    task is learned alone, which forward transfer by area is measured against.
     """
 
     bound: ClassVar[bool] = True
