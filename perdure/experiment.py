@@ -199,8 +199,10 @@ def run(
         with engine.during("eval"):
             outcome = Outcome(engine.evaluate(replica))
             began = engine.training_loss(replica, last)
+        alone = one_by_one(phases)
         replica, done = checkpoint.restore(engine, replica, outcome)
         for i, phase in list(enumerate(phases))[done:]:
+            stage = phase.tasks[0] if alone else len(outcome.scores)
             with engine.during("train"):
                 data = engine.load(phase)
                 replica = engine.boundary(replica, phase, data, "begin_task")
@@ -208,17 +210,20 @@ def run(
                     if settings.eval_every and engine.step_count % settings.eval_every == 0:
                         with engine.during("eval"):
                             scores = engine.evaluate(replica)
-                        outcome.curve.append((engine.step_count, len(outcome.scores), scores))
+                        outcome.curve.append((engine.step_count, stage, scores))
                     tick(engine.step_count, total)
                 replica = engine.boundary(replica, phase, data, "end_task")
             if phase.stage:
                 with engine.during("eval"):
                     scores, counts = engine.examine(replica)
                 if settings.eval_every and engine.step_count % settings.eval_every:
-                    outcome.curve.append((engine.step_count, len(outcome.scores), scores))
+                    outcome.curve.append((engine.step_count, stage, scores))
                 outcome.scores.append(scores)
                 outcome.confusions += [] if counts is None else [counts]
                 engine.costs.end_stage()
+            elif alone and settings.eval_every and engine.step_count % settings.eval_every:
+                with engine.during("eval"):  # so that the curve of each task has its end
+                    outcome.curve.append((engine.step_count, stage, engine.evaluate(replica)))
             outcome.hear(heard)
             checkpoint.save(engine, replica, outcome, i + 1)
         if settings.choosing:
@@ -275,6 +280,11 @@ def labels(plan: Sequence[Trial], settings: Settings) -> list[str]:
     """Name the checkpoints of what a strategy tries; a run that is its only one has none."""
     alone = len(plan) == 1 and chooses_first(plan, settings) is None
     return [""] if alone else [f"tune{i}" for i in range(len(plan))]
+
+
+def one_by_one(phases: Sequence[Phase]) -> bool:
+    """Whether tasks are learned one after the other in one stage: the curve then tells them apart."""
+    return sum(p.stage for p in phases) == 1 and all(len(p.tasks) == 1 for p in phases)
 
 
 def make_engine(stream: Stream, strategy: Strategy, settings: Settings) -> Engine:

@@ -6,6 +6,7 @@ Nothing here imports another room of Perdure, and importing it loads neither pan
 from perdure.analysis.metrics.confusion import per_class_accuracy
 from perdure.analysis.metrics.curves import (
     anytime_average_accuracy,
+    area_under_curve,
     min_accuracy,
     rl_forgetting,
     rl_forward_transfer,
@@ -17,6 +18,7 @@ from perdure.analysis.metrics.matrix import (
     average_accuracy,
     average_incremental_accuracy,
     average_over_seen,
+    average_performance,
     backward_transfer,
     compute_efficiency,
     forgetting,
@@ -25,6 +27,7 @@ from perdure.analysis.metrics.matrix import (
     gap_closed,
     intransigence,
     isolated_forgetting,
+    isolated_forgetting_matrix,
     learning_accuracy,
     model_size_efficiency,
     multi_task_gain,
@@ -32,8 +35,10 @@ from perdure.analysis.metrics.matrix import (
     pooled_incremental_accuracy,
     safeness,
     zero_shot_transfer,
+    zero_shot_transfer_matrix,
 )
 from perdure.analysis.metrics.registry import DIALECTS, METRICS, Metric
+from perdure.analysis.metrics.steps import environment_steps, steps_to_threshold, time_to_threshold
 from perdure.analysis.notes import notes
 from perdure.analysis.outliers import outlier_auroc
 from perdure.analysis.plots.pareto import plot_front
@@ -58,14 +63,17 @@ __all__ = [
     "Metric",
     "Results",
     "anytime_average_accuracy",
+    "area_under_curve",
     "average_accuracy",
     "average_incremental_accuracy",
     "average_over_seen",
+    "average_performance",
     "backward_transfer",
     "bootstrap_band",
     "bootstrap_interval",
     "check_out",
     "compute_efficiency",
+    "environment_steps",
     "forgetting",
     "forgetting_so_far",
     "forward_transfer",
@@ -74,6 +82,7 @@ __all__ = [
     "interquartile_mean",
     "intransigence",
     "isolated_forgetting",
+    "isolated_forgetting_matrix",
     "learning_accuracy",
     "load",
     "min_accuracy",
@@ -93,8 +102,11 @@ __all__ = [
     "rl_forward_transfer",
     "safeness",
     "seed_warnings",
+    "steps_to_threshold",
+    "time_to_threshold",
     "windowed_forgetting",
     "windowed_plasticity",
     "worst_case_accuracy",
     "zero_shot_transfer",
+    "zero_shot_transfer_matrix",
 ]

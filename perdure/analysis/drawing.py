@@ -33,7 +33,11 @@ class Drawing(Record):
         return _figure("average_curves", self, path)
 
     def plot_curves(self, path: Path | None = None) -> Figure:
-        """Draw the evaluations during training (``eval_every``): the stability gap shows here."""
+        """Draw the evaluations during training (``eval_every``): the stability gap shows here.
+
+        Along the tasks of the stream; in steps of the environment where the stream says how many of them a
+        training step stands for, and all strategies take the same number for each task.
+        """
         return _figure("evaluation_curves", self, path)
 
     def plot_confusion(self, strategy: str, stage: int = -1, path: Path | None = None) -> Figure:
@@ -61,6 +65,13 @@ class Drawing(Record):
         Of the strategies named, or of all that were watched: ``compare(stream, ["mmoe + watch-conflicts"])``.
         """
         return _figure("conflict_figure", self, path, strategies)
+
+    def plot_transfer(self, path: Path | None = None) -> Figure:
+        """Draw what each stage did to every other task: forgetting below the diagonal, transfer above it.
+
+        The matrices whose means are the metrics isolated forgetting and zero-shot transfer.
+        """
+        return _figure("transfer", self, path)
 
     def plot_front(self, tasks: tuple[int, int] = (0, 1), path: Path | None = None) -> Figure:
         """Draw the final scores of two tasks against each other, a point per strategy, and the Pareto front.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.analysis.diverged import OPENING, kept, sentence
+import numpy as np
+
+from perdure.analysis.diverged import OPENING, cleared, kept, sentence
+from perdure.analysis.metrics import worlds
+from perdure.analysis.metrics.curves import LAST
 from perdure.analysis.metrics.matrix import average_accuracy
 from perdure.analysis.metrics.needs import above_naive, baseline, is_bound, kind_of, one_stage, rivals, signs
 from perdure.analysis.statistics import Gap, holm_note, paired_gap, smallest_p
-from perdure.core.errors import shown
+from perdure.core.errors import PerdureError, shown
 
 if TYPE_CHECKING:
     from perdure.analysis.record import Record
@@ -23,7 +27,10 @@ BASELINES = {
 
 def notes(results: Record) -> list[str]:
     """Warnings of the run, baselines that are missing, and results that look like bugs but are not."""
-    return [*told(results), *_direction(results), *_fields(results), *_missing(results), *_chance(results)]
+    return [
+        *told(results), *_direction(results), *_fields(results), *_missing(results), *_chance(results),
+        *_worlds(results),
+    ]  # fmt: skip
 
 
 def told(results: Record) -> list[str]:
@@ -183,3 +190,53 @@ def _chance(results: Record) -> list[str]:
         f"{', '.join(found)}: EWC, SI, MAS and LwF near chance in class-incremental learning is expected, "
         "not a bug (van de Ven and Tolias 2019)."
     ]
+
+
+def _worlds(results: Record) -> list[str]:
+    """What results of reinforcement learning leave open: returns without a best one, too few evaluations."""
+    return [*_limits(results), *_evaluations(results), *_steps(results)] if worlds.is_world(results) else []
+
+
+def _limits(results: Record) -> list[str]:
+    """Why scores cannot be brought to [0, 1], if they cannot."""
+    for name in results.strategies:
+        curve = results.curves.get(name)
+        found = [kept(results, name)] + ([] if curve is None else [cleared(results, name, curve.scores)])
+        try:
+            for scores in found:
+                worlds.normalised(results, scores, signs(results))
+        except PerdureError as error:
+            return [
+                "Average performance, forward transfer by area and curve forgetting are not all reported: "
+                f"{error}."
+            ]
+    return []
+
+
+def _evaluations(results: Record) -> list[str]:
+    """Where curves are missing, or have fewer evaluations in a stage than stand for its end."""
+    counts = {
+        name: int(np.bincount(curve.stage, minlength=len(results.tasks)).min())
+        for name, curve in results.curves.items()
+        if not one_stage(results, name)
+    }
+    if not counts:
+        return [
+            "No evaluation curve was recorded: forward transfer by area, curve forgetting and steps to "
+            "threshold are not reported (run with eval_every set)."
+        ]
+    return [
+        f"{name}: a stage has {count} evaluations, fewer than the {LAST} that curve forgetting means over: "
+        "early ones of learning count among them; use a smaller eval_every."
+        for name, count in counts.items()
+        if count < LAST
+    ]
+
+
+def _steps(results: Record) -> list[str]:
+    """Why steps of the environment are not known, where the stream says something of them."""
+    try:
+        worlds.told(results, "world_steps_per_step")
+    except PerdureError as error:
+        return [f"Curves are not drawn along environment steps: {error}."]
+    return []

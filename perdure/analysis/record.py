@@ -23,7 +23,8 @@ class Curve:
     steps:
         Global step of each evaluation, ``[K]``.
     stage:
-        Stage (from 0) whose training each evaluation falls in, ``[K]``, in order.
+        Stage (from 0) whose training each evaluation falls in, ``[K]``, in order; of a strategy that learns
+        one task after the other in one stage (single), the task.
     scores:
         ``[replica, K, task]``.
     """

@@ -15,6 +15,7 @@ from perdure.analysis.metrics.confusion import per_class_accuracy
 from perdure.analysis.multitask import Multitask
 from perdure.analysis.notes import doubts
 from perdure.analysis.record import Array, Curve, Record
+from perdure.analysis.reinforcement import Reinforcement
 from perdure.analysis.summary import latex, summary
 from perdure.core.errors import UnknownName, unknown
 
@@ -33,7 +34,7 @@ class ByStrategy(dict[str, Array]):
         raise UnknownName(str(unknown("strategy", name, self)))
 
 
-class Results(Drawing, Multitask):
+class Results(Drawing, Multitask, Reinforcement):
     """What an experiment measured, per strategy.
 
     Two runs on one stream combine: ``results + other``.
@@ -55,7 +56,8 @@ class Results(Drawing, Multitask):
     config:
         What was run, JSON-able: ``seeds``, ``tasks`` (names), ``kinds`` (strategy name to kind), ``bounds``
         (strategies that bound the others), ``together`` (those that learn several tasks at once),
-        ``stream``, ``setting``, ``metric``, ``test_sizes``, ...
+        ``stream``, ``setting``, ``metric``, ``test_sizes``, ``info`` (what the stream says of its tasks:
+        :mod:`perdure.analysis.metrics.worlds`), ...
     warnings:
         What the reader must know; what is doubtful about the numbers is added here.
     trained:
@@ -111,7 +113,8 @@ class Results(Drawing, Multitask):
 
         Without ``metrics``, every metric that is defined for the strategy and whose baselines were measured.
         ``seeds`` counts those that the mean is over. Where a seed of any strategy diverged, a column
-        ``diverged`` counts those left out; a strategy of which all did has NaN.
+        ``diverged`` counts those left out; a strategy of which all did has NaN. Where numbers are lower
+        bounds (``steps_to_threshold`` that was never reached), a column ``censored`` counts their seeds.
         """
         return tables.means(self, metrics, dialect, confidence)
 
@@ -163,8 +166,9 @@ class Results(Drawing, Multitask):
         """One row per strategy, as the command line prints it: "mean [low, high]" as text.
 
         ``metrics`` are average accuracy, forgetting and learning accuracy where none are named; a dash stands
-        where one is not defined, a star where seeds diverged. Where ``tune`` chose, a column says what. The
-        table prints whole, however wide; :meth:`table` holds the numbers.
+        where one is not defined, a star where seeds diverged, "≥" where some numbers are lower bounds. Where
+        ``tune`` chose, a column says what. The table prints whole, however wide; :meth:`table` holds the
+        numbers.
         """
         return summary(self, metrics, dialect, confidence)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perdure.analysis.metrics.needs import prefers_higher
 from perdure.analysis.metrics.registry import METRICS
-from perdure.analysis.tables import cell, means
+from perdure.analysis.tables import marked_cell, means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,7 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "≥": r"$\geq$",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
 
@@ -57,10 +58,7 @@ def cells(
 ) -> dict[tuple[str, str], str]:
     """Text of every metric that is defined, by strategy and metric."""
     table = means(results, metrics, dialect, confidence)
-    return {
-        (row.strategy, row.metric): cell(row.mean, row.low, row.high, getattr(row, "diverged", 0))
-        for row in table.itertuples()
-    }
+    return {(row.strategy, row.metric): marked_cell(row) for row in table.itertuples()}
 
 
 def chosen(results: Record, strategy: str) -> str:

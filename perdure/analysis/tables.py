@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -128,9 +128,18 @@ def means(
                 middle = (float("nan"),) * 3
             else:
                 continue  # undefined for every seed, such as a gain over zero
-            rows.append((strategy, name, *middle, len(sample.values), lost.get(strategy, 0)))
-    table = Whole(rows, columns=["strategy", "metric", "mean", "low", "high", "seeds", "diverged"])
+            counts = len(sample.values), _censored(results, name, strategy, sample), lost.get(strategy, 0)
+            rows.append((strategy, name, *middle, *counts))
+    head = ["strategy", "metric", "mean", "low", "high", "seeds", "censored", "diverged"]
+    table = Whole(rows, columns=head)
+    table = table if table["censored"].any() else table.drop(columns="censored")
     return table if lost else table.drop(columns="diverged")
+
+
+def _censored(results: Record, metric: str, strategy: str, sample: Sample) -> int:
+    """Of how many of the seeds that a metric is meaned over it is a lower bound only."""
+    found = needs.censored(results, metric, strategy)
+    return 0 if found is None else int(found[sample.seeds].sum())
 
 
 def _column(results: Record, metric: str, dialect: str, asked: bool) -> dict[str, Sample]:
@@ -142,14 +151,23 @@ def _column(results: Record, metric: str, dialect: str, asked: bool) -> dict[str
         return {}
 
 
-def cell(mean: float, low: float, high: float, diverged: int = 0, digits: int = 3) -> str:
-    """Return "mean [low, high]" as text; a star marks a mean without the seeds that diverged."""
+def cell(mean: float, low: float, high: float, diverged: int = 0, digits: int = 3, censored: int = 0) -> str:
+    """Return "mean [low, high]" as text; a star marks a mean without the seeds that diverged.
+
+    "≥" marks one of which some seeds' numbers are lower bounds.
+    """
     if np.isnan(mean):
         return "diverged"
-    star = "*" if diverged else ""
+    star, bound = "*" if diverged else "", "≥ " if censored else ""
     if np.isnan(low):  # one seed has no interval
-        return f"{mean:.{digits}f}{star}"
-    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{star}"
+        return f"{bound}{mean:.{digits}f}{star}"
+    return f"{bound}{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{star}"
+
+
+def marked_cell(row: Any) -> str:
+    """Return a row of :func:`means` as text, with as many digits as its metric asks for."""
+    lost, bounds = getattr(row, "diverged", 0), getattr(row, "censored", 0)
+    return cell(row.mean, row.low, row.high, lost, registry.METRICS[row.metric].digits, bounds)
 
 
 def tidy(results: Record) -> pd.DataFrame:

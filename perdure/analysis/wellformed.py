@@ -30,6 +30,10 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) in (int, float) for item in value)
 
 
+def _is_each(value: Any) -> bool:
+    return type(value) in (int, float) or _is_numbers(value)
+
+
 def _is_tried(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(_is_table(int, float), value))
 
@@ -70,6 +74,14 @@ CONFIG = {
     ),
     "test_sizes": (_is_sizes, "a list of positive numbers"),
 }
+# What a stream of worlds says of its tasks, for all of them or for each.
+INFO = {
+    **dict.fromkeys(("best", "worst", "threshold"), (_is_each, "a number, or one for each task")),
+    "world_steps_per_step": (
+        lambda value: _is_each(value) and _is_sizes(value if isinstance(value, list) else [value]),
+        "a positive number, or one for each task",
+    ),
+}
 EXTRAS = {
     "diverged": (_is_list(int), "a list of seeds"),
     "chosen": (_is_table(int, float), "numbers by name"),
@@ -98,6 +110,7 @@ def check(results: Record) -> None:
             if name not in results.scores:
                 raise unknown("strategy", name, results.scores)
     _check_values("config", results.config, CONFIG)
+    _check_values("config['info']", results.config.get("info", {}), INFO)
     for name, extras in results.extras.items():
         _check_values(f"extras[{name!r}]", extras, EXTRAS)
         missing = [k for k in extras.get("chosen", {}) if any(k not in p for p in extras.get("tried", []))]
@@ -139,6 +152,11 @@ def _check_shapes(results: Record) -> None:
             raise PerdureError(
                 f"expected a curve of {name!r} over {seeds} seeds and {tasks} tasks; found "
                 f"{list(curve.scores.shape)}"
+            )
+        beyond = [stage for stage in curve.stage.tolist() if not 0 <= stage < tasks]
+        if beyond:
+            raise PerdureError(
+                f"expected a curve of {name!r} with stages from 0 to {tasks - 1}; found {beyond[0]}"
             )
 
 

@@ -45,7 +45,7 @@ def build(
         if untrained:
             before[name] = 0.1 + 0.01 * rng.standard_normal((seeds, tasks))
         if curves:
-            recorded[name] = _curve(rng, seeds, tasks, 1 if one else tasks)
+            recorded[name] = _curve(rng, seeds, tasks, 1 if name == "joint" else tasks)
         costs[name] = {"seconds_train": 1.25 + place, "parameters": 4810.0, "flops": 3.2e11}
     given = {
         "stream": "split-digits",

@@ -10,7 +10,8 @@ from perdure.core.errors import PerdureError
 
 STAGE = np.array([0, 0, 1, 1, 1])
 SCORES = np.array([[0.15, 0.1], [0.8, 0.1], [0.2, 0.5], [0.6, 0.9], [0.5, 0.7]])
-SINGLE = np.array([[0.2, 0.5], [0.6, 0.5]])
+# Each task learned alone, one after the other: what is not its own says nothing of it.
+SINGLE = np.array([[0.2, 0.1], [0.6, 0.1], [0.9, 0.5], [0.9, 0.3], [0.9, 0.7]])
 
 
 def test_anytime_average_accuracy_counts_seen_tasks_only() -> None:
@@ -45,8 +46,9 @@ def test_a_drop_must_fit_into_the_window() -> None:
 def test_rl_forward_transfer() -> None:
     first = ((0.15 + 0.8) / 2 - 0.4) / (1 - 0.4)
     second = ((0.5 + 0.9 + 0.7) / 3 - 0.5) / (1 - 0.5)
-    assert curves.rl_forward_transfer(SCORES, STAGE, SINGLE) == pytest.approx((first + second) / 2)
-    assert np.isnan(curves.rl_forward_transfer(SCORES, STAGE, np.ones((2, 2))))
+    assert curves.rl_forward_transfer(SCORES, STAGE, SINGLE, STAGE) == pytest.approx((first + second) / 2)
+    assert np.isnan(curves.rl_forward_transfer(SCORES, STAGE, np.ones((5, 2)), STAGE))
+    assert curves.area_under_curve(SCORES, STAGE) == pytest.approx([(0.15 + 0.8) / 2, (0.5 + 0.9 + 0.7) / 3])
 
 
 def test_rl_forgetting() -> None:

@@ -243,9 +243,9 @@ def test_the_other_ratios_divide_means_too() -> None:
     base = np.array([0.5, 1 - 1e-6, 0.5, 0.5])
     curves = {
         "naive": Curve(steps, stage, np.full((4, 4, 2), 0.8)),
-        "single": Curve(steps, np.zeros(4, int), np.tile(base[:, None, None], (1, 4, 2))),
+        "single": Curve(steps, stage, np.tile(base[:, None, None], (1, 4, 2))),
     }
-    results = Results(results.scores, curves=curves, config=results.config)
+    results = Results(results.scores, curves=curves, config={**results.config, "metric": "accuracy"})
     found = results.table(["rl_forward_transfer"])["mean"].item()
     assert found == pytest.approx((0.8 - base.mean()) / (1 - base.mean()))
 

@@ -53,11 +53,12 @@ def test_lower_scores_turn_every_change_and_no_level() -> None:
 
 @pytest.mark.parametrize("metric", list(analysis.METRICS))
 def test_negated_scores_where_lower_is_better_are_the_same_run(build: Build, metric: str) -> None:
-    up: Any = build()
+    up: Any = build(info={"best": 1.0, "threshold": 0.5})
     for name in up.strategies:
         up.extras[name] = {"parameters_per_stage": [1.0], "pass_flops": [1.0], "training_flops": [2.0]}
     down: Any = Results.of(up)
     down.config["higher_is_better"] = False
+    down.config["info"] = {"best": -1.0, "threshold": -0.5}
     down.scores = type(up.scores)({name: -scores for name, scores in up.scores.items()})
     down.untrained = {name: -scores for name, scores in up.untrained.items()}
     down.curves = {n: analysis.Curve(c.steps, c.stage, -c.scores) for n, c in up.curves.items()}

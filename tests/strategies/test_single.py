@@ -31,8 +31,11 @@ def test_every_task_is_scored_by_its_own_model():
         _, state = strategy.end_task(net, learned, state, done)
     output = strategy.forward(net, params, state, torch.ones(5, 5), torch.tensor([2, 0, 1, 1, 2]))
     assert output[:, 0].tolist() == [3.0, 1.0, 2.0, 2.0, 3.0]
-    back, _ = strategy.begin_task(net, learned, state, None)
+    back, state = strategy.begin_task(net, learned, state, type("Done", (), {"index": 1})())
     assert back["bias"].tolist() == [0.0] * 3
+    # The model that is learning answers for its task as far as it has come.
+    output = strategy.forward(net, back, state, torch.ones(5, 5), torch.tensor([2, 0, 1, 1, 2]))
+    assert output[:, 0].tolist() == [3.0, 1.0, 0.0, 0.0, 3.0]
 
 
 @pytest.mark.parametrize("setting", ["domain", "task", "class"])
@@ -94,3 +97,21 @@ def test_a_stream_of_one_task_is_naive():
     stream = tiny_stream("domain", (12,))
     scores = score(stream, ["naive", "single"], model=tiny_model)
     np.testing.assert_array_equal(scores["naive"], scores["single"])
+
+
+def test_the_curve_tells_how_each_task_is_learned_alone():
+    stream = tiny_stream("domain", (12, 12))
+    settings = {"model": tiny_norm, "seeds": 3, "batch_size": 4, "epochs": 3, "eval_every": 2}
+    results = compare(stream, ["naive", "single"], quiet=True, **settings)
+    naive, single = results.curves["naive"], results.curves["single"]
+    np.testing.assert_array_equal(single.stage, naive.stage)
+    np.testing.assert_array_equal(single.steps, naive.steps)
+    own = single.stage == 0
+    np.testing.assert_array_equal(single.scores[:, own, 0], naive.scores[:, own, 0])
+    # What is not learned yet is untrained; what was learned stays.
+    untrained = np.repeat(results.untrained["single"][:, None, 1], own.sum(), 1)
+    np.testing.assert_array_equal(single.scores[:, own, 1], untrained)
+    np.testing.assert_array_equal(single.scores[:, -1], results.scores["single"][:, 0])
+    last = single.scores[:, own][:, -1:, 0]
+    np.testing.assert_array_equal(single.scores[:, ~own, 0], np.repeat(last, (~own).sum(), 1))
+    assert results.curves["single"].scores[:, -1, 0].tolist() == results.scores["single"][:, 0, 0].tolist()

@@ -13,6 +13,8 @@ from perdure.analysis.metrics.matrix import Array, Undefined, mean, ratio
 from perdure.core.errors import PerdureError
 
 Stages = npt.NDArray[np.int64]
+# Evaluations that stand for the end of a stage.
+LAST = 5
 
 
 def evaluations(stage: Stages, tasks: int) -> list[npt.NDArray[np.intp]]:
@@ -78,28 +80,37 @@ def _windowed(scores: Array, stage: Stages, window: int) -> Array:
     return mean(largest)
 
 
-def rl_forward_transfer(scores: Array, stage: Stages, single: Array) -> Array:
+def area_under_curve(scores: Array, stage: Stages) -> Array:
+    """Mean score on each task over its own stage, ``[..., task]``."""
+    own = evaluations(stage, scores.shape[-1])
+    return np.stack([scores[..., where, task].mean(axis=-1) for task, where in enumerate(own)], axis=-1)
+
+
+def rl_forward_transfer(scores: Array, stage: Stages, single: Array, single_stage: Stages) -> Array:
     """``mean_j (AUC_j - AUC^b_j) / (1 - AUC^b_j)`` for scores in [0, 1] (Continual World 2021).
 
-    ``AUC_j`` is the mean score on task j over its own stage, ``AUC^b_j`` that of the single-task run,
-    ``single [..., K', task]``. NaN where the single-task run is perfect throughout.
+    ``AUC_j`` is the mean score on task j over its own stage, ``AUC^b_j`` that of a model that learns task j
+    alone, ``single [..., K', task]``, over the evaluations at which ``single_stage [K']`` is j. NaN where the
+    single-task run is perfect throughout.
     """
-    return mean(ratio(*rl_forward_transfer_parts(scores, stage, single)))
+    return mean(ratio(*rl_forward_transfer_parts(scores, stage, single, single_stage)))
 
 
-def rl_forward_transfer_parts(scores: Array, stage: Stages, single: Array) -> tuple[Array, Array]:
+def rl_forward_transfer_parts(
+    scores: Array, stage: Stages, single: Array, single_stage: Stages
+) -> tuple[Array, Array]:
     """Numerators and denominators of :func:`rl_forward_transfer`, ``[..., task]``."""
-    own = evaluations(stage, scores.shape[-1])
-    area = np.stack([scores[..., where, task].mean(axis=-1) for task, where in enumerate(own)], axis=-1)
-    base = mean(single, axis=-2)
-    return area - base, 1 - base
+    base = area_under_curve(single, single_stage)
+    return area_under_curve(scores, stage) - base, 1 - base
 
 
-def rl_forgetting(scores: Array, stage: Stages, last: int = 5) -> Array:
+def rl_forgetting(scores: Array, stage: Stages, last: int = LAST) -> Array:
     """Mean over all tasks of the score at the end of the task's stage minus that at the very end.
 
-    Both are means of the ``last`` evaluations of the stage (Continual World 2021). The last task's share
-    is 0 by definition and enters the mean, as in the paper.
+    Both are means of the ``last`` evaluations of the stage, scores in [0, 1] (Continual World 2021, whose
+    code means over five at the very end too). A stage with fewer evaluations gives the mean of all it has, in
+    which early ones of learning count: evaluate more often. The last task's share is 0 by definition and
+    enters the mean, as in the paper.
     """
     ends = [where[-last:] for where in evaluations(stage, scores.shape[-1])]
     lost = [

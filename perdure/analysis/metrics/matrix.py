@@ -54,6 +54,15 @@ def average_accuracy(scores: Array) -> Array:
     return mean(scores[..., -1, :])
 
 
+def average_performance(scores: Array) -> Array:
+    """``mean_j r[T, j]``, with ``r`` the scores in [0, 1]: 0 the worst, 1 the best (Continual World 2021).
+
+    Takes any number of stages. The paper's success rates are such scores; returns are brought there by what
+    the stream says of its tasks (:mod:`perdure.analysis.metrics.worlds`).
+    """
+    return average_accuracy(scores)
+
+
 def average_over_seen(scores: Array, sizes: Sequence[float] | None = None) -> Array:
     """Mean over the tasks seen so far, after every stage: ``[..., stage]``.
 
@@ -180,9 +189,17 @@ def isolated_forgetting(scores: Array) -> Array:
     The loss of each task already trained, stage by stage. CORA scales by the largest return of all runs;
     here each replica is scaled by its own, so that it does not depend on the replicas beside it.
     """
-    steps = np.diff(staged(scores, 2), axis=-2) / _scale(scores)
-    earlier, later = np.tril_indices(scores.shape[-1] - 1)
-    return -mean(steps[..., earlier, later])
+    losses = isolated_forgetting_matrix(scores)
+    return mean(losses[..., *np.tril_indices(scores.shape[-1], k=-1)])
+
+
+def isolated_forgetting_matrix(scores: Array) -> Array:
+    """What each stage i took from each task j < i, whose mean is :func:`isolated_forgetting`.
+
+    ``[..., stage, task]``, NaN elsewhere: a row tells what learning a task costs the earlier ones.
+    """
+    losses = -np.diff(staged(scores, 2), axis=-2, prepend=np.nan) / _scale(scores)
+    return np.where(np.tri(scores.shape[-1], k=-1, dtype=bool), losses, np.nan)
 
 
 def zero_shot_transfer(scores: Array, untrained: Array) -> Array:
@@ -190,10 +207,18 @@ def zero_shot_transfer(scores: Array, untrained: Array) -> Array:
 
     What each stage does to the tasks not yet trained; scaled as in :func:`isolated_forgetting`.
     """
+    gains = zero_shot_transfer_matrix(scores, untrained)
+    return mean(gains[..., *np.triu_indices(scores.shape[-1], k=1)])
+
+
+def zero_shot_transfer_matrix(scores: Array, untrained: Array) -> Array:
+    """What each stage i gave each task j > i, whose mean is :func:`zero_shot_transfer`.
+
+    ``[..., stage, task]``, NaN elsewhere: a row tells what learning a task is worth to the later ones.
+    """
     rows = np.concatenate([untrained[..., None, :], staged(scores, 2)], axis=-2)
-    steps = np.diff(rows, axis=-2) / _scale(rows)
-    stages, tasks = np.triu_indices(scores.shape[-1], k=1)
-    return mean(steps[..., stages, tasks])
+    gains = np.diff(rows, axis=-2) / _scale(rows)
+    return np.where(np.tri(scores.shape[-1], dtype=bool), np.nan, gains)
 
 
 def _scale(scores: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perdure.analysis.diverged import cleared, kept
-from perdure.analysis.metrics import matrix
+from perdure.analysis.metrics import matrix, worlds
 from perdure.analysis.metrics.matrix import Array, Undefined, mean
 from perdure.analysis.metrics.registry import METRICS, lookup
 from perdure.analysis.statistics import Gap, paired_gap
@@ -21,7 +21,7 @@ Need = Callable[["Record", str], Any]
 # Needs that are scores, ``[..., task]``: metrics get them so that higher is better.
 SCORES = (
     "scores", "stages", "untrained", "joint", "joint_above_naive", "single", "naive", "reference", "curve",
-    "single_curve",
+    "own_curve", "threshold",
 )  # fmt: skip
 # Kinds of strategies that learn with the data of all tasks so far, or each task alone, as no learner of a
 # stream can: what they reach bounds the others. Configurations name their own under "bounds".
@@ -93,6 +93,23 @@ def parts(results: Record, metric: str, strategy: str, dialect: str) -> tuple[Ar
     _, needs = lookup(metric, dialect)
     function = METRICS[metric].parts
     return None if function is None else _call(function, needs, results, metric, strategy)
+
+
+def censored(results: Record, metric: str, strategy: str) -> Array | None:
+    """Whether a metric is a lower bound only, 1 or 0, ``[replica]``; None where none can be."""
+    function = METRICS[metric].censored
+    return None if function is None else compute(results, function, METRICS[metric].needs, metric, strategy)
+
+
+def compute(
+    results: Record, function: Callable[..., Array], needs: tuple[str, ...], metric: str, strategy: str
+) -> Array:
+    """Call a function of the arrays that ``needs`` names, ``[replica, ...]``; NaN where a replica diverged.
+
+    What is missing is told as what ``metric`` misses.
+    """
+    check_strategy_name(results, strategy)
+    return cleared(results, strategy, _call(function, needs, results, metric, strategy))
 
 
 def _call(
@@ -211,14 +228,45 @@ def _staged_curve(results: Record, strategy: str) -> Any:
     return _kept_curve(results, strategy)
 
 
-def _single_curve(results: Record, strategy: str) -> Any:
+def _own_curve(results: Record, strategy: str) -> Any:
+    """Scores while each task was learned by itself: also those of single, whose models learn one each."""
+    curve = _curve(results, strategy)
+    if one_stage(results, strategy) and not curve.stage.any():
+        raise Undefined(
+            "expected evaluations while each task was learned; found one stage for all: it is defined for "
+            "strategies that learn task after task"
+        )
+    return _kept_curve(results, strategy)
+
+
+def _single(results: Record) -> tuple[str, Curve]:
     name = baseline(results, "single")
     if name is None or name not in results.curves:
         raise PerdureError(
             "expected the evaluation curve of a single baseline; found none: add 'single' to the strategies "
             "and run with eval_every set"
         )
-    return _kept_curve(results, name)
+    return name, results.curves[name]
+
+
+def _single_stage(results: Record, strategy: str) -> Any:
+    stage = _single(results)[1].stage
+    for task in sorted({*range(len(results.tasks))} - {*stage.tolist()}):
+        raise PerdureError(
+            "expected evaluations of the single baseline while it learned each task; found none for "
+            f"{results.tasks[task]!r}: runs of earlier versions do not say when it was learned; else use a "
+            "smaller eval_every"
+        )
+    return stage
+
+
+def _normal(results: Record, strategy: str) -> Any:
+    if worlds.is_share(results, signs(results)) and worlds.told(results, "best") is None:
+        raise Undefined(
+            f"expected scores to be brought to [0, 1]; found {results.config['metric']}, which lies there: "
+            "it is the average accuracy"
+        )
+    return worlds.normalised(results, kept(results, strategy)[:, -1:], signs(results))
 
 
 def _sizes(results: Record, strategy: str) -> Any:
@@ -254,7 +302,17 @@ NEEDS: dict[str, Need] = {
     "reference": _final("joint", "single"),
     "curve": _staged_curve,
     "curve_stage": lambda results, strategy: _curve(results, strategy).stage,
-    "single_curve": _single_curve,
+    "normal": _normal,
+    "normal_curve": lambda results, strategy: worlds.normalised(
+        results, _staged_curve(results, strategy), signs(results)
+    ),
+    "normal_single_curve": lambda results, strategy: worlds.normalised(
+        results, _kept_curve(results, _single(results)[0]), signs(results)
+    ),
+    "single_stage": _single_stage,
+    "own_curve": _own_curve,
+    "curve_steps": lambda results, strategy: worlds.steps(results, _curve(results, strategy)),
+    "threshold": lambda results, strategy: worlds.thresholds(results, signs(results)),
     "sizes": _sizes,
     "parameters_per_stage": _per_stage("parameters_per_stage"),
     "pass_flops": _per_stage("pass_flops"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from perdure.analysis.metrics import curves, dialects
+from perdure.analysis.metrics import curves, dialects, steps
 from perdure.analysis.metrics import matrix as metrics
 from perdure.analysis.metrics.matrix import Array
 from perdure.core.errors import PerdureError, unknown
@@ -34,6 +34,10 @@ class Metric(NamedTuple):
     level:
         Whether the number is itself a score, which is better in the direction in which scores are; others
         are changes of scores, and shares.
+    censored:
+        Of a number that may be a lower bound only: the function that tells of which replicas it is, 1 or 0.
+    digits:
+        How many decimals tables show.
     """
 
     function: Function
@@ -43,11 +47,20 @@ class Metric(NamedTuple):
     formula: str
     parts: Callable[..., tuple[Array, Array]] | None = None
     level: bool = False
+    censored: Callable[..., Array] | None = None
+    digits: int = 3
 
 
 METRICS: dict[str, Metric] = {
     "average_accuracy": Metric(
         metrics.average_accuracy, ("scores",), True, "Average accuracy", "mean_j R[T,j]", level=True
+    ),
+    "average_performance": Metric(
+        metrics.average_performance,
+        ("normal",),
+        True,
+        "Average performance",
+        "mean_j r[T,j], r = (R - worst) / (best - worst)",
     ),
     "average_incremental_accuracy": Metric(
         metrics.average_incremental_accuracy,
@@ -99,6 +112,7 @@ METRICS: dict[str, Metric] = {
         "Multi-task gain (%)",
         "(100/T) sum_t (M_t - S_t) / |S_t|, means over seeds divided",
         metrics.multi_task_gain_parts,
+        digits=1,
     ),
     "safeness": Metric(metrics.safeness, ("scores", "single"), True, "Safeness", "min_t (M_t - S_t)"),
     "isolated_forgetting": Metric(
@@ -155,18 +169,28 @@ METRICS: dict[str, Metric] = {
     ),
     "rl_forward_transfer": Metric(
         curves.rl_forward_transfer,
-        ("curve", "curve_stage", "single_curve"),
+        ("normal_curve", "curve_stage", "normal_single_curve", "single_stage"),
         True,
         "Forward transfer (AUC)",
-        "mean_j (AUC_j - AUC^b_j) / (1 - AUC^b_j), means over seeds divided",
+        "mean_j (AUC_j - AUC^b_j) / (1 - AUC^b_j) of scores in [0, 1], means over seeds divided",
         curves.rl_forward_transfer_parts,
     ),
     "rl_forgetting": Metric(
         curves.rl_forgetting,
-        ("curve", "curve_stage"),
+        ("normal_curve", "curve_stage"),
         False,
         "Forgetting (curve)",
-        "mean_j (score at the end of task j - score at the end), 5 evaluations each",
+        "mean_j (score at the end of task j - score at the end), of scores in [0, 1], means of the last 5 "
+        "evaluations of a stage, or of all where there are fewer",
+    ),
+    "steps_to_threshold": Metric(
+        steps.steps_to_threshold,
+        ("own_curve", "curve_stage", "curve_steps", "threshold"),
+        False,
+        "Steps to threshold",
+        "mean_j min(steps of task j's own stage until its score reaches the threshold, steps of the stage)",
+        censored=steps.censored,
+        digits=0,
     ),
     "model_size_efficiency": Metric(
         metrics.model_size_efficiency,

@@ -34,6 +34,7 @@ from perdure.analysis.plots.style import (
     stage_ticks,
     write_key,
 )
+from perdure.analysis.plots.transfer import transfer
 from perdure.core.errors import PerdureError, shown
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ __all__ = [
     "matrices",
     "save",
     "strategy_front",
+    "transfer",
 ]
 
 WIDEST = 5  # panels in a row
@@ -199,8 +201,9 @@ def compared(scene: Scene) -> list[str]:
 def evaluation_curves(results: Record) -> Figure:
     """Scores during training, a panel per task; dotted lines are task switches (stability gap).
 
-    Every strategy runs along the stream, in tasks, however many steps it takes. With more than 20 tasks:
-    the average over the tasks seen.
+    Every strategy runs along the stream, in tasks, however many steps it takes; or in steps of the
+    environment, where they are known and the same for all. With more than 20 tasks: the average over the
+    tasks seen.
     """
     scene = Scene.of(results)
     names = with_curves(scene)
@@ -209,6 +212,7 @@ def evaluation_curves(results: Record) -> Figure:
             "expected evaluation curves of a strategy that learns task after task; found none: run with "
             "eval_every set"
         )
+    along = panels.Along.of(scene, names)
     indices: Sequence[int | None] = range(scene.tasks) if scene.tasks <= MANY else [None]
     titles = shorten(results.tasks, 40 if len(indices) > 5 else 80)
     widest = 1 if len(indices) <= 5 else 2
@@ -220,11 +224,11 @@ def evaluation_curves(results: Record) -> Figure:
     with canvas(width, height + key_height(key, width)) as figure:
         axes = lay_out(figure, len(indices), widest, sharex=True, sharey=True)
         for index, panel in zip(indices, axes, strict=True):
-            panels.training(panel, scene, names, index)
+            panels.training(panel, scene, along, index)
             title = "mean over tasks seen" if index is None else titles.shown[index]
             panel.set_title(title, loc="left", fontsize="small")
         score_limits(results, axes)
-        _name_axes(figure, axes[-columns:], "tasks of the stream", key, width)
+        _name_axes(figure, axes[-columns:], along.label, key, width)
         figure.supylabel(scene.score_name, fontsize="medium")
         legend(figure, entries)
     return figure

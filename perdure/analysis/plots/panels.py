@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from perdure.analysis.diverged import diverged
+from perdure.analysis.metrics import worlds
 from perdure.analysis.metrics.matrix import Array, average_accuracy, average_over_seen, mean
 from perdure.analysis.metrics.needs import evaluate, prefers_higher
 from perdure.analysis.metrics.registry import METRICS
+from perdure.analysis.metrics.steps import stage_ends
+from perdure.analysis.metrics.worlds import ENVIRONMENT
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene, mean_over_replicas
 from perdure.analysis.plots.style import INK, Look, marker_places
@@ -122,31 +126,64 @@ def bar_names(axes: Axes, scene: Scene) -> list[str]:
     return labels.key
 
 
+@dataclass(frozen=True)
+class Along:
+    """Where on the stream evaluations during training lie.
+
+    Parameters
+    ----------
+    places:
+        Of each strategy's evaluations, ``[K]``.
+    switches:
+        Where the stream begins, where each task gives way to the next, and where it ends, ``[tasks + 1]``.
+    label:
+        What places are counted in.
+    """
+
+    places: dict[str, Array]
+    switches: Array
+    label: str = "tasks of the stream"
+
+    @classmethod
+    def of(cls, scene: Scene, names: list[str]) -> Along:
+        """Count in steps of the environment where all take the same number for each task, else in tasks."""
+        curves = {name: scene.results.curves[name] for name in names}
+        tasks = cls({name: along(curve) for name, curve in curves.items()}, np.arange(scene.tasks + 1.0))
+        if worlds.unit(scene.results) != ENVIRONMENT:
+            return tasks
+        try:
+            places = {name: worlds.steps(scene.results, curve) for name, curve in curves.items()}
+        except PerdureError:  # not said for each task: notes tell
+            return tasks
+        ends = [stage_ends(places[name], curve.stage) for name, curve in curves.items()]
+        if any(len(one) != scene.tasks + 1 or not np.allclose(one, ends[0]) for one in ends):
+            return replace(tasks, label=f"{tasks.label} (of different {ENVIRONMENT})")
+        return cls(places, ends[0], ENVIRONMENT)
+
+
 def along(curve: Curve) -> Array:
     """Where on the stream each evaluation of a curve lies, in tasks: 1.5 is half way through the second.
 
     A strategy may take more steps than another; a task is a task for both.
     """
-    ends = np.zeros(int(curve.stage.max(initial=0)) + 2)
-    np.maximum.at(ends, curve.stage + 1, curve.steps)
-    ends = np.maximum.accumulate(ends)
+    ends = stage_ends(curve.steps, curve.stage)
     start, length = ends[curve.stage], np.diff(ends)[curve.stage]
     share = np.where(length > 0, (curve.steps - start) / np.where(length > 0, length, 1), 1)
     return np.asarray(curve.stage + share)
 
 
-def training(axes: Axes, scene: Scene, names: list[str], index: int | None) -> None:
+def training(axes: Axes, scene: Scene, where: Along, index: int | None) -> None:
     """Scores on a task, or on average over the tasks seen, at every evaluation during training."""
-    for name in names:
+    for name, places in where.places.items():
         curve = scene.results.curves[name]
         scores = curve.scores[~diverged(scene.results, name)]
         values = _over_seen(scores, curve.stage) if index is None else scores[:, :, index]
         values = np.where(np.isfinite(values), values, np.nan)
-        line(axes, along(curve), values, scene.look[name], name, marks=False)
+        line(axes, places, values, scene.look[name], name, marks=False)
     if scene.tasks <= MANY:
-        for switch in range(1, scene.tasks):
+        for switch in where.switches[1:-1]:
             axes.axvline(switch, color="0.55", linestyle=":", linewidth=1)
-    axes.set_xlim(0, scene.tasks)
+    axes.set_xlim(0, where.switches[-1])
 
 
 def _over_seen(scores: Array, stage: npt.NDArray[np.int64]) -> Array:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from perdure.analysis import conflicts
 from perdure.analysis.diverged import sentence
 from perdure.analysis.metrics.needs import baseline
+from perdure.analysis.metrics.worlds import ENVIRONMENT, is_world
 from perdure.analysis.plots import conflicts as clashes
 from perdure.analysis.plots import figures as plots
 from perdure.analysis.plots import gains, heat, panels
+from perdure.analysis.plots import transfer as changes
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene
 from perdure.analysis.plots.style import (
@@ -73,6 +75,7 @@ def pictures(results: Record) -> Iterator[Picture]:
     )
     yield _comparison(scene, lost)
     yield _matrices(scene, lost)
+    yield from _transfer(scene, lost)
     yield from _correlations(scene)
     yield from _confusions(scene, lost)
     if conflicts.watched(results):
@@ -152,6 +155,19 @@ def _comparison(scene: Scene, lost: str) -> Picture:
     return Picture("Strategies side by side", caption, drawings, [], key)
 
 
+def _transfer(scene: Scene, lost: str) -> Iterator[Picture]:
+    """What each stage did to every other task, in streams of worlds."""
+    if not is_world(scene.results) or not 1 < scene.tasks <= MANY or not scene.staged:
+        return
+    found, key = changes.matrices(scene, 24)
+    drawings = _heat(scene, "transfer", found, clashes.limits(found), clashes.COLOURS)
+    caption = (
+        "Change of the score on each task (column) by each stage (row), as a share of the task's largest: "
+        f"isolated forgetting below the diagonal (negative), zero-shot transfer above it.{lost}"
+    )
+    yield Picture("Forgetting and transfer, stage by stage", caption, drawings, [], key)
+
+
 def _confusions(scene: Scene, lost: str) -> Iterator[Picture]:
     """Confusion matrices after the last stage, and accuracies of the classes, where they were measured."""
     names = list(scene.results.confusions)
@@ -182,12 +198,16 @@ def _correlations(scene: Scene) -> Iterator[Picture]:
 
 
 def _heat(
-    scene: Scene, name: str, found: list[heat.Matrix], limits: tuple[float, float] = (0.0, 1.0)
+    scene: Scene,
+    name: str,
+    found: list[heat.Matrix],
+    limits: tuple[float, float] = (0.0, 1.0),
+    colours: str = "viridis",
 ) -> list[str]:
     side = min(4.6, 1.6 + 0.25 * max(max(matrix.values.shape) for matrix in found))
 
     def draw(axes: Axes, index: int) -> None:
-        heat.draw(axes, found[index], limits)
+        heat.draw(axes, found[index], limits, colours)
 
     return _drawings(scene, name, len(found), (side, side), draw, shared=False)
 
@@ -210,20 +230,26 @@ def _matrices(scene: Scene, lost: str) -> Picture:
 
 def _training(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
     names = plots.with_curves(scene)
+    along = panels.Along.of(scene, names)
     titles = shorten(scene.results.tasks, 48)
     each = scene.tasks <= MANY
 
     def draw(axes: Axes, index: int) -> None:
-        panels.training(axes, scene, names, index if each else None)
+        panels.training(axes, scene, along, index if each else None)
         title = titles.shown[index] if each else "mean over tasks seen"
         axes.set_title(title, loc="left", fontsize="small")
-        axes.set(xlabel="tasks of the stream", ylabel=scene.score_name)
+        axes.set(xlabel=along.label, ylabel=scene.score_name)
         score_limits(scene.results, [axes])
 
+    counted = (
+        "in steps of the environment"
+        if along.label == ENVIRONMENT
+        else "each strategy from task to task however many steps it takes"
+    )
     drawings = _drawings(scene, "training", scene.tasks if each else 1, (4.8, 1.9), draw)
     caption = (
-        "Scores along the stream, each strategy from task to task however many steps it takes. A drop right "
-        f"after a switch of the task (dotted) is the stability gap.{lost}"
+        f"Scores along the stream, {counted}. A drop right after a switch of the task (dotted) is the "
+        f"stability gap.{lost}"
     )
     entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
     return Picture("During training", caption, drawings, entries, titles.key if each else [])

@@ -34,7 +34,8 @@ def render(results: Record) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     table = tables.means(results)
     drawn, compared = list(pictures(results)), report_pairs.compared(results)
-    costs, between = report_tables.costs(results), report_tables.between(results)
+    costs = report_tables.costs(results)
+    more = [report_tables.between(results), report_tables.thresholds(results)]
     return environment.from_string(source).render(
         contents=[
             ("figures", "Figures"),
@@ -48,7 +49,8 @@ def render(results: Record) -> str:
         title=str(results.config.get("stream", "results")),
         facts=_facts(results),
         notes=notes(results),
-        summaries=[*report_tables.summaries(results, table), *([] if between is None else [between])],
+        summaries=[*report_tables.summaries(results, table), *(one for one in more if one is not None)],
+        bounds="censored" in table,
         pairs=compared,
         pictures=drawn,
         costs=costs,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.analysis import anchors
+from perdure.analysis import anchors, efficiency
 from perdure.analysis.diverged import remark
 from perdure.analysis.metrics.needs import prefers_higher, rivals
 from perdure.analysis.metrics.registry import METRICS
-from perdure.analysis.tables import cell
+from perdure.analysis.metrics.worlds import unit
+from perdure.analysis.tables import cell, marked_cell
+from perdure.core.errors import PerdureError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 GROUPS: dict[str, tuple[str, ...]] = {
     "Summary": (
         "average_accuracy",
+        "average_performance",
         "average_incremental_accuracy",
         "pooled_incremental_accuracy",
         "learning_accuracy",
@@ -45,8 +48,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "windowed_forgetting",
         "windowed_plasticity",
     ),
-    "Efficiency": ("model_size_efficiency", "compute_efficiency"),
+    "Efficiency": ("steps_to_threshold", "model_size_efficiency", "compute_efficiency"),
 }
+
+MANY = 20  # the most tasks that get a column each
 
 
 class Cell(NamedTuple):
@@ -83,10 +88,19 @@ def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
             if any(strategy in column for column in columns) or remark(results, strategy)
         ]
         arrows = [
-            f"{METRICS[name].label}\N{NO-BREAK SPACE}{'↑' if prefers_higher(results, name) else '↓'}"
+            f"{_label(results, name)}\N{NO-BREAK SPACE}{'↑' if prefers_higher(results, name) else '↓'}"
             for name in found
         ]
         yield Table(title, arrows, rows)
+
+
+def _label(results: Record, metric: str) -> str:
+    """What a column is called; steps are named by what they are of."""
+    return (
+        f"{unit(results).capitalize()} to threshold"
+        if metric == "steps_to_threshold"
+        else METRICS[metric].label
+    )
 
 
 def between(results: Record) -> Table | None:
@@ -104,6 +118,29 @@ def between(results: Record) -> Table | None:
     return Table("Between the anchors", [f"{one} = 0, {two} = 1" for one, two in pairs], rows)
 
 
+def thresholds(results: Record) -> Table | None:
+    """Return the steps that each task took to its threshold, where that is known; a column per task."""
+    try:
+        found = efficiency.table(results)
+    except PerdureError:  # no curve, or no threshold
+        return None
+    if found.empty or len(results.tasks) > MANY:
+        return None
+    cells: dict[str, list[Cell]] = {name: [] for name in found["strategy"].unique()}
+    for row in found.itertuples():
+        lost, never = len(results.seeds) - row.seeds, row.seeds - row.reached
+        text = cell(row.mean, row.low, row.high, lost, 0, never)
+        told = f" ({row.reached} of {row.seeds} seeds)" if never else ""
+        cells[row.strategy].append(Cell(text + told))
+    limits = found.drop_duplicates("task")
+    columns = [
+        f"{name} (from {limit:g} on)"
+        for name, limit in zip(limits["task_name"], limits["threshold"], strict=True)
+    ]
+    rows = [(_marked(results, name), row) for name, row in cells.items()]
+    return Table(f"{found.attrs['unit'].capitalize()} to threshold", columns, rows)
+
+
 def _marked(results: Record, strategy: str) -> str:
     mark = remark(results, strategy)
     return f"{strategy} ({mark})" if mark else strategy
@@ -111,14 +148,8 @@ def _marked(results: Record, strategy: str) -> str:
 
 def _column(part: pd.DataFrame, metric: str, fields: Sequence[list[str]], higher: bool) -> dict[str, Cell]:
     """Cells of one metric by strategy, the best of each field in bold."""
-    digits = 1 if metric == "multi_task_gain" else 3
     best = [_clear_best(part[part["strategy"].isin(names)], higher) for names in fields]
-    return {
-        row.strategy: Cell(
-            cell(row.mean, row.low, row.high, getattr(row, "diverged", 0), digits), row.strategy in best
-        )
-        for row in part.itertuples()
-    }
+    return {row.strategy: Cell(marked_cell(row), row.strategy in best) for row in part.itertuples()}
 
 
 def _clear_best(part: pd.DataFrame, higher_is_better: bool) -> str | None:

@@ -57,7 +57,9 @@ class Stream:
     info:
         What a generator knows about the tasks that it made, which results keep: names, numbers, lists and
         tables of such, as JSON has them. ``task_correlation`` and ``label_correlation``, ``[tasks][tasks]``
-        in the order of the names under ``tasks``, are drawn in the report.
+        in the order of the names under ``tasks``, are drawn in the report. Of worlds: ``best``, ``worst``,
+        ``threshold`` and ``world_steps_per_step`` (:mod:`perdure.analysis.metrics.worlds`), numbers or lists
+        in that order.
     defaults:
         Settings of training, and the ``model``, that suit the stream: a comparison takes them unless it is
         given others.

@@ -23,6 +23,8 @@ class Single(Strategy):
 
     What multi-task gain and safeness are measured against: task t's score is what t is worth without any
     other task. Scoring needs to know the task, and costs a forward pass per task of the stream.
+    While a task is learned, its model answers for it as it is: the curve (``eval_every``) shows how fast each
+    task is learned alone, which forward transfer by area is measured against.
     """
 
     bound: ClassVar[bool] = True
@@ -34,12 +36,13 @@ class Single(Strategy):
     def init(self, net: Net, params: Params, stream: Stream) -> State:
         start = {**net.buffers, **params}
         return {
+            "now": next(iter(start.values())).new_full((), -1, dtype=torch.int64),
             "start": {k: v.clone() for k, v in start.items()},
             "bank": {k: torch.stack([v] * len(stream)) for k, v in start.items()},
         }
 
     def begin_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
-        return dict(state["start"]), state
+        return dict(state["start"]), {**state, "now": torch.full_like(state["now"], task.index)}
 
     def end_task(self, net: Net, params: Params, state: State, task: TaskData) -> tuple[Params, State]:
         learned = {**net.buffers, **params}
@@ -57,6 +60,7 @@ class Single(Strategy):
         return net.close(output, task)
 
     def _answer(self, net: Net, params: Params, state: State, t: int, x: Tensor, task: Tensor) -> Tensor:
-        """Raw outputs of the model of task t, ``[n, outputs]``."""
-        model = {k: v[t] for k, v in state["bank"].items()}
+        """Raw outputs of the model of task t, ``[n, outputs]``; the one that learns now answers as it is."""
+        live = {**net.buffers, **params}
+        model = {k: torch.where(state["now"] == t, live[k], v[t]) for k, v in state["bank"].items()}
         return net.eval({k: model[k] for k in net.buffers}).raw({k: model[k] for k in params}, x, task)
