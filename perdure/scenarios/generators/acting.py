@@ -53,6 +53,7 @@ def acting(
     setting: Setting,
     steps: int,
     episodes: int,
+    worst: float = 0.0,
     best: float | None = None,
 ) -> Stream:
     """Return a stream of environments with the same observations and actions.
@@ -70,8 +71,8 @@ def acting(
         Steps of the environment that each task is learned for; whole rollouts, one at least.
     episodes:
         How many episodes are scored.
-    best:
-        The highest return that there can be, where it is known: what scores are brought to [0, 1] by.
+    worst, best:
+        Bounds of the return, by which scores are brought to [0, 1]; none where the best is not known.
     """
     check_whole("steps", steps)
     first = next(iter(envs.values()))
@@ -109,7 +110,7 @@ def acting(
     info: dict[str, Any] = {
         "world_steps_per_step": samples / (recipe.passes * -(-samples // recipe.batch_size))
     }
-    info |= {} if best is None else {"best": best}
+    info |= {"tasks": list(envs), **({} if best is None else {"worst": worst, "best": best})}
     return Stream(name, tuple(tasks), setting, heads * each, info=info, defaults=defaults)
 
 

@@ -31,6 +31,9 @@ ROOMS = Recipe(horizon=64, passes=8, lr=0.0025, discount=0.97, trace=0.95, entro
 ARM = Recipe(horizon=128, passes=10, lr=0.001, discount=0.95, trace=0.95)
 FALL = Recipe(horizon=32, passes=10, lr=0.0025, discount=0.99, trace=0.95, entropy=0.01)
 
+# Return of 50 steps as far away as the arm can be, two lengths of it, with full torques.
+FAR = -50 * (2 * 1.0 + 0.01 * 2)
+
 
 @checked
 def grid_world_goals(
@@ -48,7 +51,7 @@ def grid_world_goals(
     steps, episodes, setting:
         As for :func:`cartpole_physics`.
     """
-    return acting("grid-world-goals", first_of(GRIDS, tasks), ROOMS, setting, steps, episodes, best=1.0)
+    return acting("grid-world-goals", first_of(GRIDS, tasks), ROOMS, setting, steps, episodes, -1.0, best=1.0)
 
 
 @checked
@@ -67,7 +70,7 @@ def reacher_targets(
     steps, episodes, setting:
         As for :func:`cartpole_physics`.
     """
-    return acting("reacher-targets", first_of(TARGETS, tasks), ARM, setting, steps, episodes, best=0.0)
+    return acting("reacher-targets", first_of(TARGETS, tasks), ARM, setting, steps, episodes, FAR, best=0.0)
 
 
 @checked
@@ -86,4 +89,4 @@ def catch_shift(
     steps, episodes, setting:
         As for :func:`cartpole_physics`.
     """
-    return acting("catch-shift", first_of(BALLS, tasks), FALL, setting, steps, episodes, best=1.0)
+    return acting("catch-shift", first_of(BALLS, tasks), FALL, setting, steps, episodes, -1.0, best=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from perdure.core.checks import checked
@@ -31,6 +32,8 @@ ACROBOTS: dict[str, Env] = {
     "swapped": Acrobot(torque=-1.0),
     "heavy": Acrobot(mass_2=2.0, torque=2.0),
 }
+# Return of 200 steps upside down at full speed and torque, 4 N m at most.
+LEAST = -200 * (math.pi**2 + 0.1 * 8**2 + 0.001 * 4**2)
 # The settings that people use for these environments (the benchmark suite of Stable-Baselines3).
 BALANCE = Recipe()
 SWING = Recipe(
@@ -80,7 +83,8 @@ def pendulum_physics(
     steps, episodes, setting:
         As for :func:`cartpole_physics`.
     """
-    return acting("pendulum-physics", first_of(PENDULUMS, tasks), SWING, setting, steps, episodes, best=0.0)
+    chosen = first_of(PENDULUMS, tasks)
+    return acting("pendulum-physics", chosen, SWING, setting, steps, episodes, LEAST, best=0.0)
 
 
 @checked
@@ -98,4 +102,5 @@ def acrobot_physics(
     steps, episodes, setting:
         As for :func:`cartpole_physics`.
     """
-    return acting("acrobot-physics", first_of(ACROBOTS, tasks), HANG, setting, steps, episodes)
+    chosen = first_of(ACROBOTS, tasks)
+    return acting("acrobot-physics", chosen, HANG, setting, steps, episodes, -500.0, best=0.0)
