@@ -27,7 +27,21 @@ _FUNCTIONS = {
     aten._log_softmax_backward_data.default: torch._log_softmax_backward_data,
     aten.argmax.default: torch.argmax, aten.eq.Tensor: torch.eq, aten.where.self: torch.where,
     aten.transpose.int: torch.transpose, aten.unsqueeze.default: torch.unsqueeze,
-    aten.squeeze.dims: torch.squeeze, aten.lerp.Scalar: torch.lerp,
+    aten.squeeze.dims: torch.squeeze, aten.squeeze.dim: torch.squeeze, aten.lerp.Scalar: torch.lerp,
+    aten.tanh.default: torch.tanh, aten.exp.default: torch.exp, aten.log.default: torch.log,
+    aten.sqrt.default: torch.sqrt, aten.abs.default: torch.abs, aten.sin.default: torch.sin,
+    aten.cos.default: torch.cos, aten.pow.Tensor_Scalar: torch.pow, aten.rsub.Scalar: torch.rsub,
+    aten.gt.Scalar: torch.gt, aten.gt.Tensor: torch.gt, aten.ge.Scalar: torch.ge,
+    aten.ge.Tensor: torch.ge, aten.lt.Scalar: torch.lt, aten.lt.Tensor: torch.lt,
+    aten.le.Scalar: torch.le, aten.le.Tensor: torch.le, aten.eq.Scalar: torch.eq,
+    aten.mul.Scalar: torch.mul, aten.add.Scalar: torch.add, aten.div.Scalar: torch.div,
+    aten.sub.Scalar: torch.sub, aten.clamp.default: torch.clamp, aten.minimum.default: torch.minimum,
+    aten.maximum.default: torch.maximum, aten.cat.default: torch.cat, aten.stack.default: torch.stack,
+    aten.unbind.int: torch.unbind, aten.select.int: torch.select, aten.cumsum.default: torch.cumsum,
+    aten._softmax.default: torch._softmax, aten.masked_fill.Scalar: torch.masked_fill,
+    aten.bitwise_or.Tensor: torch.bitwise_or, aten.bitwise_and.Tensor: torch.bitwise_and,
+    aten.bitwise_not.default: torch.bitwise_not, aten.mean.dim: torch.mean,
+    aten.linalg_vector_norm.default: torch.linalg.vector_norm,
 }  # fmt: skip
 _METHODS = {
     aten.view.default: "view", aten.expand.default: "expand", aten.addcmul_.default: "addcmul_",
@@ -35,7 +49,8 @@ _METHODS = {
     aten.mul_.Tensor: "mul_", aten.relu_.default: "relu_", aten.index_put_.default: "index_put_",
     aten.index_add_.default: "index_add_", aten.div_.Tensor: "div_", aten.neg_.default: "neg_",
     aten.abs_.default: "abs_", aten.pow_.Scalar: "pow_", aten.sqrt_.default: "sqrt_",
-    aten.addcdiv_.default: "addcdiv_", aten.lerp_.Scalar: "lerp_",
+    aten.addcdiv_.default: "addcdiv_", aten.lerp_.Scalar: "lerp_", aten.tanh_.default: "tanh_",
+    aten.index_copy_.default: "index_copy_", aten.exp_.default: "exp_", aten.clamp_min_.default: "clamp_min_",
 }  # fmt: skip
 
 
