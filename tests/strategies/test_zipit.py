@@ -12,7 +12,7 @@ from perdure.core.random import Rng
 from perdure.models.backbones.cnn import cnn
 from perdure.strategies import Merge, get
 from perdure.strategies.merging import ZipIt
-from perdure.strategies.merging.chain import chain
+from perdure.strategies.parts.chain import chain
 from perdure.strategies.merging.zipit import aligned, correlations, zipped
 from perdure.testing import tiny_model, tiny_norm, tiny_stream
 

@@ -1,0 +1,68 @@
+"""Plasticity along the stream: how well each task is learned, and what is seen of the hidden units after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perdure.analysis import plasticity
+from perdure.analysis.diverged import Mask, diverged
+from perdure.analysis.plots import panels
+from perdure.analysis.plots.scene import Scene
+from perdure.analysis.plots.style import (
+    canvas,
+    lay_out,
+    legend,
+    legend_height,
+    legend_room,
+    score_limits,
+    stage_ticks,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from perdure.analysis.record import Record
+
+LEARNED = "learned"
+
+
+def plasticity_figure(results: Record) -> Figure:
+    """Score on each task when it was learned, dormant units, effective rank and mean |weight|, by task."""
+    scene = Scene.of(results)
+    names = plasticity.needed(results)
+    shown = measures(scene, names)
+    entries = scene.legend(names)
+    with canvas(7.4 + legend_room(entries), max(5.2, legend_height(entries))) as figure:
+        for axes, measure in zip(lay_out(figure, len(shown), 2), shown, strict=True):
+            draw(axes, scene, names, measure)
+        legend(figure, entries)
+    return figure
+
+
+def measures(scene: Scene, names: Sequence[str]) -> list[str]:
+    """Name what is drawn: the scores of tasks when they were learned, where a strategy has stages, and more."""
+    staged = any(name not in scene.levels for name in names)
+    return [*([LEARNED] if staged else []), *plasticity.MEASURES]
+
+
+def draw(axes: Axes, scene: Scene, names: Sequence[str], measure: str) -> None:
+    """Draw one measure of some strategies along the stream."""
+    for name in names:
+        if measure != LEARNED:
+            found = plasticity.of(scene.results, name)
+            kept: Mask = ~diverged(scene.results, name)
+            panels.line(axes, found.tasks + 1, found.values[measure][kept], scene.look[name], name)
+        elif name not in scene.levels:
+            scores = np.diagonal(scene.scores[name], axis1=1, axis2=2)
+            panels.line(axes, np.arange(1, scene.tasks + 1), scores, scene.look[name], name)
+    stage_ticks([axes], scene.tasks)
+    if measure == LEARNED:
+        score_limits(scene.results, [axes])
+        axes.set(title="learning accuracy", xlabel="task", ylabel=scene.score_name)
+    else:
+        axes.set(title=plasticity.MEASURES[measure], xlabel="task")
+        axes.set_ylim(bottom=0)
