@@ -63,7 +63,7 @@ class Drawing(Record):
         return _figure("conflict_figure", self, path, strategies)
 
     def plot_plasticity(self, path: Path | None = None) -> Figure:
-        """Draw the learning accuracy, dormant units, effective rank and mean |weight| by task, with intervals.
+        """Draw learning accuracy, dormant units, effective rank and mean |weight| by task, with intervals.
 
         Of the strategies that were watched: ``compare(stream, ["naive + watch-plasticity"])``.
         """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Self
 
-from perdure.analysis import combine, describe, plasticity, statistics, store, tables, wellformed
+from perdure.analysis import combine, describe, hidden_units, statistics, store, tables, wellformed
 from perdure.analysis.diverged import lost_seeds
 from perdure.analysis.drawing import Drawing
 from perdure.analysis.metrics import needs
@@ -189,7 +189,7 @@ class Results(Drawing, Multitask):
         measure ("dormant": share of dormant units, "rank": effective rank, "weight": mean |weight|), task
         (counted from 0), task_name, mean, low, high, seeds.
         """
-        return plasticity.table(self, confidence)
+        return hidden_units.table(self, confidence)
 
     def join(self, other: Record) -> Results:
         """Put the strategies of another run on the same stream beside these; ``self + other`` is the same.

@@ -58,9 +58,9 @@ from perdure.strategies.trees import RMTGB
 
 __all__ = [
     "AGEM",
-    "CBP",
     "ATM",
     "BALANCING",
+    "CBP",
     "CGC",
     "CLR",
     "DER",

@@ -48,7 +48,11 @@ def test_the_table_by_hand(build: Build) -> None:
     assert own["high"].tolist() == pytest.approx([0.2, 0.3, 0.4])
     joint = table[table["strategy"] == JOINT]
     assert joint["task"].tolist() == [2, 2, 2]
-    assert dict(zip(joint["measure"], joint["mean"], strict=True)) == {"dormant": 0.5, "rank": 4, "weight": 0.2}
+    assert dict(zip(joint["measure"], joint["mean"], strict=True)) == {
+        "dormant": 0.5,
+        "rank": 4,
+        "weight": 0.2,
+    }
     assert joint["task_name"].tolist() == ["digits 4/5"] * 3
 
 

@@ -100,7 +100,7 @@ def test_bad_parameters(values, line):
 
 def test_models_that_are_no_chain_are_refused_before_any_work():
     with pytest.raises(PerdureError, match="cbp needs a sequence of linear or convolution layers") as caught:
-        compare("split-digits | take(2)", ["cbp"], **{**RUN, "model": lambda: nn.Linear(64, 10)})
+        compare("split-digits | take(2)", ["cbp"], **{**RUN, "model": "resnet(width=4)"})
     assert "\n" not in str(caught.value)
 
 

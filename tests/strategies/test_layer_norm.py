@@ -77,6 +77,6 @@ def test_sequences_inside_other_modules_and_nested_ones():
     ids=["linear", "no activation", "normalised", "activation first"],
 )
 def test_where_nothing_is_to_be_normalised_it_is_refused(model):
-    with pytest.raises(PerdureError, match="layer-norm needs an nn.Sequential with an activation") as caught:
+    with pytest.raises(PerdureError, match=r"layer-norm needs an nn\.Sequential with an") as caught:
         extended(model)
     assert "\n" not in str(caught.value)

@@ -47,7 +47,7 @@ def test_layers_and_what_reads_them():
 def test_norms_may_stand_between_where_nothing_is_renewed(norm):
     model = nn.Sequential(nn.Linear(3, 4), norm, nn.ReLU(), nn.Linear(4, 2))
     assert units.hidden(model, "watch", norms=True) == [Units("0", "3", 4)]
-    with pytest.raises(PerdureError, match="redo needs a sequence of .* without norms; found") as caught:
+    with pytest.raises(PerdureError, match=r"redo needs a sequence of .* without norms; found") as caught:
         units.hidden(model, "redo")
     assert "\n" not in str(caught.value)
 
@@ -91,24 +91,27 @@ def test_renewing_cuts_a_unit_off_and_leaves_the_others(which):
     begun = units.start(params, [layer], "redo")
     chosen = torch.arange(layer.count) == 1
     new = units.renew(params, begun, layer, chosen, rng())
-    moved = {k for k in params if not torch.equal(params[k], new[k])}
-    assert moved == {f"{layer.layer}.weight", f"{layer.layer}.bias", f"{layer.reader}.weight"}
-    assert units.reach(new, layer)[1] == 0
-    assert torch.equal(new[f"{layer.layer}.weight"][0], params[f"{layer.layer}.weight"][0])
-    assert not torch.equal(new[f"{layer.layer}.weight"][1], params[f"{layer.layer}.weight"][1])
-    # What the unit does is of no consequence any more, and the others do what they did.
-    wild = dict(new)
-    wild[f"{layer.layer}.weight"] = new[f"{layer.layer}.weight"] * torch.where(chosen, 7.0, 1.0).view(
-        -1, *(1,) * (new[f"{layer.layer}.weight"].ndim - 1)
+    weight, bias = f"{layer.layer}.weight", f"{layer.layer}.bias"
+    assert {k for k in params if not torch.equal(params[k], new[k])} >= {weight, f"{layer.reader}.weight"}
+    assert all(
+        torch.equal(new[k], params[k]) for k in params.keys() - {weight, bias, f"{layer.reader}.weight"}
     )
+    for k in (weight, bias):
+        assert torch.equal(new[k][~chosen], params[k][~chosen])
+    assert not torch.equal(new[weight][1], params[weight][1])
+    assert new[bias][1] in params[bias]
+    assert units.reach(new, layer)[1] == 0
+    # What the unit does is of no consequence any more, and the others do what they did.
+    cut = {**params, f"{layer.reader}.weight": new[f"{layer.reader}.weight"]}
+    wild = {**new, bias: torch.where(chosen, 1000.0, new[bias])}
     task = torch.zeros(4, dtype=torch.int64)
+    assert torch.equal(net(new, x, task), net(cut, x, task))
     assert torch.equal(net(new, x, task), net(wild, x, task))
-    silenced = dict(params)
-    blocks = params[f"{layer.reader}.weight"].reshape(-1, layer.count, 1).clone()
-    silenced[f"{layer.reader}.weight"] = new[f"{layer.reader}.weight"]
-    assert torch.equal(net(new, x, task), net(silenced, x, task))
-    assert blocks.numel() == new[f"{layer.reader}.weight"].numel()
-    assert units.renew(params, begun, layer, torch.zeros_like(chosen), rng()).keys() == params.keys()
+    blocks = new[f"{layer.reader}.weight"].reshape(-1, layer.count, 1 if which == 2 else (9, 4)[which])
+    old = params[f"{layer.reader}.weight"].reshape(blocks.shape)
+    assert torch.equal(blocks[:, ~chosen], old[:, ~chosen])
+    none = units.renew(params, begun, layer, torch.zeros_like(chosen), rng())
+    assert all(torch.equal(none[k], v) for k, v in params.items())
 
 
 def test_fresh_weights_come_from_the_start_all_alike():

@@ -91,7 +91,7 @@ def test_dead_layers_count_as_dormant():
 
 def test_a_model_with_a_forward_of_its_own_is_refused():
     with pytest.raises(PerdureError, match="watch-plasticity needs a sequence of linear or") as caught:
-        compare("split-digits | take(2)", ["watch-plasticity"], **{**RUN, "model": lambda: nn.Linear(64, 10)})
+        compare("split-digits | take(2)", ["watch-plasticity"], **{**RUN, "model": "resnet(width=4)"})
     assert "\n" not in str(caught.value)
 
 

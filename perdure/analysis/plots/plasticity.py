@@ -1,4 +1,4 @@
-"""Plasticity along the stream: how well each task is learned, and what is seen of the hidden units after it."""
+"""Plasticity along the stream: how well each task is learned, and what the hidden units are like after it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perdure.analysis import plasticity
+from perdure.analysis import hidden_units
 from perdure.analysis.diverged import Mask, diverged
 from perdure.analysis.plots import panels
 from perdure.analysis.plots.scene import Scene
@@ -33,7 +33,7 @@ LEARNED = "learned"
 def plasticity_figure(results: Record) -> Figure:
     """Score on each task when it was learned, dormant units, effective rank and mean |weight|, by task."""
     scene = Scene.of(results)
-    names = plasticity.needed(results)
+    names = hidden_units.needed(results)
     shown = measures(scene, names)
     entries = scene.legend(names)
     with canvas(7.4 + legend_room(entries), max(5.2, legend_height(entries))) as figure:
@@ -44,16 +44,16 @@ def plasticity_figure(results: Record) -> Figure:
 
 
 def measures(scene: Scene, names: Sequence[str]) -> list[str]:
-    """Name what is drawn: the scores of tasks when they were learned, where a strategy has stages, and more."""
+    """Name what is drawn: scores of tasks when they were learned, where there are stages, and the rest."""
     staged = any(name not in scene.levels for name in names)
-    return [*([LEARNED] if staged else []), *plasticity.MEASURES]
+    return [*([LEARNED] if staged else []), *hidden_units.MEASURES]
 
 
 def draw(axes: Axes, scene: Scene, names: Sequence[str], measure: str) -> None:
     """Draw one measure of some strategies along the stream."""
     for name in names:
         if measure != LEARNED:
-            found = plasticity.of(scene.results, name)
+            found = hidden_units.of(scene.results, name)
             kept: Mask = ~diverged(scene.results, name)
             panels.line(axes, found.tasks + 1, found.values[measure][kept], scene.look[name], name)
         elif name not in scene.levels:
@@ -64,5 +64,5 @@ def draw(axes: Axes, scene: Scene, names: Sequence[str], measure: str) -> None:
         score_limits(scene.results, [axes])
         axes.set(title="learning accuracy", xlabel="task", ylabel=scene.score_name)
     else:
-        axes.set(title=plasticity.MEASURES[measure], xlabel="task")
+        axes.set(title=hidden_units.MEASURES[measure], xlabel="task")
         axes.set_ylim(bottom=0)

@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.analysis import conflicts, plasticity
+from perdure.analysis import conflicts, hidden_units
 from perdure.analysis.diverged import sentence
 from perdure.analysis.metrics.needs import baseline
 from perdure.analysis.plots import conflicts as clashes
 from perdure.analysis.plots import figures as plots
-from perdure.analysis.plots import gains, heat, panels
-from perdure.analysis.plots import plasticity as ageing
+from perdure.analysis.plots import gains, heat, panels, plasticity
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene
 from perdure.analysis.plots.style import (
@@ -78,7 +77,7 @@ def pictures(results: Record) -> Iterator[Picture]:
     yield from _confusions(scene, lost)
     if conflicts.watched(results):
         yield _conflicts(scene, lost, legend)
-    if plasticity.watched(results):
+    if hidden_units.watched(results):
         yield _plasticity(scene, lost, legend)
     if plots.with_curves(scene):
         yield _training(scene, lost, legend)
@@ -135,17 +134,16 @@ def _conflicts(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
 
 
 def _plasticity(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
-    names = plasticity.watched(scene.results)
-    shown = ageing.measures(scene, names)
+    names = hidden_units.watched(scene.results)
+    shown = plasticity.measures(scene, names)
 
     def draw(axes: Axes, index: int) -> None:
-        ageing.draw(axes, scene, names, shown[index])
+        plasticity.draw(axes, scene, names, shown[index])
 
     drawings = _drawings(scene, "plasticity", len(shown), (3.4, 2.5), draw, shared=False)
     caption = (
-        "Score on each task when it was learned, share of hidden units that are dormant, effective rank of the "
-        "last hidden layer and mean absolute weight, at the end of each task. Bands: 95 % bootstrap intervals "
-        f"over seeds.{lost}"
+        "At the end of each task: score on it, share of hidden units that are dormant, effective rank of the "
+        f"last hidden layer, mean absolute weight. Bands: 95 % bootstrap intervals over seeds.{lost}"
     )
     entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
     return Picture("Plasticity", caption, drawings, entries, [])

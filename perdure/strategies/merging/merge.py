@@ -18,10 +18,10 @@ from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.merging.average import Average
-from perdure.strategies.parts.chain import chain, drawn
 from perdure.strategies.merging.fitted import Fitted
 from perdure.strategies.merging.heads import head_rows, own_parameters, owners, put_rows, statistics
 from perdure.strategies.merging.rule import MERGING, Rule
+from perdure.strategies.parts.chain import chain, drawn
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -14,9 +14,9 @@ from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.models.inspect import width
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.parts.chain import chain, features, fold, read
 from perdure.strategies.merging.fitted import Fitted, Model
 from perdure.strategies.merging.rule import count, rule
+from perdure.strategies.parts.chain import chain, features, fold, read
 
 # A feature varies where its variance is more than this share of its mean square: less is rounding.
 VARIES = 1e-6

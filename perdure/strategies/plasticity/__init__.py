@@ -1,13 +1,13 @@
 """Methods against loss of plasticity: a network that has learned many tasks learns the next one less well.
 
-Weights grow, hidden units fall silent, and what the layers represent loses rank; forgetting is another matter,
-and none of these methods prevents it. ``watch-plasticity`` beside any strategy measures the three by task, and
-the learning accuracy says what they cost.
+Weights grow, hidden units fall silent, and what the layers represent loses rank. Forgetting is another
+matter, and none of these methods prevents it. ``watch-plasticity`` beside any strategy measures the three by
+task; the learning accuracy says what they cost.
 
-Which method? ``l2-init`` and ``shrink-and-perturb`` act on all weights, whatever the model, and have one or two
-numbers to tune (``tune={"l2-init.strength": [...]}``). ``layer-norm`` changes the model and has none. ``cbp``
-and ``redo`` renew single hidden units, and take a plain sequence of layers: ``cbp`` the least useful ones, a
-few all the time, ``redo`` those that are silent, now and then.
+Which method? ``l2-init`` and ``shrink-and-perturb`` act on all weights, whatever the model, and have one or
+two numbers to tune (``tune={"l2-init.strength": [...]}``). ``layer-norm`` changes the model and has none.
+``cbp`` and ``redo`` renew single hidden units, and take a plain sequence of layers: ``cbp`` the least useful
+ones, a few all the time, ``redo`` those that are nearly silent, now and then.
 
 >>> from perdure import compare
 >>> stream = "permuted-digits(tasks=3) | limit(200)"

@@ -39,8 +39,8 @@ class CBP(Strategy):
 
     The model is a sequence of linear or convolution layers and activations
     (:func:`perdure.strategies.parts.chain.chain`); a unit of a convolution is a channel, and its activation
-    is a mean over places, behind pooling. ``results.extras[name]["report"]["cbp"]["renewed"]`` counts, for each
-    replica, the units that were renewed.
+    is a mean over places, behind pooling. ``results.extras[name]["report"]["cbp"]["renewed"]`` counts, for
+    each replica, the units that were renewed.
 
     Parameters
     ----------
@@ -52,10 +52,10 @@ class CBP(Strategy):
     maturity:
         For so many steps a unit is safe after it was renewed.
 
-    Source: Dohare et al., "Loss of plasticity in deep continual learning", Nature 632 (2024), arXiv 2306.13812.
-    Deviations: the paper renews at most one unit of a layer at each step; the authors' code, as here, as many
-    as c says. It also adds what a renewed unit gave on average to the biases that it fed, and sets biases of
-    renewed units to 0, as they start there.
+    Source: Dohare et al., "Loss of plasticity in deep continual learning", Nature 632 (2024), arXiv
+    2306.13812. Deviations: the paper renews at most one unit of a layer at each step; the authors' code, as
+    here, as many as c says. Their code also adds what a renewed unit gave on average to the biases of the
+    layer that read it, and sets the bias of a renewed unit to 0.
     """
 
     scales: ClassVar[tuple[str, ...]] = ("rate", "decay")

@@ -17,17 +17,16 @@ class L2Init(Strategy):
 
     Minimised beside the loss: ``strength * sum_k (theta_k - theta_0,k)^2``, with theta_0 the weights before
     any training; its gradient is ``2 * strength * (theta - theta_0)``. Weights that the loss of late does not
-    depend on drift back to where they began. Weight decay (``weight_decay`` of the run) pulls to zero instead.
+    depend on drift back to where they began. Weight decay (``weight_decay`` of a run) pulls to zero instead.
 
     Parameters
     ----------
     strength:
-        Weight of the penalty (lambda in the paper, which tries 1e-5 to 1e-2 with Adam). Without a loss, a step
-        of SGD takes away the share ``2 * lr * strength`` of the distance.
+        Weight of the penalty (lambda in the paper, which tries 1e-5 to 1e-2 with Adam). Without a loss, a
+        step of SGD takes away the share ``2 * lr * strength`` of the distance.
 
     Source: Kumar, Marklund & Van Roy, "Maintaining plasticity in continual learning via regenerative
-    regularization", arXiv 2308.11958 (2023). As there, the penalty has no half, and biases and the head are in
-    it.
+    regularization", arXiv 2308.11958 (2023). As there, the penalty has no half, and it is on all weights.
     """
 
     scales: ClassVar[tuple[str, ...]] = ("strength",)

@@ -32,8 +32,8 @@ class LayerNorm(Strategy):
     places, and g and b are a channel's (a group norm of one group). What goes into activations then keeps its
     scale however far weights have moved.
 
-    It goes into the sequences of the model (``nn.Sequential``, also inside other modules), where an activation
-    follows a linear or convolution layer that no norm follows. Names of weights that were there stay.
+    It goes into the sequences of the model (``nn.Sequential``, also inside other modules), where an
+    activation follows a linear or convolution layer without a norm. Names of weights that were there stay.
 
     Source: Ba et al., arXiv 1607.06450 (2016); against loss of plasticity Lyle et al., "Understanding
     plasticity in neural networks", ICML 2023, arXiv 2303.01486.
@@ -89,4 +89,8 @@ def _norm(layer: nn.Module) -> nn.Module:
     weight = layer.weight
     assert isinstance(weight, nn.Parameter)
     kind = {"device": weight.device, "dtype": weight.dtype}
-    return nn.LayerNorm(len(weight), **kind) if isinstance(layer, nn.Linear) else nn.GroupNorm(1, len(weight), **kind)
+    return (
+        nn.LayerNorm(len(weight), **kind)
+        if isinstance(layer, nn.Linear)
+        else nn.GroupNorm(1, len(weight), **kind)
+    )

@@ -27,8 +27,8 @@ class WatchPlasticity(Strategy):
 
     On training samples of the task, with the model in evaluation mode:
 
-    - dormant: the share of all hidden units whose score is at most ``threshold``; a score is the mean absolute
-      activation of a unit divided by the mean of those of its layer;
+    - dormant: the share of all hidden units whose score is at most ``threshold``; a score is the mean
+      absolute activation of a unit divided by the mean of those of its layer;
     - rank: the effective rank ``exp(-sum_i p_i log p_i)`` of the last hidden layer's activations ``[n, d]``,
       with p its singular values divided by their sum; between 1 and d, and 0 where all are silent;
     - weight: the mean absolute value of all trained weights.
@@ -37,8 +37,8 @@ class WatchPlasticity(Strategy):
     learning accuracy, which results have anyway; ``results.plot_plasticity()`` draws both.
 
     The model is a sequence of linear or convolution layers, norms and activations
-    (:func:`perdure.strategies.parts.chain.chain`). A unit of a convolution is a channel; in the rank, each place
-    of it is a row.
+    (:func:`perdure.strategies.parts.chain.chain`). A unit of a convolution is a channel; for the rank, each
+    of its places is a row.
 
     Parameters
     ----------

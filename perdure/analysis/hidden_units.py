@@ -34,8 +34,8 @@ class Watched:
     Parameters
     ----------
     tasks:
-        The tasks at whose ends it was measured, counted from 0, ``[measured]``; a strategy that learns several
-        tasks at once has the last of them.
+        The tasks at whose ends it was measured, counted from 0, ``[measured]``; a strategy that learns
+        several tasks at once has the last of them.
     values:
         By measure (the keys of :data:`MEASURES`), ``[replica, measured]``.
     """
@@ -101,7 +101,7 @@ def needed(results: Record) -> list[str]:
     found = watched(results)
     if not found:
         raise PerdureError(
-            f"expected a strategy whose hidden units were watched; found only {', '.join(results.strategies)}: "
-            f"run 'naive + {WATCHER}', say"
+            "expected a strategy whose hidden units were watched; found only "
+            f"{', '.join(results.strategies)}: run 'naive + {WATCHER}', say"
         )
     return found
