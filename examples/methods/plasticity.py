@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from table import PAGE, cell, markdown, put
 
 from perdure import Results, compare
+from perdure.analysis import plasticity
 from perdure.scenarios import Stream, permuted
 
 FIGURE = PAGE.parent / "plasticity.png"
@@ -37,7 +38,7 @@ def digits(tasks: int) -> Stream:
 def row(results: Results, title: str, name: str) -> dict[str, str]:
     """Lay out how well the first and the last tenth of the tasks were learned, and the end."""
     some = max(1, len(results.tasks) // 10)
-    learned = np.diagonal(results.scores[name], axis1=1, axis2=2)
+    learned = plasticity(results.scores[name])
     first, last = learned[:, :some].mean(1), learned[:, -some:].mean(1)
     table = results.plasticity()
     end = table[(table["strategy"] == name) & (table["task"] == len(results.tasks) - 1)]

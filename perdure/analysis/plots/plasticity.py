@@ -9,6 +9,7 @@ import numpy as np
 
 from perdure.analysis import hidden_units
 from perdure.analysis.diverged import Mask, diverged
+from perdure.analysis.metrics.matrix import plasticity
 from perdure.analysis.plots import panels
 from perdure.analysis.plots.scene import Scene
 from perdure.analysis.plots.style import (
@@ -57,8 +58,8 @@ def draw(axes: Axes, scene: Scene, names: Sequence[str], measure: str) -> None:
             kept: Mask = ~diverged(scene.results, name)
             panels.line(axes, found.tasks + 1, found.values[measure][kept], scene.look[name], name)
         elif name not in scene.levels:
-            scores = np.diagonal(scene.scores[name], axis1=1, axis2=2)
-            panels.line(axes, np.arange(1, scene.tasks + 1), scores, scene.look[name], name)
+            learned = plasticity(scene.scores[name])
+            panels.line(axes, np.arange(1, scene.tasks + 1), learned, scene.look[name], name)
     stage_ticks([axes], scene.tasks)
     if measure == LEARNED:
         score_limits(scene.results, [axes])
