@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from perdure.analysis.diverged import cleared
 from perdure.analysis.metrics.matrix import Array
@@ -40,7 +41,7 @@ class Watched:
         By measure (the keys of :data:`MEASURES`), ``[replica, measured]``.
     """
 
-    tasks: Array
+    tasks: npt.NDArray[np.int64]
     values: dict[str, Array]
 
 
@@ -68,7 +69,7 @@ def of(results: Record, strategy: str) -> Watched:
             f"expected what {WATCHER} reports of {strategy!r}, for {shape[0]} seeds and {shape[1]} tasks; "
             "found something else"
         )
-    tasks = np.flatnonzero((report["seen"] > 0).all(axis=0))
+    tasks = np.flatnonzero((report["seen"] > 0).all(axis=0)).astype(np.int64)
     return Watched(tasks, {k: cleared(results, strategy, report[k][:, tasks]) for k in MEASURES})
 
 

@@ -89,7 +89,7 @@ def test_renewing_cuts_a_unit_off_and_leaves_the_others(which):
     x = torch.randn(4, 1, 4, 4).double()
     layer = units.hidden(net.module, "redo")[which]
     begun = units.start(params, [layer], "redo")
-    chosen = torch.arange(layer.count) == 1
+    chosen = torch.arange(layer.width) == 1
     new = units.renew(params, begun, layer, chosen, rng())
     weight, bias = f"{layer.layer}.weight", f"{layer.layer}.bias"
     assert {k for k in params if not torch.equal(params[k], new[k])} >= {weight, f"{layer.reader}.weight"}
@@ -107,7 +107,7 @@ def test_renewing_cuts_a_unit_off_and_leaves_the_others(which):
     task = torch.zeros(4, dtype=torch.int64)
     assert torch.equal(net(new, x, task), net(cut, x, task))
     assert torch.equal(net(new, x, task), net(wild, x, task))
-    blocks = new[f"{layer.reader}.weight"].reshape(-1, layer.count, 1 if which == 2 else (9, 4)[which])
+    blocks = new[f"{layer.reader}.weight"].reshape(-1, layer.width, 1 if which == 2 else (9, 4)[which])
     old = params[f"{layer.reader}.weight"].reshape(blocks.shape)
     assert torch.equal(blocks[:, ~chosen], old[:, ~chosen])
     none = units.renew(params, begun, layer, torch.zeros_like(chosen), rng())

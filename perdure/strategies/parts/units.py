@@ -30,13 +30,13 @@ class Units(NamedTuple):
         Name of the linear or convolution layer that makes them: its weights are their incoming ones.
     reader:
         Name of the layer that reads them, by their outgoing weights.
-    count:
+    width:
         How many there are; a unit of a convolution is a channel.
     """
 
     layer: str
     reader: str
-    count: int
+    width: int
 
 
 def hidden(model: nn.Module, asker: str, norms: bool = False) -> list[Units]:
@@ -50,7 +50,7 @@ def hidden(model: nn.Module, asker: str, norms: bool = False) -> list[Units]:
     Examples
     --------
     >>> hidden(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)), "redo")
-    [Units(layer='0', reader='2', count=8)]
+    [Units(layer='0', reader='2', width=8)]
     """
     layers = chain(model, asker, norms)
     return [Units(one, reader, width(layers[one]) or 0) for one, reader in pairwise(layers)]
@@ -84,7 +84,7 @@ def start(params: Params, layers: Sequence[Units], asker: str) -> Params:
 def activations(
     net: Net, params: Params, batch: Batch, layers: Sequence[Units]
 ) -> Iterator[tuple[Units, Tensor, Tensor]]:
-    """Yield of each hidden layer its activations ``[rows, count]`` on a batch, and the weight of each row.
+    """Yield of each hidden layer its activations ``[rows, width]`` on a batch, and the weight of each row.
 
     They are what the reader is given, behind activation functions, norms and pooling. A convolution has a row
     for each place; the weights of a sample's rows sum to its own.
@@ -98,14 +98,14 @@ def activations(
     """
     given = inputs_of(net, params, batch, [one.reader for one in layers])
     for one in layers:
-        rows = features(given[one.reader][-1], net.module.get_submodule(one.reader), one.count)
+        rows = features(given[one.reader][-1], net.module.get_submodule(one.reader), one.width)
         places = len(rows) // len(batch)
         weight = (batch.sample_weight / places).repeat_interleave(places)
         yield one, rows.to(weight.dtype), weight
 
 
 def activity(net: Net, params: Params, batch: Batch, layers: Sequence[Units]) -> dict[str, Tensor]:
-    """Return the mean absolute activation of each unit over a batch, ``[count]`` by its layer's name.
+    """Return the mean absolute activation of each unit over a batch, ``[width]`` by its layer's name.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def activity(net: Net, params: Params, batch: Batch, layers: Sequence[Units]) ->
 
 
 def score(active: Tensor) -> Tensor:
-    """Divide the activity of a layer's units ``[count]`` by their mean; all are 0 where the layer is silent.
+    """Divide the activity of a layer's units ``[width]`` by their mean; all are 0 where the layer is silent.
 
     Source: Sokar et al., ICML 2023, equation 1.
 
@@ -133,9 +133,9 @@ def score(active: Tensor) -> Tensor:
 
 
 def reach(params: Params, units: Units) -> Tensor:
-    """Return the sum of the absolute outgoing weights of each unit, ``[count]``."""
+    """Return the sum of the absolute outgoing weights of each unit, ``[width]``."""
     weight = params[f"{units.reader}.weight"]
-    return weight.reshape(len(weight), units.count, -1).abs().sum((0, 2))
+    return weight.reshape(len(weight), units.width, -1).abs().sum((0, 2))
 
 
 def renew(params: Params, begun: Params, units: Units, chosen: Tensor, rng: Rng) -> Params:
@@ -150,7 +150,7 @@ def renew(params: Params, begun: Params, units: Units, chosen: Tensor, rng: Rng)
     units:
         The layer.
     chosen:
-        Which units, ``[count]`` bool.
+        Which units, ``[width]`` bool.
     rng:
         Random numbers of this moment.
     """
@@ -161,7 +161,7 @@ def renew(params: Params, begun: Params, units: Units, chosen: Tensor, rng: Rng)
             rows = chosen.view(-1, *(1,) * (old.ndim - 1))
             new[name] = torch.where(rows, fresh(begun[name], rng, name), old)
     name = f"{units.reader}.weight"
-    blocks = params[name].reshape(len(params[name]), units.count, -1)
+    blocks = params[name].reshape(len(params[name]), units.width, -1)
     new[name] = torch.where(chosen.view(1, -1, 1), 0.0, blocks).view(params[name].shape)
     return new
 
@@ -176,15 +176,16 @@ def fresh(begun: Tensor, rng: Rng, purpose: str) -> Tensor:
     Parameters
     ----------
     begun:
-        The weights at the start, ``[count, ...]``.
+        The weights at the start, ``[width, ...]``.
     rng:
         Random numbers of this moment.
     purpose:
         What they are for.
     """
-    ring, each = begun.flatten(), begun[0].numel()
-    first = rng.integers(purpose, len(ring), len(begun))
-    place = (first.unsqueeze(1) + torch.arange(each, device=begun.device)) % len(ring)
+    row, each = begun.flatten(), begun[0].numel()
+    ring = torch.cat([row, row[: each - 1]])
+    first = rng.integers(purpose, len(row), len(begun))
+    place = first.unsqueeze(1) + torch.arange(each, device=begun.device)
     return ring.gather(0, place.flatten()).view(begun.shape)
 
 

@@ -72,8 +72,8 @@ class CBP(Strategy):
         layers, like = units.hidden(net.module, self.name), next(iter(params.values()))
         return {
             "start": units.start(params, layers, self.name),
-            "utility": {one.layer: like.new_zeros(one.count) for one in layers},
-            "age": {one.layer: like.new_zeros(one.count, dtype=torch.int64) for one in layers},
+            "utility": {one.layer: like.new_zeros(one.width) for one in layers},
+            "age": {one.layer: like.new_zeros(one.width, dtype=torch.int64) for one in layers},
             "due": {one.layer: like.new_zeros(()) for one in layers},
             "renewed": like.new_zeros((), dtype=torch.int64),
         }

@@ -88,9 +88,5 @@ def _norm(layer: nn.Module) -> nn.Module:
     """Return the norm for the outputs of a layer, of its kind of number."""
     weight = layer.weight
     assert isinstance(weight, nn.Parameter)
-    kind = {"device": weight.device, "dtype": weight.dtype}
-    return (
-        nn.LayerNorm(len(weight), **kind)
-        if isinstance(layer, nn.Linear)
-        else nn.GroupNorm(1, len(weight), **kind)
-    )
+    norm = nn.LayerNorm(len(weight)) if isinstance(layer, nn.Linear) else nn.GroupNorm(1, len(weight))
+    return norm.to(weight.device, weight.dtype)
