@@ -19,11 +19,11 @@ FIGURE = PAGE.parent / "plasticity.png"
 TASKS, TRAIN, TEST = 200, 1200, 100
 METHODS = {
     "plain training": "naive",
-    "L2 to the start": "l2-init(strength=0.001)",
-    "shrink and perturb": "shrink-and-perturb(shrink=0.0001, noise=0.001)",
+    "L2 to the start": "l2-init(strength=0.01)",
+    "shrink and perturb": "shrink-and-perturb(shrink=0.001, noise=0.003)",
     "layer norm": "layer-norm",
-    "continual backprop": "cbp(rate=0.0003)",
-    "ReDo": "redo(every=40, threshold=0.1)",
+    "continual backprop": "cbp(rate=0.001)",
+    "ReDo": "redo(every=70)",
 }
 
 
@@ -61,7 +61,7 @@ def main(seeds: int = 5, write: bool = True, quick: bool = False) -> str:
     plans = {title: f"{spec} + watch-plasticity" for title, spec in METHODS.items()}
     results = compare(
         digits(tasks), plans, model="mlp(hidden=[64, 64])", seeds=seeds, epochs=1, batch_size=16,
-        optimizer="adam", lr=0.003, quiet=True,
+        optimizer="adam", lr=0.005, quiet=True,
     )  # fmt: skip
     lines = [row(results, title, title) for title in plans]
     text = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +14,12 @@ from perdure.analysis.metrics.matrix import plasticity
 from perdure.analysis.plots import panels
 from perdure.analysis.plots.scene import Scene
 from perdure.analysis.plots.style import (
+    WIDTH,
     canvas,
     lay_out,
     legend,
     legend_height,
     legend_room,
-    score_limits,
     stage_ticks,
 )
 
@@ -33,7 +34,7 @@ LEARNED = "learned"
 
 def plasticity_figure(results: Record) -> Figure:
     """Score on each task when it was learned, dormant units, effective rank and mean |weight|, by task."""
-    scene = Scene.of(results)
+    scene = even(Scene.of(results))
     names = hidden_units.needed(results)
     shown = measures(scene, names)
     entries = scene.legend(names)
@@ -42,6 +43,11 @@ def plasticity_figure(results: Record) -> Figure:
             draw(axes, scene, names, measure)
         legend(figure, entries)
     return figure
+
+
+def even(scene: Scene) -> Scene:
+    """Give all lines one width: which of them lie on each other by their scores does not matter here."""
+    return replace(scene, look={name: {**look, "width": WIDTH} for name, look in scene.look.items()})
 
 
 def measures(scene: Scene, names: Sequence[str]) -> list[str]:
@@ -62,7 +68,7 @@ def draw(axes: Axes, scene: Scene, names: Sequence[str], measure: str) -> None:
             panels.line(axes, np.arange(1, scene.tasks + 1), learned, scene.look[name], name)
     stage_ticks([axes], scene.tasks)
     if measure == LEARNED:
-        score_limits(scene.results, [axes])
+        # Not on the whole scale of scores: what matters is a fall of a few hundredths.
         axes.set(title="learning accuracy", xlabel="task", ylabel=scene.score_name)
     else:
         axes.set(title=hidden_units.MEASURES[measure], xlabel="task")

@@ -78,7 +78,7 @@ def pictures(results: Record) -> Iterator[Picture]:
     if conflicts.watched(results):
         yield _conflicts(scene, lost, legend)
     if hidden_units.watched(results):
-        yield _plasticity(scene, lost, legend)
+        yield _plasticity(plasticity.even(scene), lost)
     if plots.with_curves(scene):
         yield _training(scene, lost, legend)
 
@@ -133,7 +133,7 @@ def _conflicts(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
     return Picture("Conflicts between tasks", caption, drawings, entries, clashes.task_key(scene))
 
 
-def _plasticity(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
+def _plasticity(scene: Scene, lost: str) -> Picture:
     names = hidden_units.watched(scene.results)
     shown = plasticity.measures(scene, names)
 
@@ -145,8 +145,7 @@ def _plasticity(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
         "At the end of each task: score on it, share of hidden units that are dormant, effective rank of the "
         f"last hidden layer, mean absolute weight. Bands: 95 % bootstrap intervals over seeds.{lost}"
     )
-    entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
-    return Picture("Plasticity", caption, drawings, entries, [])
+    return Picture("Plasticity", caption, drawings, [_entry(scene, name) for name in names], [])
 
 
 def _average(axes: Axes, scene: Scene) -> None:
