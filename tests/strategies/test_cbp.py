@@ -78,6 +78,20 @@ def test_three_steps_by_hand():
     assert strategy.report(state)["renewed"].item() == 2
 
 
+def test_young_units_are_not_taken_for_useless_ones():
+    module = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)).double()
+    net = Net(module, {}, None, Classification(), training=True)
+    params = {"0.weight": torch.ones(2, 1).double(), "2.weight": torch.tensor([[2.0, 1.5]]).double()}
+    strategy = CBP(rate=0.5, decay=0.5, maturity=0)
+    state = strategy.init(net, params, None)
+    state["age"]["0"] = torch.tensor([0, 9])
+    state["utility"]["0"] = torch.tensor([0.0, 1.5]).double()
+    # Running means are 1 and 1.5, and without the zero that they began at, 2 and 1.5.
+    new, state = stepped(strategy, state, params, net, torch.ones(1, 1).double())
+    assert new["2.weight"].tolist() == [[2.0, 0.0]]
+    assert state["utility"]["0"].tolist() == [1.0, 0.0]
+
+
 def test_the_least_of_some():
     values, among = torch.tensor([1.0, 1.0, 0.0, 2.0]), torch.tensor([True, True, False, True])
     assert least(values, among, torch.tensor(1.0)).tolist() == [True, False, False, False]

@@ -22,6 +22,7 @@ from perdure.analysis.plots.style import (
     legend_room,
     stage_ticks,
 )
+from perdure.analysis.statistics import bootstrap_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,11 @@ def draw(axes: Axes, scene: Scene, names: Sequence[str], measure: str) -> None:
         if measure != LEARNED:
             found = hidden_units.of(scene.results, name)
             kept: Mask = ~diverged(scene.results, name)
-            panels.line(axes, found.tasks + 1, found.values[measure][kept], scene.look[name], name)
+            values = found.values[measure][kept]
+            panels.line(axes, found.tasks + 1, values, scene.look[name], name)
+            if len(found.tasks) == 1 < len(values):
+                # A band has no width here.
+                axes.vlines(found.tasks + 1, *bootstrap_band(values), color=scene.look[name]["color"])
         elif name not in scene.levels:
             learned = plasticity(scene.scores[name])
             panels.line(axes, np.arange(1, scene.tasks + 1), learned, scene.look[name], name)

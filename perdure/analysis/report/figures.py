@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.analysis import conflicts, hidden_units
@@ -145,7 +146,9 @@ def _plasticity(scene: Scene, lost: str) -> Picture:
         "At the end of each task: score on it, share of hidden units that are dormant, effective rank of the "
         f"last hidden layer, mean absolute weight. Bands: 95 % bootstrap intervals over seeds.{lost}"
     )
-    return Picture("Plasticity", caption, drawings, [_entry(scene, name) for name in names], [])
+    # Who learned all tasks at once has a point here, and no level.
+    points = replace(scene, levels=[])
+    return Picture("Plasticity", caption, drawings, [_entry(points, name) for name in names], [])
 
 
 def _average(axes: Axes, scene: Scene) -> None:
