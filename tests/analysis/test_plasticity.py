@@ -89,7 +89,6 @@ def test_they_are_saved_and_reported(build: Build, tmp_path: Path) -> None:
     text = render(results)
     assert "<h3>Plasticity" in text
     assert f"{NAME}: report" not in text
-    assert "<h3>Plasticity" not in render(results.select("naive"))
 
 
 @pytest.mark.parametrize("ask", ["plasticity", "plot_plasticity"])

@@ -124,7 +124,7 @@ def activity(net: Net, params: Params, batch: Batch, layers: Sequence[Units]) ->
 def score(active: Tensor) -> Tensor:
     """Divide the activity of a layer's units ``[width]`` by their mean; all are 0 where the layer is silent.
 
-    Source: Sokar et al., ICML 2023, equation 1.
+    Source: Sokar et al., ICML 2023.
 
     >>> score(torch.tensor([0.0, 1.0, 3.0, 0.0])).tolist()
     [0.0, 1.0, 3.0, 0.0]
