@@ -11,7 +11,7 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "examples" / "methods"
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, MULTITASK = DOCS / "methods.md", DOCS / "multitask.md"
-QUICK = ("adapters", "clr", "ibcl", "kfpf", "packnet_icarl")
+QUICK = ("adapters", "clr", "ibcl", "kfpf", "packnet_icarl", "plasticity")
 TOGETHER = ("adult", "balancing", "critical", "merging", "multitab", "trees")
 
 

@@ -73,6 +73,13 @@ class Drawing(Record):
         """
         return _figure("transfer", self, path)
 
+    def plot_plasticity(self, path: Path | None = None) -> Figure:
+        """Draw learning accuracy, dormant units, effective rank and mean |weight| by task, with intervals.
+
+        Of the strategies that were watched: ``compare(stream, ["naive + watch-plasticity"])``.
+        """
+        return _figure("plasticity_figure", self, path)
+
     def plot_front(self, tasks: tuple[int, int] = (0, 1), path: Path | None = None) -> Figure:
         """Draw the final scores of two tasks against each other, a point per strategy, and the Pareto front.
 

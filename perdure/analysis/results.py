@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Self
 
-from perdure.analysis import combine, describe, statistics, store, tables, wellformed
+from perdure.analysis import combine, describe, hidden_units, statistics, store, tables, wellformed
 from perdure.analysis.diverged import lost_seeds
 from perdure.analysis.drawing import Drawing
 from perdure.analysis.metrics import needs
@@ -185,6 +185,15 @@ class Results(Drawing, Multitask, Reinforcement):
         were not measured.
         """
         return per_class_accuracy(needs.confusion(self, strategy))
+
+    def plasticity(self, confidence: float = 0.95) -> pd.DataFrame:
+        """What was seen of the hidden units at the end of each task, with bootstrap intervals over seeds.
+
+        Of every strategy that was run with ``watch-plasticity``; refused where none was. Columns: strategy,
+        measure ("dormant": share of dormant units, "rank": effective rank, "weight": mean |weight|), task
+        (counted from 0), task_name, mean, low, high, seeds.
+        """
+        return hidden_units.table(self, confidence)
 
     def join(self, other: Record) -> Results:
         """Put the strategies of another run on the same stream beside these; ``self + other`` is the same.

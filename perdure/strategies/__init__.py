@@ -38,6 +38,7 @@ from perdure.strategies.contract.registry import strategy
 from perdure.strategies.interop import AvalancheStrategy, TorchJD
 from perdure.strategies.isolation import PackNet
 from perdure.strategies.merging import ATM, MERGING, Merge, StreamMerge
+from perdure.strategies.plasticity import CBP, L2Init, LayerNorm, ReDo, ShrinkAndPerturb, WatchPlasticity
 from perdure.strategies.projection import AGEM, GEM, AdaptiveSVD
 from perdure.strategies.prompts import L2P
 from perdure.strategies.regularization import EWC, MAS, SI, LwF, OnlineEWC
@@ -59,6 +60,7 @@ __all__ = [
     "AGEM",
     "ATM",
     "BALANCING",
+    "CBP",
     "CGC",
     "CLR",
     "DER",
@@ -93,6 +95,8 @@ __all__ = [
     "InfLoRA",
     "Joint",
     "Knowledge",
+    "L2Init",
+    "LayerNorm",
     "Learner",
     "LearningToBranch",
     "LoRA",
@@ -107,6 +111,7 @@ __all__ = [
     "PackNet",
     "Phase",
     "Probe",
+    "ReDo",
     "RepMTL",
     "Replay",
     "ResidualAdapters",
@@ -115,6 +120,7 @@ __all__ = [
     "SMoRA",
     "ScaLearn",
     "SharedBottom",
+    "ShrinkAndPerturb",
     "Single",
     "SoKA",
     "Step",
@@ -124,6 +130,7 @@ __all__ = [
     "Terms",
     "TorchJD",
     "WatchConflicts",
+    "WatchPlasticity",
     "Weighted",
     "WeightedReplay",
     "balancing_rule",

@@ -41,6 +41,14 @@ SCALED = [
 ]
 
 
+# What would do nothing in as few samples and steps as there are here.
+SPECS = {
+    **{name: f"{name}(4)" for name in ("der", "derpp", "gem")},
+    "cbp": "cbp(maturity=0)",
+    "redo": "redo(every=1)",
+}
+
+
 def perceptron(shape, outputs):
     return nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, outputs))
 
@@ -78,7 +86,7 @@ def equal_to_runs_of_their_own(strategy, key, values, stream, matters=True, **ch
 
 @pytest.mark.parametrize(("name", "number"), SCALED)
 def test_replicas_with_numbers_of_their_own_are_runs_of_their_own(name, number):
-    strategy = get(f"{name}(4)" if name in ("der", "derpp", "gem") else name)
+    strategy = get(SPECS.get(name, name))
     # Two tasks have no share of older ones yet, and here nothing is in conflict or overlaps.
     matters = number not in ("decay", "alpha") and name not in ("gem", "o-lora")
     stream = tiny_stream("domain", (8, 8))

@@ -12,8 +12,8 @@ from perdure.core.random import Rng
 from perdure.models.backbones.cnn import cnn
 from perdure.strategies import Merge, get
 from perdure.strategies.merging import ZipIt
-from perdure.strategies.merging.chain import chain
 from perdure.strategies.merging.zipit import aligned, correlations, zipped
+from perdure.strategies.parts.chain import chain
 from perdure.testing import tiny_model, tiny_norm, tiny_stream
 
 TERMS = {"seeds": 2, "epochs": 2, "batch_size": 4, "lr": 0.05, "quiet": True, "keep": True}

@@ -19,6 +19,7 @@ from perdure.analysis.plots.gains import gain, kept_and_gained
 from perdure.analysis.plots.heat import Matrix
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.panels import RESAMPLES
+from perdure.analysis.plots.plasticity import plasticity_figure
 from perdure.analysis.plots.scene import MANY, Scene
 from perdure.analysis.plots.style import (
     canvas,
@@ -55,6 +56,7 @@ __all__ = [
     "gain",
     "kept_and_gained",
     "matrices",
+    "plasticity_figure",
     "save",
     "strategy_front",
     "transfer",

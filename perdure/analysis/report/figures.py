@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.analysis import conflicts
+from perdure.analysis import conflicts, hidden_units
 from perdure.analysis.diverged import sentence
 from perdure.analysis.metrics.needs import baseline
 from perdure.analysis.metrics.worlds import ENVIRONMENT, is_world
 from perdure.analysis.plots import conflicts as clashes
 from perdure.analysis.plots import figures as plots
-from perdure.analysis.plots import gains, heat, panels
+from perdure.analysis.plots import gains, heat, panels, plasticity
 from perdure.analysis.plots import transfer as changes
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.scene import MANY, Scene
@@ -80,6 +81,8 @@ def pictures(results: Record) -> Iterator[Picture]:
     yield from _confusions(scene, lost)
     if conflicts.watched(results):
         yield _conflicts(scene, lost, legend)
+    if hidden_units.watched(results):
+        yield _plasticity(plasticity.even(scene), lost)
     if plots.with_curves(scene):
         yield _training(scene, lost, legend)
 
@@ -132,6 +135,23 @@ def _conflicts(scene: Scene, lost: str, legend: list[Entry]) -> Picture:
     )
     entries = [entry for name, entry in zip(scene.results.strategies, legend, strict=True) if name in names]
     return Picture("Conflicts between tasks", caption, drawings, entries, clashes.task_key(scene))
+
+
+def _plasticity(scene: Scene, lost: str) -> Picture:
+    names = hidden_units.watched(scene.results)
+    shown = plasticity.measures(scene, names)
+
+    def draw(axes: Axes, index: int) -> None:
+        plasticity.draw(axes, scene, names, shown[index])
+
+    drawings = _drawings(scene, "plasticity", len(shown), (3.4, 2.5), draw, shared=False)
+    caption = (
+        "At the end of each task: score on it, share of hidden units that are dormant, effective rank of the "
+        f"last hidden layer, mean absolute weight. Bands: 95 % bootstrap intervals over seeds.{lost}"
+    )
+    # Who learned all tasks at once has a point here, and no level.
+    points = replace(scene, levels=[])
+    return Picture("Plasticity", caption, drawings, [_entry(points, name) for name in names], [])
 
 
 def _average(axes: Axes, scene: Scene) -> None:

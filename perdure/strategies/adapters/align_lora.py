@@ -16,8 +16,8 @@ from perdure.core.net import Net
 from perdure.models.adapters import lowrank
 from perdure.models.adapters.by_task import linear_targets
 from perdure.strategies.adapters.by_task import WARM, TaskAdapters
-from perdure.strategies.adapters.inside import inputs_of
 from perdure.strategies.contract.registry import strategy
+from perdure.strategies.parts.inside import inputs_of
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

@@ -15,9 +15,9 @@ from perdure.models.adapters.by_task import exchange, linear_targets
 from perdure.models.adapters.lowrank import check_targets
 from perdure.models.adapters.smora import SMoRALinear, choose
 from perdure.strategies.adapters.by_task import WARM, TaskAdapters
-from perdure.strategies.adapters.inside import inputs_of
 from perdure.strategies.contract.phase import Step
 from perdure.strategies.contract.registry import strategy
+from perdure.strategies.parts.inside import inputs_of
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream

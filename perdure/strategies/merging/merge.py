@@ -18,10 +18,10 @@ from perdure.strategies.contract.phase import Phase, Step, TaskData
 from perdure.strategies.contract.registry import strategy
 from perdure.strategies.contract.strategy import Strategy
 from perdure.strategies.merging.average import Average
-from perdure.strategies.merging.chain import chain, drawn
 from perdure.strategies.merging.fitted import Fitted
 from perdure.strategies.merging.heads import head_rows, own_parameters, owners, put_rows, statistics
 from perdure.strategies.merging.rule import MERGING, Rule
+from perdure.strategies.parts.chain import chain, drawn
 
 if TYPE_CHECKING:
     from perdure.scenarios.contract.stream import Stream
@@ -42,7 +42,7 @@ class Merge(Strategy):
     start:
         Where each task starts: ``"base"``, the common start of all; ``"previous"``, the weights of the task
         before; ``"merged"``, what has been merged so far; or ``"own"``, weights that are drawn for it, where
-        the model is a chain of layers (:func:`perdure.strategies.merging.chain.chain`). Task vectors are
+        the model is a chain of layers (:func:`perdure.strategies.parts.chain.chain`). Task vectors are
         differences to the common start in each case.
     pretrain:
         Epochs that give the common start, before the first task; with 0 it is the run's start, drawn or

@@ -14,9 +14,9 @@ from perdure.core.net import Net
 from perdure.core.random import Rng
 from perdure.models.inspect import width
 from perdure.strategies.contract.phase import TaskData
-from perdure.strategies.merging.chain import chain, features, fold, read
 from perdure.strategies.merging.fitted import Fitted, Model
 from perdure.strategies.merging.rule import count, rule
+from perdure.strategies.parts.chain import chain, features, fold, read
 
 # A feature varies where its variance is more than this share of its mean square: less is rounding.
 VARIES = 1e-6
@@ -28,7 +28,7 @@ class ZipIt(Fitted):
 
     A hidden layer of T models has ``T * width`` features. On samples of the tasks so far, the pair of highest
     correlation is joined, again and again, ``(T - 1) * width`` times. Features that were joined are averaged,
-    and the next layer of each model reads the average (:func:`perdure.strategies.merging.chain.fold`). The
+    and the next layer of each model reads the average (:func:`perdure.strategies.parts.chain.fold`). The
     models may have started from different weights, and have their hidden units in another order.
 
     Parameters
@@ -47,7 +47,7 @@ class ZipIt(Fitted):
         tasks counts.
 
     The model is a sequence of linear or convolution layers and activations
-    (:func:`perdure.strategies.merging.chain.chain`). Inputs and outputs stay in their places: outputs that
+    (:func:`perdure.strategies.parts.chain.chain`). Inputs and outputs stay in their places: outputs that
     tasks share are averaged, heads of their own read the merged features. Without samples, features are
     joined as they stand: ``merge`` gives the average. What is kept is ``(T * width)^2`` numbers a layer.
 

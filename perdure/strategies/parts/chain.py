@@ -12,6 +12,7 @@ from perdure.core.batch import Params
 from perdure.core.errors import PerdureError
 from perdure.core.random import Rng
 from perdure.models.inspect import LAYERS, width
+from perdure.strategies.parts.sensitivity import NORMS
 
 # Work on each feature by itself, and on all in the same way.
 ALIKE = (
@@ -24,7 +25,7 @@ ALIKE = (
 )  # fmt: skip
 
 
-def chain(model: nn.Module, asker: str) -> dict[str, nn.Module]:
+def chain(model: nn.Module, asker: str, norms: bool = False) -> dict[str, nn.Module]:
     """Return the linear and convolution layers of a model by name, in the order in which it calls them.
 
     Parameters
@@ -34,18 +35,23 @@ def chain(model: nn.Module, asker: str) -> dict[str, nn.Module]:
         treat each feature by itself: activations, dropout, pooling, ``nn.Flatten()``.
     asker:
         Who asks, as errors begin.
+    norms:
+        Let norm layers stand between them.
 
     Raises
     ------
     PerdureError
-        For every other model: norm layers, branches, a ``forward`` of its own, no hidden layer.
+        For every other model: norm layers where they are not let, branches, a ``forward`` of its own, no
+        hidden layer.
 
     Examples
     --------
     >>> list(chain(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)), "zipit"))
     ['0', '2']
     """
-    needs = f"{asker} needs a sequence of linear or convolution layers and activations, without norms"
+    kinds = ", norms and activations" if norms else " and activations, without norms"
+    needs = f"{asker} needs a sequence of linear or convolution layers{kinds}"
+    norm_layers = NORMS if norms else ()
     found: dict[str, nn.Module] = {}
 
     def walk(part: nn.Module, name: str) -> None:
@@ -56,7 +62,11 @@ def chain(model: nn.Module, asker: str) -> dict[str, nn.Module]:
             if any(part is other for other in found.values()):
                 raise PerdureError(f"{needs}; found the layer {name!r} in two places")
             found[name] = part
-        elif not (type(part) in ALIKE or (type(part) is nn.Flatten and part.start_dim == 1)):
+        elif not (
+            type(part) in ALIKE
+            or isinstance(part, norm_layers)
+            or (type(part) is nn.Flatten and part.start_dim == 1)
+        ):
             place = f" ({name!r})" if name else ""
             raise PerdureError(f"{needs}; found {type(part).__name__}{place}")
 
