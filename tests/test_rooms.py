@@ -101,7 +101,9 @@ def test_no_unpickling():
         assert not {"torch.load", "np.load", "numpy.load"} & calls, path
 
 
-HEAVY = {"torchvision", "avalanche", "matplotlib", "seaborn", "pettingzoo", "transformers", "ray"}
+HEAVY = {
+    "torchvision", "avalanche", "matplotlib", "seaborn", "gymnasium", "pettingzoo", "transformers", "ray",
+}  # fmt: skip
 
 
 def test_the_package_shows_what_there_is():

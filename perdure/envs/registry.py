@@ -7,12 +7,15 @@ from collections.abc import Callable
 from perdure.core.named import C, entering
 from perdure.core.registry import Registry
 from perdure.envs.contract import Env
+from perdure.envs.ids import announce
 
 ENVS: Registry[Env] = Registry("environment", "perdure.envs")
 
 
 def environment(name: str) -> Callable[[C], C]:
     """Return a decorator that makes a class a frozen dataclass of its physics, and registers it.
+
+    Gymnasium knows it as ``perdure/<Class>-v0`` from then on.
 
     Examples
     --------
@@ -21,7 +24,14 @@ def environment(name: str) -> Callable[[C], C]:
     ... class Mine(Env):
     ...     gravity: float = 9.8
     """
-    return entering(ENVS, Env, "environment", name, repr=False)
+    enter = entering(ENVS, Env, "environment", name, repr=False)
+
+    def made(kind: C) -> C:
+        new = enter(kind)
+        announce(name, new)
+        return new
+
+    return made
 
 
 def get(spec: str) -> Env:
