@@ -65,7 +65,7 @@ def check_env(env: Env, *, steps: int = 200) -> None:
             first = _run(acted, 0, steps)
             _check_repeated(acted, first, steps)
             _check_seeds(acted, min(steps, 20))
-            for check in (_check_copies, _check_edges, _check_double, _check_mapped):
+            for check in (_check_double, _check_copies, _check_edges, _check_mapped):
                 check(acted)
             _check_gymnasium(env, min(steps, 60))
     except Broken:
