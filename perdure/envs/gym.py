@@ -17,18 +17,17 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from torch import Tensor
 
 from perdure.core.checks import check_one_of, check_whole
 from perdure.core.errors import PerdureError, shown
 from perdure.core.specs import parse
-from perdure.envs.actions import Continuous, Discrete
+from perdure.envs.actions import Actions, Continuous, Discrete
 from perdure.envs.contract import Env
-from perdure.envs.copies import Array, Copies
+from perdure.envs.copies import Copies
+from perdure.envs.in_numpy import Array
 from perdure.envs.registry import ENVS
 
 # Draws use so many bits of a seed.
@@ -64,7 +63,7 @@ class Single(gymnasium.Env[Array, Any]):
         self.inner = _build(env, physics)
         self.metadata, self.render_mode = _rendering(self.inner, render_mode), render_mode
         self.observation_space, self.action_space = spaces_of(self.inner)
-        self._copies = Copies(self.inner, 1)
+        self._actions, self._copies = self.inner.actions, Copies(self.inner, 1)
         self._drawn_from: np.random.Generator | None = None
 
     def reset(
@@ -81,7 +80,7 @@ class Single(gymnasium.Env[Array, Any]):
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         _check_begun(self._copies)
-        reward, ended = self._copies.step(_as_tensor(self.inner, np.asarray(action)[None]))
+        reward, ended = self._copies.step(_taken(self._actions, np.asarray(action)[None]))
         return self._copies.observe()[0], float(reward[0]), bool(ended[0]), False, {}
 
     def render(self) -> Any:
@@ -142,7 +141,7 @@ class Batched(VectorEnv[Array, Array, Array]):
         self.single_observation_space, self.single_action_space = spaces_of(self.inner)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._copies = Copies(self.inner, num_envs)
+        self._actions, self._copies = self.inner.actions, Copies(self.inner, num_envs)
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._drawn_from: np.random.Generator | None = None
 
@@ -175,7 +174,7 @@ class Batched(VectorEnv[Array, Array, Array]):
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         _check_begun(self._copies)
-        action, done = _as_tensor(self.inner, np.asarray(actions), self.num_envs), np.flatnonzero(self._over)
+        action, done = _taken(self._actions, np.asarray(actions), self.num_envs), self._over.nonzero()[0]
         if len(done) and self.mode is AutoresetMode.DISABLED:
             raise PerdureError(
                 f"copy {done[0]}'s episode is over: reset it, `reset(options={{'reset_mask': mask}})`"
@@ -244,7 +243,7 @@ def _pictures(env: Any, copies: Copies, mode: str | None) -> Array:
     if mode is None:
         raise PerdureError("nothing is drawn: make the environment with render_mode='rgb_array'")
     _check_begun(copies)
-    return np.asarray(env.frame(copies.state))
+    return np.asarray(env.frame(copies.tensors()))
 
 
 def _keys(source: np.random.Generator, seed: int | None, n: int) -> Array:
@@ -271,19 +270,19 @@ def _check_options(options: dict[str, Any] | None, known: tuple[str, ...]) -> No
         )
 
 
-def _as_tensor(env: Env, action: Array, n: int = 1) -> Tensor:
+def _taken(actions: Actions, action: Array, n: int = 1) -> Array:
     """Return actions as the environment takes them; refuse what it cannot take."""
-    if isinstance(env.actions, Continuous):
-        shape, fits = (n, env.actions.d), action.dtype.kind in "fiu" and bool(np.isfinite(action).all())
+    if isinstance(actions, Continuous):
+        shape, fits = (n, actions.d), action.dtype.kind in "fiu" and bool(np.isfinite(action).all())
         if action.shape == shape and fits:
-            return torch.from_numpy(action.astype(np.float32))
+            return action.astype(np.float32)
         raise PerdureError(f"expected actions {list(shape)}, finite; found {shown(action)}")
     if action.shape == (n,) and action.dtype.kind in "iu":
         whole = action.astype(np.int64)
         # Seen without a sign, what is below zero is above everything: one comparison does for both ends.
-        if whole.view(np.uint64).max() < env.actions.n:
-            return torch.from_numpy(whole)
-    raise PerdureError(f"expected actions [{n}] in {{0, ..., {env.actions.n - 1}}}; found {shown(action)}")
+        if whole.view(np.uint64).max() < actions.n:
+            return whole
+    raise PerdureError(f"expected actions [{n}] in {{0, ..., {actions.n - 1}}}; found {shown(action)}")
 
 
 def _final(seen: Array, over: Array) -> dict[str, Any]:
