@@ -101,9 +101,7 @@ def test_no_unpickling():
         assert not {"torch.load", "np.load", "numpy.load"} & calls, path
 
 
-HEAVY = {
-    "torchvision", "avalanche", "matplotlib", "seaborn", "gymnasium", "pettingzoo", "transformers", "ray",
-}  # fmt: skip
+HEAVY = {"torchvision", "avalanche", "matplotlib", "seaborn", "pettingzoo", "transformers", "ray"}
 
 
 def test_the_package_shows_what_there_is():
@@ -118,7 +116,7 @@ def test_the_package_shows_what_there_is():
 def test_importing_the_package_is_quick(fresh):
     seconds, loaded = fresh["package"]
     assert seconds < 2.5
-    assert not HEAVY & loaded
+    assert not (HEAVY | {"gymnasium"}) & loaded
 
 
 @pytest.mark.parametrize("step", ["rooms", "run"])

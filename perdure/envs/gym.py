@@ -33,6 +33,7 @@ from perdure.envs.registry import ENVS
 # Draws use so many bits of a seed.
 SEEDS = 1 << 32
 RENDERING: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}
+NEXT_STEP: dict[str, Any] = {**RENDERING, "autoreset_mode": AutoresetMode.NEXT_STEP}
 
 
 class Single(gymnasium.Env[Array, Any]):
@@ -117,7 +118,7 @@ class Batched(VectorEnv[Array, Array, Array]):
         As :class:`Single` does; in the mode ``"Disabled"``, for a step of copies whose episode is over.
     """
 
-    metadata = {**RENDERING, "autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata = NEXT_STEP
 
     def __init__(
         self,
@@ -148,7 +149,7 @@ class Batched(VectorEnv[Array, Array, Array]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Begin episodes of all copies, or of those where ``options["reset_mask"]``, ``[num_envs]``, is true."""
+        """Begin episodes of all copies, or of those that ``options["reset_mask"]``, ``[num_envs]``, names."""
         super().reset(seed=seed)
         _check_options(options, ("reset_mask",))
         rows = self._rows((options or {}).get("reset_mask"))
@@ -211,8 +212,8 @@ def spaces_of(env: Env) -> tuple[spaces.Box, spaces.Space[Any]]:
     seen = spaces.Box(low, high, tuple(env.shape), np.float32)
     if isinstance(env.actions, Discrete):
         return seen, spaces.Discrete(env.actions.n)
-    ends = (np.array(end, dtype=np.float32) for end in (env.actions.low, env.actions.high))
-    return seen, spaces.Box(*ends, dtype=np.float32)
+    least, most = (np.array(end, dtype=np.float32) for end in (env.actions.low, env.actions.high))
+    return seen, spaces.Box(least, most, dtype=np.float32)
 
 
 def _build(env: Env | str, physics: dict[str, Any]) -> Env:

@@ -19,7 +19,7 @@ Form = Callable[..., list[Array]]
 
 
 def in_numpy(function: Callable[..., list[Tensor]], example: list[Tensor]) -> Form:
-    """Return a function of arrays that does what one of tensors does, for arguments of the same shapes and types.
+    """Return a function of arrays that does what one of tensors does, for the example's shapes and types.
 
     The operations that reach torch's kernels are noted once. Those that NumPy has are written down as its
     own, the others as calls of torch on the arrays' memory. Results may share memory with the arguments, and
@@ -142,7 +142,7 @@ def _by_torch(func: Any, kwargs: dict[str, Any]) -> Callable[..., Any]:
     return call
 
 
-# ---- one rule per operation: a function of NumPy, its arguments, and the type that arrays among them must have -------
+# ---- one rule per operation: a function of NumPy, its arguments, and the type of arrays among them --------
 
 _TYPES = {
     torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64, torch.int32: np.int32,
@@ -191,7 +191,7 @@ def _stacked(args: tuple[Any, ...], found: Tensor) -> Any:
     keys = [_along(found, dim, i) for i in range(len(args[0]))]
 
     def stack(values: list[Array]) -> Array:
-        out = np.empty(shape, dtype)
+        out: Array = np.empty(shape, dtype)
         for key, value in zip(keys, values, strict=True):
             out[key] = value
         return out
@@ -210,6 +210,10 @@ def _power(args: tuple[Any, ...], found: Tensor) -> Any:
     return np.power, list(args), found.dtype
 
 
+def _turned(args: tuple[Any, ...], found: Tensor) -> Any:
+    return (np.subtract, [args[1], args[0]], found.dtype) if len(args) == 2 else None
+
+
 def _clamped(args: tuple[Any, ...], found: Tensor) -> Any:
     x, low, high = (*args, None)[:3]
     if low is None or high is None:
@@ -225,13 +229,15 @@ def _shaped(args: tuple[Any, ...], found: Tensor) -> Any:
 def _chosen(args: tuple[Any, ...], found: Tensor) -> Any:
     condition, one, other = args
     dtype = _TYPES[found.dtype]
-    return (lambda c, a, b: np.where(c, a, b).astype(dtype, copy=False)), [condition, one, other], None
+
+    def choose(condition: Array, one: Array, other: Array) -> Array:
+        return np.asarray(np.where(condition, one, other), dtype)
+
+    return choose, [condition, one, other], None
 
 
 _RULES: dict[Any, Rule] = {
-    aten.rsub.Scalar: lambda args, found: (np.subtract, [args[1], args[0]], found.dtype)
-    if len(args) == 2
-    else None,
+    aten.rsub.Scalar: _turned,
     aten.where.self: _chosen,
     aten.pow.Tensor_Scalar: _power,
     aten.clamp.default: _clamped,
@@ -248,27 +254,27 @@ _RULES: dict[Any, Rule] = {
 }
 _RULES |= dict.fromkeys(
     (
-        aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.dims,
-        aten.squeeze.default, aten.clone.default, aten.alias.default, aten.detach.default,
+        aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.squeeze.default,
+        aten.squeeze.dim, aten.squeeze.dims, aten.clone.default, aten.alias.default, aten.detach.default,
     ),
     _shaped,
 )  # fmt: skip
-for _function, _names in (
-    (np.add, ("add.Tensor",)), (np.subtract, ("sub.Tensor",)), (np.multiply, ("mul.Tensor",)),
-    (np.true_divide, ("div.Tensor",)), (np.maximum, ("maximum.default",)), (np.minimum, ("minimum.default",)),
-    (np.negative, ("neg.default",)), (np.abs, ("abs.default",)), (np.sin, ("sin.default",)),
-    (np.cos, ("cos.default",)), (np.tan, ("tan.default",)), (np.exp, ("exp.default",)),
-    (np.log, ("log.default",)), (np.sqrt, ("sqrt.default",)), (np.tanh, ("tanh.default",)),
-    (np.floor, ("floor.default",)), (np.arctan2, ("atan2.default",)),
-    (np.logical_not, ("logical_not.default",)), (np.invert, ("bitwise_not.default",)),
-    (np.bitwise_and, ("bitwise_and.Tensor", "bitwise_and.Scalar")),
-    (np.bitwise_or, ("bitwise_or.Tensor", "bitwise_or.Scalar")),
-    (np.logical_and, ("logical_and.default",)), (np.logical_or, ("logical_or.default",)),
-):  # fmt: skip
-    _RULES |= dict.fromkeys([operator.attrgetter(name)(aten) for name in _names], _each(_function))
-for _function, _name in (
-    (np.equal, "eq"), (np.not_equal, "ne"), (np.less, "lt"), (np.less_equal, "le"), (np.greater, "gt"),
-    (np.greater_equal, "ge"),
-):  # fmt: skip
+_EACH: dict[str, Any] = {
+    "add.Tensor": np.add, "sub.Tensor": np.subtract, "mul.Tensor": np.multiply, "div.Tensor": np.true_divide,
+    "maximum.default": np.maximum, "minimum.default": np.minimum, "neg.default": np.negative,
+    "abs.default": np.abs, "sin.default": np.sin, "cos.default": np.cos, "tan.default": np.tan,
+    "exp.default": np.exp, "log.default": np.log, "sqrt.default": np.sqrt, "tanh.default": np.tanh,
+    "floor.default": np.floor, "atan2.default": np.arctan2, "bitwise_not.default": np.invert,
+    "logical_not.default": np.logical_not, "logical_and.default": np.logical_and,
+    "logical_or.default": np.logical_or, "bitwise_and.Tensor": np.bitwise_and,
+    "bitwise_and.Scalar": np.bitwise_and, "bitwise_or.Tensor": np.bitwise_or,
+    "bitwise_or.Scalar": np.bitwise_or,
+}  # fmt: skip
+_COMPARED: dict[str, Any] = {
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+    "ge": np.greater_equal,
+}  # fmt: skip
+_RULES |= {operator.attrgetter(name)(aten): _each(function) for name, function in _EACH.items()}
+for _name, _function in _COMPARED.items():
     _packet = getattr(aten, _name)
     _RULES |= dict.fromkeys((_packet.Tensor, _packet.Scalar), _compared(_function))

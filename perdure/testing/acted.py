@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,16 +50,21 @@ class Acted:
     env: Env
     drawing: set[str] = field(default_factory=set)
 
+    @cached_property
+    def where(self) -> str:
+        """The environment, as messages begin."""
+        return str(self.env)
+
     def reset(self, rng: Rng, n: int) -> State:
         state: State = self._call("reset", rng, n)
         if not isinstance(state, dict) or not state:
-            raise Broken(f"{self.env}: reset must return a dictionary of tensors; found {_kind(state)}")
+            raise Broken(f"{self.where}: reset must return a dictionary of tensors; found {_kind(state)}")
         for name, value in state.items():
             if not isinstance(value, Tensor) or value.shape[:1] != (n,):
                 raise Broken(
-                    f"{self.env}: reset must return tensors [{n}, ...]; found {_kind(value)} at {name!r}"
+                    f"{self.where}: reset must return tensors [{n}, ...]; found {_kind(value)} at {name!r}"
                 )
-        check_finite(str(self.env), "the state that reset returns", state)
+        check_finite(self.where, "the state that reset returns", state)
         return state
 
     def observe(self, state: State) -> Tensor:
@@ -67,20 +73,20 @@ class Acted:
         self._check("observe", "observations", seen, (n, *self.env.shape))
         low, high = self.env.bounds
         if not bool(((seen.float() >= low) & (seen.float() <= high)).all()):
-            raise Broken(f"{self.env}: observations must lie within bounds; found one outside")
+            raise Broken(f"{self.where}: observations must lie within bounds; found one outside")
         return seen
 
     def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
         found = self._call("step", state, action, rng)
         if not isinstance(found, tuple) or len(found) != 3:
-            raise Broken(f"{self.env}: step must return a state, rewards and what has ended")
+            raise Broken(f"{self.where}: step must return a state, rewards and what has ended")
         new, reward, ended = found
         n = len(action)
-        check_alike(str(self.env), "the state that step returns", state, new)
-        check_finite(str(self.env), "the state that step returns", new)
+        check_alike(self.where, "the state that step returns", state, new)
+        check_finite(self.where, "the state that step returns", new)
         self._check("step", "rewards", reward, (n,))
         if not isinstance(ended, Tensor) or ended.dtype != torch.bool or ended.shape != (n,):
-            raise Broken(f"{self.env}: step must return what has ended as [{n}] bool; found {_kind(ended)}")
+            raise Broken(f"{self.where}: step must return what has ended as [{n}] bool; found {_kind(ended)}")
         return new, reward, ended
 
     def actions(self, rng: Rng, n: int) -> Tensor:
@@ -95,16 +101,16 @@ class Acted:
         """Refuse numbers of another shape, whole ones, and such as are not finite."""
         if not isinstance(found, Tensor) or found.shape != shape or not found.is_floating_point():
             raise Broken(
-                f"{self.env}: {name} must return {what} {list(shape)}, floating point; found {_kind(found)}"
+                f"{self.where}: {name} must return {what} {list(shape)}, floating point; found {_kind(found)}"
             )
-        check_finite(str(self.env), what, found)
+        check_finite(self.where, what, found)
 
     def _call(self, name: str, *arguments: Any) -> Any:
         leaves, structure = pytree.tree_flatten([a for a in arguments if isinstance(a, dict | Tensor)])
         copies = [v.clone() for v in leaves]
         before = _generators()
         watch = OwnDrawsOnly()
-        astray = f"{self.env}: {name} must draw from `rng`; it draws from a global generator"
+        astray = f"{self.where}: {name} must draw from `rng`; it draws from a global generator"
         try:
             with watch:
                 found = getattr(self.env, name)(*arguments)
@@ -117,7 +123,7 @@ class Acted:
         after, now = pytree.tree_flatten([a for a in arguments if isinstance(a, dict | Tensor)])
         untouched = now == structure and all(a is b for a, b in zip(leaves, after, strict=True))
         if not untouched or not all(torch.equal(a, b) for a, b in zip(leaves, copies, strict=True)):
-            raise Broken(f"{self.env}: {name} must leave its arguments alone; it changes them")
+            raise Broken(f"{self.where}: {name} must leave its arguments alone; it changes them")
         return found
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import vmap
-from torch.utils import _pytree as pytree
 
 from perdure.core.batch import State
 from perdure.core.checks import check_whole
@@ -106,9 +105,9 @@ def _run(acted: Acted, seed: int, steps: int) -> list[Tensor]:
     key, age = torch.tensor(seed), torch.zeros(COPIES, dtype=torch.int64)
     state = acted.reset(Rng(key, torch.tensor(0), "start/"), COPIES)
     trail = [acted.observe(state)]
-    for t in range(steps):
+    actions = acted.actions(Rng(torch.tensor(0), torch.tensor(0), "check/"), steps * COPIES)
+    for t, action in enumerate(actions.split(COPIES)):
         at = torch.tensor(t)
-        action = acted.actions(Rng(torch.tensor(0), at, "check/"), COPIES)
         state, reward, ended = acted.step(state, action, Rng(key, at, "step/"))
         trail += [acted.observe(state), reward, ended]
         age += 1
@@ -133,14 +132,14 @@ def _check_repeated(acted: Acted, first: list[Tensor], steps: int) -> None:
 def _check_seeds(acted: Acted, steps: int) -> None:
     """Refuse draws that no seed changes, and starts that are drawn but the same for all copies."""
     if acted.drawing:
-        runs = [_run(acted, seed, steps) for seed in range(SEEDS)]
-        if all(torch.equal(a, b) for run in runs[1:] for a, b in zip(run, runs[0], strict=True)):
+        first, others = _run(acted, 0, steps), (_run(acted, seed, steps) for seed in range(1, SEEDS))
+        if all(torch.equal(a, b) for run in others for a, b in zip(run, first, strict=True)):
             raise Broken(
                 f"{acted.env}: {min(acted.drawing)} draws, and another seed must give something else; "
                 "it gives the same"
             )
     if "reset" in acted.drawing:
-        starts = [acted.reset(Rng(torch.tensor(s), torch.tensor(0)), SEEDS) for s in range(SEEDS)]
+        starts = (acted.reset(Rng(torch.tensor(s), torch.tensor(0)), SEEDS) for s in range(SEEDS))
         if all(bool((v == v[:1]).all()) for start in starts for v in start.values()):
             raise Broken(f"{acted.env}: copies must each draw their start; all start alike")
 
@@ -246,7 +245,7 @@ def _check_mapped(acted: Acted) -> None:
 
 
 def _check_gymnasium(env: Env, steps: int) -> None:
-    """Refuse copies side by side that live through something else than each alone, with the seeds that follow."""
+    """Refuse copies side by side that live through something else than each alone, with its seed."""
     import numpy as np
     from gymnasium.vector.utils import iterate
 
@@ -269,10 +268,10 @@ def _check_gymnasium(env: Env, steps: int) -> None:
         seen, reward, ended, cut, _ = many.step(action)
         for i, (single, one) in enumerate(zip(singles, iterate(many.action_space, action), strict=True)):
             if over[i]:
-                alone[i], told, age[i] = single.reset()[0], (0.0, False), 0
+                alone[i], paid, end, age[i] = single.reset()[0], 0.0, False, 0
             else:
-                alone[i], *told, _, _ = single.step(one)
+                alone[i], paid, end, _, _ = single.step(one)
                 age[i] += 1
-            if (reward[i], ended[i]) != tuple(told) or cut[i] != (age[i] >= env.limit):
+            if (reward[i], ended[i], cut[i]) != (paid, end, age[i] >= env.limit):
                 raise Broken(f"{promise}; rewards or ends differ after {t + 1} steps")
         over = ended | cut

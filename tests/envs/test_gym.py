@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import pickle
 import re
 import subprocess
@@ -18,7 +17,7 @@ from gymnasium.utils.env_match import check_environments_match
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from perdure import PerdureError
-from perdure.envs import ENVS, CartPole
+from perdure.envs import ENVS, CartPole, environment
 from perdure.envs.gym import Batched, Single
 
 IDS = [f"perdure/{ENVS.maker(name).__name__}-v0" for name in ENVS]
@@ -79,7 +78,7 @@ def test_many_match_gymnasiums_own_copies(key):
 def test_stable_baselines_check_passes(key):
     if find_spec("stable_baselines3") is None:
         pytest.skip("stable-baselines3 is not installed")
-    from stable_baselines3.common.env_checker import check_env
+    from stable_baselines3.common.env_checker import check_env  # type: ignore[import-not-found]
 
     check_env(gymnasium.make(key), warn=False)
 
@@ -88,8 +87,8 @@ def test_stable_baselines_check_passes(key):
 def test_torchrls_check_passes(key):
     if find_spec("torchrl") is None:
         pytest.skip("torchrl is not installed")
-    from torchrl.envs import GymWrapper
-    from torchrl.envs.utils import check_env_specs
+    from torchrl.envs import GymWrapper  # type: ignore[import-not-found]
+    from torchrl.envs.utils import check_env_specs  # type: ignore[import-not-found]
 
     check_env_specs(GymWrapper(gymnasium.make(key)))
 
@@ -105,36 +104,23 @@ def test_every_environment_has_an_id_with_its_usual_length():
         assert json.loads(spec.to_json())["kwargs"] == {"env": name}
 
 
-ORDERS = {
-    "perdure first": "import perdure.envs, sys; assert 'gymnasium' not in sys.modules; import gymnasium",
-    "gymnasium first": "import gymnasium; import perdure.envs",
-    "by the id": "import gymnasium; prefix = 'perdure.envs:'",
-    "by the id, too late": "from perdure.envs import get; import gymnasium; prefix = 'perdure.envs:'",
-    "asked for before": (
-        "import importlib.util, perdure.envs; assert importlib.util.find_spec('gymnasium'); import gymnasium"
-    ),
-}
-# Of a class that is defined later, too; and the hook that waited is gone.
-REST = """
-import sys
-from perdure.envs import CartPole, environment
-env = gymnasium.make(globals().get("prefix", "") + "perdure/CartPole-v0", gravity=20.0)
-assert env.unwrapped.inner == CartPole(20.0)
-for _ in range(2):
-    @environment("later")
-    class Later(CartPole): pass
-assert gymnasium.make("perdure/Later-v0").unwrapped.inner == Later()
-assert not [one for one in sys.meta_path if type(one).__module__ == "perdure.envs.ids"]
-"""
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_ids_are_known_whichever_is_imported_first(order):
-    code = f"{ORDERS[order]}\n{REST}"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=os.environ
-    )
+def test_the_id_is_enough():
+    code = "import gymnasium; print(gymnasium.make('perdure.envs:perdure/CartPole-v0', gravity=20.0))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "Single<perdure/CartPole-v0>" in done.stdout
+
+
+def test_an_environment_of_ones_own_has_an_id_and_may_be_defined_again(monkeypatch):
+    monkeypatch.setattr(ENVS, "_makers", dict(ENVS._makers))
+    monkeypatch.delitem(gymnasium.registry, "perdure/Later-v0", raising=False)
+    for _ in range(2):
+
+        @environment("later")
+        class Later(CartPole):
+            pass
+
+    assert gymnasium.make("perdure/Later-v0", gravity=20.0).unwrapped.inner == Later(gravity=20.0)
 
 
 # ---- one and many -------------------------------------------------------------------------------------

@@ -17,17 +17,20 @@ ARGUMENTS = [FLOATS, MORE, WHOLE, TRUE]
 
 FUNCTIONS = {
     "arithmetic": lambda x, y, i, b: [x + y, x - y, x * y, x / y, 2 + x, 2 - x, 2 * x, 2 / x, -x, x.abs()],
-    "types": lambda x, y, i, b: [i + 1.5, i * x, i / 2, i / 3 * b, b * 2.5, b + i, x.double() * y, i - b.long()],
+    "types": lambda x, y, i, b: [i + 1.5, i * x, i / 2, i / 3 * b, b * 2.5, b + i, x.double() * y, -b.long()],
     "comparisons": lambda x, y, i, b: [x > y, x >= 0.5, x < i, i <= 2.5, i == 3, x != y, b == (y > 0), i > 2],
-    "logic": lambda x, y, i, b: [b & (y > 0), b | (y > 0), ~b, ~i, i & 3, i | 4, b ^ (y > 0), i.logical_not()],
+    "logic": lambda x, y, i, b: [
+        b & (y > 0), b | (y > 0), ~b, ~i, i & 3, i | 4, b ^ (y > 0), i.logical_not(), x.logical_and(b),
+        b.logical_or(i),
+    ],
     "functions": lambda x, y, i, b: [
         x.sin(), x.cos(), x.tan(), x.exp(), x.abs().log(), x.abs().sqrt(), x.tanh(), x.floor(), x.sign(),
-        torch.atan2(x, y), i.sin(), x.round(), x.remainder(2.0), i % 3, x.logical_and(b), b.logical_or(i),
+        torch.atan2(x, y), i.sin(), x.round(), x.remainder(2.0), i % 3,
     ],
     "powers": lambda x, y, i, b: [x.square(), x**2, i**2, x.abs() ** 0.5, x**3, x.abs() ** y, 2.0**x],
     "ranges": lambda x, y, i, b: [
-        x.clamp(-1, 1), x.clamp(min=0), x.clamp(max=0.5), x.clamp_min(1), i.clamp(-1, 2), x.clamp(-y, y.abs()),
-        torch.maximum(x, y), torch.minimum(x, i),
+        x.clamp(-1, 1), x.clamp(min=0), x.clamp(max=0.5), x.clamp_min(1), i.clamp(-1, 2),
+        x.clamp(-y, y.abs()), torch.maximum(x, y), torch.minimum(x, i),
     ],
     "choices": lambda x, y, i, b: [
         torch.where(b, x, y), torch.where(b, 1.0, x), torch.where(b, i, 0), torch.where(b, x, i),
@@ -35,16 +38,16 @@ FUNCTIONS = {
     ],
     "views": lambda x, y, i, b: [
         x[:, 1], x[-1], x[1:3], x[:, ::2], *x.unbind(1), *i.unbind(), x.unsqueeze(-1), x.unsqueeze(1), x.t(),
-        x.view(3, 4), x.flatten(), x.reshape(2, 6), x.unsqueeze(0).squeeze(0), x.expand(2, 4, 3), x[:, None, 2:],
-        x.permute(1, 0).reshape(-1),
+        x.view(3, 4), x.flatten(), x.reshape(2, 6), x.unsqueeze(0).squeeze(0), x.expand(2, 4, 3),
+        x[:, None, 2:], x.permute(1, 0).reshape(-1),
     ],
     "joins": lambda x, y, i, b: [
         torch.stack([x, y]), torch.stack([x, y], -1), torch.stack([x, i], 1), torch.cat([x, y], 1),
         torch.cat([i, b.long()]), torch.cat([x, i], -1),
     ],
     "sums": lambda x, y, i, b: [x.sum(), x.mean(1), b.any(1), b.all(), i.sum(0), x.amax(1), x.norm(dim=1)],
-    "filled": lambda x, y, i, b: [torch.ones_like(x), torch.zeros_like(i), x.new_zeros(2), torch.full_like(x, 3)],
-    "constants": lambda x, y, i, b: [x + torch.tensor([1.0, 2.0, 3.0]), torch.arange(3) == i, torch.ones(2) * 3],
+    "filled": lambda x, y, i, b: [torch.ones_like(x), torch.zeros_like(i), x.new_ones(2)],
+    "constants": lambda x, y, i, b: [x + torch.tensor([1.0, 2.0, 3.0]), torch.arange(3) == i],
     "passed": lambda x, y, i, b: [x, i, x.clone(), x.detach()],
     "draws": lambda x, y, i, b: [Rng(i[0, 0] + 9, i[1, 1]).normal("it", 5)],
 }  # fmt: skip
@@ -66,7 +69,9 @@ def test_it_gives_the_same(name, dtype):
         assert found.dtype == expected.numpy().dtype
         assert found.shape == expected.shape
         single = expected.dtype == torch.float32
-        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5 if single else 1e-12, atol=1e-7 * single)
+        np.testing.assert_allclose(
+            found, expected.numpy(), rtol=1e-5 if single else 1e-12, atol=1e-7 * single
+        )
 
 
 def test_every_rule_is_tried():
