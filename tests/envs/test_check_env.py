@@ -96,7 +96,7 @@ class Nameless(Walk):
 
 @dataclass(frozen=True, repr=False)
 class Shadows(Walk):
-    reset: float = 1.0  # type: ignore[assignment]
+    reset: float = 1.0
 
 
 @dataclass(frozen=True, repr=False)
