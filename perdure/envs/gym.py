@@ -229,11 +229,15 @@ def _build(env: Env | str, physics: dict[str, Any]) -> Env:
     return ENVS.make(name, *values, **named, **physics)
 
 
+def can_draw(env: Env) -> bool:
+    """Tell whether an environment draws itself: it has ``frame``, of a state, ``[n, height, width, 3]`` uint8."""
+    own = getattr(type(env), "frame", None)
+    return own is not None and own is not getattr(Env, "frame", None)
+
+
 def _rendering(env: Env, mode: str | None) -> dict[str, Any]:
     """Return the metadata of pictures; refuse a mode that there is not."""
-    # An environment that can draw itself has `frame`, of states, which gives [n, height, width, 3] uint8.
-    own = getattr(type(env), "frame", None)
-    able = own is not None and own is not getattr(Env, "frame", None)
+    able = can_draw(env)
     if mode is not None and not (able and mode == "rgb_array"):
         expected = "None or 'rgb_array'" if able else f"None: {env} cannot draw itself"
         raise PerdureError(f"render_mode must be {expected}; found {shown(mode)}")

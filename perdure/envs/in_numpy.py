@@ -97,8 +97,9 @@ class _Writer:
 
     def _call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], found: Any) -> None:
         """Write one operation down, in NumPy's words where there are any."""
-        rule = _RULES.get(func)
-        made = None if rule is None or kwargs else rule(args, found)
+        rule, options = _RULES.get(func), {k for k, v in kwargs.items() if v is not None}
+        plain = not options or (func is aten._to_copy.default and options == {"dtype"})
+        made = rule(args, found) if rule is not None and plain else None
         if made is None:
             made = _by_torch(func, kwargs), list(args), None
         made, values, dtype = made
@@ -214,6 +215,14 @@ def _turned(args: tuple[Any, ...], found: Tensor) -> Any:
     return (np.subtract, [args[1], args[0]], found.dtype) if len(args) == 2 else None
 
 
+def _cast(args: tuple[Any, ...], found: Tensor) -> Any:
+    # What lies beyond a narrow type is cut off in another way.
+    if found.dtype == torch.uint8:
+        return None
+    dtype = _TYPES[found.dtype]
+    return (lambda x: x.astype(dtype)), [args[0]], None
+
+
 def _clamped(args: tuple[Any, ...], found: Tensor) -> Any:
     x, low, high = (*args, None)[:3]
     if low is None or high is None:
@@ -239,6 +248,8 @@ def _chosen(args: tuple[Any, ...], found: Tensor) -> Any:
 _RULES: dict[Any, Rule] = {
     aten.rsub.Scalar: _turned,
     aten.where.self: _chosen,
+    aten._to_copy.default: _cast,
+    aten.remainder.Scalar: _each(np.remainder),
     aten.pow.Tensor_Scalar: _power,
     aten.clamp.default: _clamped,
     aten.clamp_min.default: _each(np.maximum),

@@ -34,7 +34,8 @@ def check_env(env: Env, *, steps: int = 200) -> None:
     and another seed something else where there are draws; that copies do not influence each other, nor all
     start alike where starts are drawn; that it maps over replicas, which equal one by one; actions at the
     edges of what can be done, and beyond, which must be cut; that it runs in float64; and that many copies
-    are the same in Gymnasium's form (:mod:`perdure.envs.gym`) as each alone.
+    are the same in Gymnasium's form (:mod:`perdure.envs.gym`) as each alone, pictures
+    included, where there are any.
 
     Parameters
     ----------
@@ -249,10 +250,10 @@ def _check_gymnasium(env: Env, steps: int) -> None:
     import numpy as np
     from gymnasium.vector.utils import iterate
 
-    from perdure.envs.gym import Batched, Single
+    from perdure.envs.gym import Batched, Single, can_draw
 
-    seed = 5
-    many, singles = Batched(env, COPIES), [Single(env) for _ in range(COPIES)]
+    seed, mode = 5, "rgb_array" if can_draw(env) else None
+    many, singles = Batched(env, COPIES, render_mode=mode), [Single(env, mode) for _ in range(COPIES)]
     many.action_space.seed(seed)
     seen, _ = many.reset(seed=seed)
     alone = [single.reset(seed=seed + i)[0] for i, single in enumerate(singles)]
@@ -275,3 +276,11 @@ def _check_gymnasium(env: Env, steps: int) -> None:
             if (reward[i], ended[i], cut[i]) != (paid, end, age[i] >= env.limit):
                 raise Broken(f"{promise}; rewards or ends differ after {t + 1} steps")
         over = ended | cut
+    for picture, single in zip(many.render() if mode else (), singles, strict=False):
+        if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8:
+            raise Broken(
+                f"{env}: frame must return pictures [n, height, width, 3] uint8; found one "
+                f"{list(picture.shape)} {picture.dtype}"
+            )
+        if not np.array_equal(picture, single.render()):
+            raise Broken(f"{promise}; pictures differ")

@@ -322,6 +322,18 @@ class OnlyLeft(Walk):
 
 
 @dataclass(frozen=True, repr=False)
+class DrawsFloats(Walk):
+    def frame(self, state):
+        return torch.zeros(len(state["place"]), 4, 4, 3)
+
+
+@dataclass(frozen=True, repr=False)
+class DrawsTheFirst(Walk):
+    def frame(self, state):
+        return (100 + 50 * state["place"]).byte().view(-1, 1, 1, 1)[:1].expand(len(state["place"]), 4, 4, 3)
+
+
+@dataclass(frozen=True, repr=False)
 class Fails(Walk):
     def observe(self, state):
         return state["height"]
@@ -367,6 +379,8 @@ class Fails(Walk):
         (Narrows, "float32 (in float64)"),
         (OnlyLeft, "rewards must be finite"),
         (Uncut, "actions must be cut to the box"),
+        (DrawsFloats, "frame must return pictures [n, height, width, 3] uint8; found one [4, 4, 3] float32"),
+        (DrawsTheFirst, "one copy must be the same alone as among 4; pictures differ"),
         (Fails, "KeyError: 'height'"),
     ],
 )

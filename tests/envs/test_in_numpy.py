@@ -17,7 +17,7 @@ ARGUMENTS = [FLOATS, MORE, WHOLE, TRUE]
 
 FUNCTIONS = {
     "arithmetic": lambda x, y, i, b: [x + y, x - y, x * y, x / y, 2 + x, 2 - x, 2 * x, 2 / x, -x, x.abs()],
-    "types": lambda x, y, i, b: [i + 1.5, i * x, i / 2, i / 3 * b, b * 2.5, b + i, x.double() * y, -b.long()],
+    "types": lambda x, y, i, b: [i + 1.5, i * x, i / 2, i / 3 * b, b * 2.5, b + i, x.double() * y, x.long()],
     "comparisons": lambda x, y, i, b: [x > y, x >= 0.5, x < i, i <= 2.5, i == 3, x != y, b == (y > 0), i > 2],
     "logic": lambda x, y, i, b: [
         b & (y > 0), b | (y > 0), ~b, ~i, i & 3, i | 4, b ^ (y > 0), i.logical_not(), x.logical_and(b),
@@ -25,7 +25,7 @@ FUNCTIONS = {
     ],
     "functions": lambda x, y, i, b: [
         x.sin(), x.cos(), x.tan(), x.exp(), x.abs().log(), x.abs().sqrt(), x.tanh(), x.floor(), x.sign(),
-        torch.atan2(x, y), i.sin(), x.round(), x.remainder(2.0), i % 3,
+        torch.atan2(x, y), i.sin(), x.round(), x.remainder(2.0), i % 3, b.float(), i.byte(),
     ],
     "powers": lambda x, y, i, b: [x.square(), x**2, i**2, x.abs() ** 0.5, x**3, x.abs() ** y, 2.0**x],
     "ranges": lambda x, y, i, b: [
