@@ -132,7 +132,7 @@ class Copies:
     def step(self, action: Array) -> tuple[Array, Array]:
         """Go one step on; return the rewards, float64, and what has ended, in arrays of their own."""
         # A copy that has ended goes on to where nobody looks: numbers there may be none.
-        with torch.no_grad(), np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
             at = ((self._first + self._taken) << 32) + self.age if self._draws else self.key
             *self.state, reward, ended = self._step(self.key, at, action, *self.state)
         self.age += 1
@@ -140,8 +140,7 @@ class Copies:
 
     def observe(self) -> Array:
         """Return what all copies show, float32, in an array of its own."""
-        with torch.no_grad(), np.errstate(all="ignore"):
-            return self._look(*self.state)[0].astype(np.float32)
+        return self._look(*self.state)[0].astype(np.float32)
 
     def tensors(self) -> State:
         """Return the state of all copies as the environment has it."""

@@ -230,7 +230,7 @@ def _build(env: Env | str, physics: dict[str, Any]) -> Env:
 
 
 def can_draw(env: Env) -> bool:
-    """Tell whether an environment draws itself: it has ``frame``, of a state, ``[n, height, width, 3]`` uint8."""
+    """Tell whether an environment has ``frame``, which draws its state, ``[n, height, width, 3]`` uint8."""
     own = getattr(type(env), "frame", None)
     return own is not None and own is not getattr(Env, "frame", None)
 
