@@ -15,7 +15,8 @@ from perdure.core.checks import check_whole
 from perdure.core.light import Light
 from perdure.core.random import Rng, random_bits
 from perdure.envs.contract import Env
-from perdure.envs.in_numpy import Array, in_numpy
+from perdure.envs.in_numpy import in_numpy
+from perdure.envs.numpy_rules import Array
 
 # For so many episodes of each copy the starts are drawn at once, if they are not more numbers than this.
 AHEAD, MOST = 32, 1 << 22

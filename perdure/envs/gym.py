@@ -17,18 +17,17 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from perdure.core.checks import check_one_of, check_whole
 from perdure.core.errors import PerdureError, shown
 from perdure.core.specs import parse
-from perdure.envs.actions import Actions, Continuous, Discrete
 from perdure.envs.contract import Env
 from perdure.envs.copies import Copies
-from perdure.envs.in_numpy import Array
+from perdure.envs.numpy_rules import Array
 from perdure.envs.registry import ENVS
+from perdure.envs.spaces import spaces_of, taken
 
 # Draws use so many bits of a seed.
 SEEDS = 1 << 32
@@ -81,7 +80,7 @@ class Single(gymnasium.Env[Array, Any]):
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         _check_begun(self._copies)
-        reward, ended = self._copies.step(_taken(self._actions, np.asarray(action)[None]))
+        reward, ended = self._copies.step(taken(self._actions, np.asarray(action)[None]))
         return self._copies.observe()[0], float(reward[0]), bool(ended[0]), False, {}
 
     def render(self) -> Any:
@@ -175,7 +174,7 @@ class Batched(VectorEnv[Array, Array, Array]):
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         _check_begun(self._copies)
-        action, done = _taken(self._actions, np.asarray(actions), self.num_envs), self._over.nonzero()[0]
+        action, done = taken(self._actions, np.asarray(actions), self.num_envs), self._over.nonzero()[0]
         if len(done) and self.mode is AutoresetMode.DISABLED:
             raise PerdureError(
                 f"copy {done[0]}'s episode is over: reset it, `reset(options={{'reset_mask': mask}})`"
@@ -199,21 +198,6 @@ class Batched(VectorEnv[Array, Array, Array]):
     def render(self) -> Any:
         """Return a picture of each copy, ``[height, width, 3]`` uint8."""
         return tuple(_pictures(self.inner, self._copies, self.render_mode))
-
-
-def spaces_of(env: Env) -> tuple[spaces.Box, spaces.Space[Any]]:
-    """Return the spaces of an environment's observations, float32, and actions: int64 or float32.
-
-    >>> from perdure.envs import CartPole
-    >>> spaces_of(CartPole())[1]
-    Discrete(2)
-    """
-    low, high = (bound.numpy().astype(np.float32) for bound in env.bounds)
-    seen = spaces.Box(low, high, tuple(env.shape), np.float32)
-    if isinstance(env.actions, Discrete):
-        return seen, spaces.Discrete(env.actions.n)
-    least, most = (np.array(end, dtype=np.float32) for end in (env.actions.low, env.actions.high))
-    return seen, spaces.Box(least, most, dtype=np.float32)
 
 
 def _build(env: Env | str, physics: dict[str, Any]) -> Env:
@@ -273,21 +257,6 @@ def _check_options(options: dict[str, Any] | None, known: tuple[str, ...]) -> No
             f"options of a reset can be {', '.join(known) or 'none'}; found {shown(unknown[0])}: physics are "
             "arguments of the environment"
         )
-
-
-def _taken(actions: Actions, action: Array, n: int = 1) -> Array:
-    """Return actions as the environment takes them; refuse what it cannot take."""
-    if isinstance(actions, Continuous):
-        shape, fits = (n, actions.d), action.dtype.kind in "fiu" and bool(np.isfinite(action).all())
-        if action.shape == shape and fits:
-            return action.astype(np.float32)
-        raise PerdureError(f"expected actions {list(shape)}, finite; found {shown(action)}")
-    if action.shape == (n,) and action.dtype.kind in "iu":
-        whole = action.astype(np.int64)
-        # Seen without a sign, what is below zero is above everything: one comparison does for both ends.
-        if whole.view(np.uint64).max() < actions.n:
-            return whole
-    raise PerdureError(f"expected actions [{n}] in {{0, ..., {actions.n - 1}}}; found {shown(action)}")
 
 
 def _final(seen: Array, over: Array) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from perdure.envs.actions import Continuous, Discrete
 from perdure.envs.contract import Env
 from perdure.envs.registry import ENVS, get
 from perdure.testing.acted import Acted
+from perdure.testing.batched import check_batched
 from perdure.testing.form import check_class
 from perdure.testing.promises import Broken, first_line
 from perdure.testing.runs import CLOSE
@@ -67,7 +68,7 @@ def check_env(env: Env, *, steps: int = 200) -> None:
             _check_seeds(acted, min(steps, 20))
             for check in (_check_double, _check_copies, _check_edges, _check_mapped):
                 check(acted)
-            _check_gymnasium(env, min(steps, 60))
+            check_batched(env, COPIES, min(steps, 60))
     except Broken:
         raise
     except Exception as error:
@@ -240,47 +241,3 @@ def _check_mapped(acted: Acted) -> None:
     for i in range(REPLICAS):
         promise = f"{env}: a replica must be the same alone as among {REPLICAS}; it differs"
         _check_close(live(seeds[i], each[i]), [v[i] for v in mapped], promise)
-
-
-# ---- Gymnasium ----------------------------------------------------------------------------------------
-
-
-def _check_gymnasium(env: Env, steps: int) -> None:
-    """Refuse copies side by side that live through something else than each alone, with its seed."""
-    import numpy as np
-    from gymnasium.vector.utils import iterate
-
-    from perdure.envs.gym import Batched, Single, can_draw
-
-    seed, mode = 5, "rgb_array" if can_draw(env) else None
-    many, singles = Batched(env, COPIES, render_mode=mode), [Single(env, mode) for _ in range(COPIES)]
-    many.action_space.seed(seed)
-    seen, _ = many.reset(seed=seed)
-    alone = [single.reset(seed=seed + i)[0] for i, single in enumerate(singles)]
-    over, age = np.zeros(COPIES, dtype=bool), np.zeros(COPIES, dtype=int)
-    promise = f"{env}: in Gymnasium's form one copy must be the same alone as among {COPIES}"
-    for t in range(steps + 1):
-        for i in range(COPIES):
-            if not np.array_equal(seen[i], alone[i]):
-                raise Broken(f"{promise}; observations differ after {t} steps")
-            if seen[i] not in many.single_observation_space:
-                raise Broken(f"{env}: observations must lie in Gymnasium's space; found {seen[i].tolist()}")
-        action = many.action_space.sample()
-        seen, reward, ended, cut, _ = many.step(action)
-        for i, (single, one) in enumerate(zip(singles, iterate(many.action_space, action), strict=True)):
-            if over[i]:
-                alone[i], paid, end, age[i] = single.reset()[0], 0.0, False, 0
-            else:
-                alone[i], paid, end, _, _ = single.step(one)
-                age[i] += 1
-            if (reward[i], ended[i], cut[i]) != (paid, end, age[i] >= env.limit):
-                raise Broken(f"{promise}; rewards or ends differ after {t + 1} steps")
-        over = ended | cut
-    for picture, single in zip(many.render() if mode else (), singles, strict=False):
-        if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8:
-            raise Broken(
-                f"{env}: frame must return pictures [n, height, width, 3] uint8; found one "
-                f"{list(picture.shape)} {picture.dtype}"
-            )
-        if not np.array_equal(picture, single.render()):
-            raise Broken(f"{promise}; pictures differ")

@@ -7,7 +7,8 @@ import torch
 from perdure.core.random import Rng
 from perdure.envs import ENVS, get
 from perdure.envs.copies import Copies
-from perdure.envs.in_numpy import _RULES, _Recorder, in_numpy
+from perdure.envs.in_numpy import _Recorder, in_numpy
+from perdure.envs.numpy_rules import RULES
 
 FLOATS = torch.linspace(-2.3, 2.9, 12).view(4, 3)
 MORE = FLOATS.flip(0) + 0.1
@@ -79,7 +80,7 @@ def test_every_rule_is_tried():
         for function in FUNCTIONS.values():
             function(*ARGUMENTS)
     tried = {call[0].overloadpacket for call in recorder.calls}
-    missing = {rule.overloadpacket.__name__ for rule in _RULES if rule.overloadpacket not in tried}
+    missing = {rule.overloadpacket.__name__ for rule in RULES if rule.overloadpacket not in tried}
     assert missing <= {"_unsafe_view", "reshape", "alias", "clamp_max"}  # what others come as
 
 
