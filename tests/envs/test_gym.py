@@ -12,12 +12,13 @@ from importlib.util import find_spec
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils import env_checker
 from gymnasium.utils.env_match import check_environments_match
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from perdure import PerdureError
-from perdure.envs import ENVS, CartPole, environment
+from perdure.envs import ENVS, CartPole, Continuous, environment
 from perdure.envs.gym import Batched, Single
 
 IDS = [f"perdure/{ENVS.maker(name).__name__}-v0" for name in ENVS]
@@ -262,6 +263,77 @@ def test_copies_of_the_object_go_on_alike():
 def test_thousands_take_few_starts_ahead():
     assert Batched("cartpole", 1)._copies.ahead == 32
     assert Batched("cartpole", 1 << 17)._copies.ahead == 8
+
+
+class Gusty(CartPole):
+    """A cart that stands in wind: the observation is what the wind did."""
+
+    def step(self, state, action, rng):
+        wind = rng.normal("wind", len(action), 4)
+        return {"state": wind}, wind[:, 0] * 0, wind[:, 0] > 9
+
+
+def test_each_copy_draws_for_itself_at_every_step_and_episode():
+    env = Batched(Gusty(), 8, max_episode_steps=6)
+    told = play(env, 14)
+    seen = np.concatenate([told[i + 1][0] for i in range(14) if i != 6])
+    assert len(np.unique(seen)) == seen.size
+    assert np.abs(np.corrcoef(seen.T) - np.eye(4)).max() < 0.35
+    assert abs(seen.std() - 1) < 0.2
+    single = Single(Gusty())
+    single.reset(seed=3)
+    for i in range(6):
+        assert equal(single.step(0)[0], told[i + 1][0][3])
+
+
+class Marked(CartPole):
+    """A cart with a mark that its first step takes away."""
+
+    def reset(self, rng, n):
+        return {**super().reset(rng, n), "mark": torch.ones(n)}
+
+    def observe(self, state):
+        return torch.cat([state["state"][:, :3], state["mark"].unsqueeze(-1)], -1)
+
+    def step(self, state, action, rng):
+        new, reward, ended = super().step(state, action, rng)
+        return {**new, "mark": torch.zeros(len(action))}, reward, ended
+
+
+def test_what_is_the_same_at_each_step_is_not_written_on():
+    env = Batched(Marked(), 6)
+    told = play(env, 60, actions=np.array([0, 1, 0, 1, 0, 1]))
+    over = np.zeros(6, bool)
+    for seen, _, ended, cut, _ in told[1:]:
+        assert equal(seen[:, 3], over.astype(np.float32))
+        over = ended | cut
+
+
+class Pushed(CartPole):
+    """A cart that is pushed to the right by positive numbers, else to the left."""
+
+    @property
+    def actions(self):
+        return Continuous((-1.0,), (2.0,))
+
+    def step(self, state, action, rng):
+        assert action.dtype == torch.float32
+        return super().step(state, (self.actions.cut(action)[:, 0] > 0).long(), rng)
+
+
+def test_numbers_as_actions():
+    env, plain = Batched(Pushed(), 2), Batched(CartPole(), 2)
+    assert env.single_action_space == gymnasium.spaces.Box(-1.0, 2.0, (1,), np.float32)
+    env.reset(seed=0)
+    plain.reset(seed=0)
+    expected = plain.step(np.array([0, 1]))
+    assert equal(env.step(np.array([[-7], [5]])), expected)
+    single = Single(Pushed())
+    single.reset(seed=1)
+    assert equal(single.step([0.5])[0], expected[0][1])
+    for bad in ([[0.0], [np.nan]], [0.0, 1.0], [[0.0, 1.0]] * 2, [["x"], ["y"]]):
+        with pytest.raises(PerdureError, match=re.escape("expected actions [2, 1], finite; found")):
+            env.step(np.array(bad))
 
 
 # ---- refusals -----------------------------------------------------------------------------------------
