@@ -399,8 +399,18 @@ def test_the_model_of_the_broken_ones_keeps_it(kind):
 def test_copies_in_gymnasiums_form_that_differ_from_one_alone_are_seen(monkeypatch):
     draw = Copies._draw
     monkeypatch.setattr(Copies, "_draw", lambda self, keys, episodes: draw(self, keys * self.n, episodes))
-    with pytest.raises(Broken, match="in Gymnasium's form one copy must be the same alone as among 4"):
-        check_env(CartPole())
+    with pytest.raises(Broken, match="alone as among 4; observations differ after 0"):
+        check_env(CartPole(), steps=5)
+    monkeypatch.undo()
+    step = Copies.step
+
+    def paid_by_number(self, action):
+        reward, ended = step(self, action)
+        return reward + self.n, ended
+
+    monkeypatch.setattr(Copies, "step", paid_by_number)
+    with pytest.raises(Broken, match="alone as among 4; rewards or ends differ after 1"):
+        check_env(CartPole(), steps=5)
 
 
 def test_a_replica_that_differs_from_one_alone_is_seen(monkeypatch):

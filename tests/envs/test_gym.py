@@ -309,6 +309,24 @@ def test_what_is_the_same_at_each_step_is_not_written_on():
         over = ended | cut
 
 
+class Endless(CartPole):
+    """A cart that never ends."""
+
+    def step(self, state, action, rng):
+        new, reward, _ = super().step(state, action, rng)
+        return new, reward, torch.zeros_like(reward, dtype=torch.bool)
+
+
+def test_ends_that_are_the_same_at_each_step_are_the_users_own_too():
+    env = Batched(Endless(), 2)
+    env.reset(seed=0)
+    for _ in range(3):
+        _, reward, ended, *_ = env.step(np.array([0, 1]))
+        assert not ended.any()
+        assert reward.tolist() == [1, 1]
+        ended[:], reward[:] = True, 7
+
+
 class Pushed(CartPole):
     """A cart that is pushed to the right by positive numbers, else to the left."""
 

@@ -89,7 +89,7 @@ def test_every_rule_is_tried():
     [
         lambda x: [x.clone().add_(1.0)],
         lambda x: [x * float(x.sum())],
-        lambda x: [x.byte() + 250],
+        lambda x: [x.byte() + 300],
     ],
     ids=["in place", "read on the host", "beyond a type"],
 )
