@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gymnasium.vector.utils import iterate
 
@@ -36,7 +38,12 @@ def check_batched(env: Env, copies: int, steps: int) -> None:
             if (reward[i], ended[i], cut[i]) != (paid, end, age[i] >= env.limit):
                 raise Broken(f"{promise}; rewards or ends differ after {t + 1} steps")
         over = ended | cut
-    for picture, single in zip(many.render() if mode else (), singles, strict=False):
+    if mode:
+        _check_pictures(env, many.render(), singles, promise)
+
+
+def _check_pictures(env: Env, pictures: Any, singles: list[Single], promise: str) -> None:
+    for picture, single in zip(pictures, singles, strict=True):
         if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8:
             raise Broken(
                 f"{env}: frame must return pictures [n, height, width, 3] uint8; found one "

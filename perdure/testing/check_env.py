@@ -108,7 +108,7 @@ def _run(acted: Acted, seed: int, steps: int) -> list[Tensor]:
     state = acted.reset(Rng(key, torch.tensor(0), "start/"), COPIES)
     trail = [acted.observe(state)]
     actions = acted.actions(Rng(torch.tensor(0), torch.tensor(0), "check/"), steps * COPIES)
-    for t, action in enumerate(actions.split(COPIES)):
+    for t, action in enumerate(actions.chunk(steps)):
         at = torch.tensor(t)
         state, reward, ended = acted.step(state, action, Rng(key, at, "step/"))
         trail += [acted.observe(state), reward, ended]
