@@ -22,6 +22,7 @@ MODULES = (
     "perdure.scenarios.sources",
     "perdure.strategies",
     "perdure.envs",
+    "perdure.envs.gym",
     "perdure.models",
     "perdure.analysis",
     "perdure.sensitivity",

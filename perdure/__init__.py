@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from perdure.experiment import compare
     from perdure.scenarios import check_stream
     from perdure.sensitivity import measure_sensitivity
-    from perdure.testing import check_strategy
+    from perdure.testing import check_env, check_strategy
     from perdure.training import Training
 
 __all__ = [
     "PerdureError",
     "Results",
     "Training",
+    "check_env",
     "check_strategy",
     "check_stream",
     "compare",
@@ -36,6 +37,7 @@ _PLACES = {
     "PerdureError": "perdure.core.errors",
     "Results": "perdure.analysis",
     "Training": "perdure.training",
+    "check_env": "perdure.testing",
     "check_strategy": "perdure.testing",
     "check_stream": "perdure.scenarios",
     "compare": "perdure.experiment",

@@ -92,7 +92,8 @@ STEPS = {
     "scenarios": "import perdure.scenarios",
     "strategies": "import perdure.strategies; perdure.strategies.get('avalanche')",
     "rooms": (
-        "import perdure.models, perdure.envs; from perdure import compare, load, check_strategy, check_stream"
+        "import perdure.models, perdure.envs; from perdure import compare, load\n"
+        "from perdure import check_env, check_strategy, check_stream"
     ),
     "run": "perdure.compare('split-digits', ['naive'], seeds=1, epochs=1, quiet=True)",
 }

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OWN = ("strategy with a memory", "generator without a source", "source")  # in a folder of one's own
-RECIPES = ("strategy", "stream generator", "stream operator", "data source", "metric")
+RECIPES = ("strategy", "stream generator", "stream operator", "data source", "environment", "metric")
 STEP = re.compile(
     r"^(?:(?P<new>New file)|(?P<end>Append to)|"
     r"[^\n]*?[Aa]dd to (?:the (?P<imports>imports) of|`(?P<anchor>[^`\n]+)` in)) "
@@ -119,10 +119,11 @@ def test_what_was_added_is_listed_and_documented(copy):
     page = (copy / "README.md").read_text(encoding="utf-8")
     for name in ("anchor", "dimmed", "backwards", "wine", "worst_task"):
         assert f"| `{name}` |" in page
-    for name in ("anchor(strength=0.1)", "dimmed-digits", "wine", "worst_task"):
+    for name in ("anchor(strength=0.1)", "dimmed-digits", "wine", "thermostat(outside=5.0", "worst_task"):
         assert name in said
     reference = (copy / "docs" / "api.md").read_text(encoding="utf-8")
     assert "### Anchor\n" in reference
+    assert "### Thermostat\n" in reference
     assert "### worst_task\n" in reference
 
 

@@ -116,7 +116,7 @@ def test_the_package_shows_what_there_is():
 def test_importing_the_package_is_quick(fresh):
     seconds, loaded = fresh["package"]
     assert seconds < 2.5
-    assert not HEAVY & loaded
+    assert not (HEAVY | {"gymnasium"}) & loaded
 
 
 @pytest.mark.parametrize("step", ["rooms", "run"])

@@ -7,6 +7,7 @@
 """
 
 from perdure.scenarios.contract.check_stream import check_stream
+from perdure.testing.check_env import check_env
 from perdure.testing.check_strategy import check_strategy
 from perdure.testing.models import TinyTokens, tiny_model, tiny_norm
 from perdure.testing.promises import Broken
@@ -15,6 +16,7 @@ from perdure.testing.streams import tiny_stream
 __all__ = [
     "Broken",
     "TinyTokens",
+    "check_env",
     "check_strategy",
     "check_stream",
     "tiny_model",

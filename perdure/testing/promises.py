@@ -12,7 +12,7 @@ from perdure.core.errors import PerdureError
 
 
 class Broken(PerdureError):
-    """A strategy does not keep a promise of the contract."""
+    """A strategy or an environment does not keep a promise of its contract."""
 
 
 def check_alike(where: str, what: str, before: Any, after: Any) -> None:
