@@ -226,7 +226,7 @@ def test_scored_episodes_are_whole_and_differ_by_part():
 
 
 def test_names_and_specs():
-    assert repr(get("cartpole-physics(tasks=2)")[1].train.env) == "cartpole(pole=1.0, half=1.0)"
+    assert repr(get("cartpole-physics(tasks=2)")[1].train.env) == "cartpole(force=-10.0)"
     from perdure.envs import get as get_env
 
     assert get_env("cartpole(gravity=20.0, limit=100)") == CartPole(gravity=20.0, limit=100)

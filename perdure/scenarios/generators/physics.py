@@ -16,8 +16,8 @@ Policies = Literal["task", "domain", "joint"]
 
 CARTS: dict[str, Env] = {
     "usual": CartPole(),
-    "heavy pole": CartPole(pole=1.0, half=1.0),
     "swapped": CartPole(force=-10.0),
+    "heavy pole": CartPole(pole=1.0, half=1.0),
     "weak": CartPole(force=4.0),
     "moon": CartPole(gravity=1.6, force=20.0),
 }
@@ -46,7 +46,7 @@ HANG = Recipe(
 
 @checked
 def cartpole_physics(
-    tasks: int = 3, *, steps: int = 50_000, episodes: int = 10, setting: Policies = "domain"
+    tasks: int = 3, *, steps: int = 30_000, episodes: int = 10, setting: Policies = "domain"
 ) -> Stream:
     """Make tasks of keeping a pole upright on a cart: masses, lengths, gravity and force change.
 
@@ -56,7 +56,7 @@ def cartpole_physics(
     Parameters
     ----------
     tasks:
-        How many, up to five: the usual physics, a heavy long pole, left and right swapped, a weak push,
+        How many, up to five: the usual physics, left and right swapped, a heavy long pole, a weak push,
         and the moon with a strong one.
     steps:
         Steps of the environment that each task is learned for.
