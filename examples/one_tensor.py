@@ -23,7 +23,10 @@ STRATEGIES = {
 def main(out: Path, seeds: int = 5) -> None:
     # Four tables of labels over the same rows; task t has output t of its own.
     stream = get("multitab-bench(tasks=4, features=8, correlation=0.6, degrees=2, samples=1000)")
-    results = compare(stream, STRATEGIES, seeds=seeds, epochs=6, optimizer="adam", lr=0.003, out=out)
+    results = compare(
+        stream, STRATEGIES, model="mlp(hidden=[64, 64])", seeds=seeds, epochs=6, optimizer="adam", lr=0.003,
+        out=out,
+    )  # fmt: skip
     for name, scores in results.scores.items():
         # R2 of every replica, after every stage, on every task; what has no stages has one.
         replicas, stages, tasks = scores.shape

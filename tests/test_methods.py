@@ -12,6 +12,7 @@ FOLDER = Path(__file__).parents[1] / "examples" / "methods"
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, MULTITASK = DOCS / "methods.md", DOCS / "multitask.md"
 QUICK = ("adapters", "clr", "ibcl", "kfpf", "packnet_icarl", "plasticity")
+AGENTS = ("agents",)
 TOGETHER = ("adult", "balancing", "critical", "merging", "multitab", "trees")
 
 
@@ -25,11 +26,11 @@ def load(name, monkeypatch):
 
 
 def test_every_script_is_tested():
-    assert {path.stem for path in FOLDER.glob("*.py")} == {*QUICK, *TOGETHER, "table", "transformer"}
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*QUICK, *AGENTS, *TOGETHER, "table", "transformer"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*QUICK, *TOGETHER])
+@pytest.mark.parametrize("name", [*QUICK, *AGENTS, *TOGETHER])
 def test_a_script_makes_its_table(name, monkeypatch, capsys):
     before = [page.read_text(encoding="utf-8") for page in (PAGE, MULTITASK)]
     text = load(name, monkeypatch).main(seeds=2, write=False, quick=True)
