@@ -284,7 +284,8 @@ class Engine:
         factors = torch.tensor(values, dtype=torch.float64, device=self.device)
         same = factors[:1].squeeze() if len(set(values)) == 1 else None
         for epoch in range(first // each, -(-last // each)):
-            if worlds is not None and epoch % worlds.passes == 0:
+            # A portion that begins in the middle of a rollout lives through one of its own.
+            if worlds is not None and (epoch % worlds.passes == 0 or data is worlds):
                 data = worlds.play(replica, self.step_count)
             assert isinstance(data, Data)
             begins = max(first, epoch * each)

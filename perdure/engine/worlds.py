@@ -53,8 +53,6 @@ class Worlds:
             raise PerdureError(f"{who} must take samples or worlds; found both among its tasks")
         if len({world.passes for world in worlds}) > 1:
             raise PerdureError(f"{who} needs worlds of one number of passes; found different ones")
-        if phase.portion != (0.0, 1.0):
-            raise PerdureError(f"{who} is cut in portions, which a world cannot be")
         if phase.batch_per_task:
             raise PerdureError(f"{who} takes a batch of each task at each step, which worlds do not give yet")
         return cls(engine, phase.tasks, worlds, [None] * len(worlds))

@@ -160,7 +160,7 @@ def test_strategies_for_classifiers_protect_a_policy(name):
 
 def test_what_cannot_run_on_a_world_is_refused_before_any_work():
     both = stream()
-    for name in ("icarl", "clr", "kfpf", "weighted", "avalanche", "replay(64, policy='class')"):
+    for name in ("icarl", "clr", "weighted", "avalanche", "replay(64, policy='class')"):
         with pytest.raises(PerdureError) as refused:
             rehearse(both, trials(get(name), [{}]), settings(both))
         assert "\n" not in str(refused.value)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -252,3 +253,78 @@ def test_every_stream_of_worlds_keeps_the_contract_and_runs(name):
     assert results.extras["naive"]["mapped"]
     with pytest.raises(PerdureError, match="tasks must be at most"):
         get(f"{name}(tasks=9)")
+
+
+TWO = "cartpole-physics(tasks=2, steps=512, episodes=2, setting=task)"
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Weights of the policy's trunk after one task, and after both."""
+    given = {"seeds": 1, "quiet": True, "keep": True}
+    runs = [compare(f"{TWO} | take(1)", "naive", **given), compare(TWO, "naive", **given)]
+    return [trunk(results.trained["naive"].params()) for results in runs]
+
+
+def trunk(params):
+    return torch.cat([v.flatten() for k, v in params.items() if k.startswith("policy.0")])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "ewc(strength=1e5)",
+        "online-ewc(strength=1e5)",
+        "mas(strength=1e3)",
+        "si(strength=1e5)",
+    ],
+)
+def test_a_penalty_holds_the_policy(spec, plain):
+    results = compare(TWO, spec, seeds=1, quiet=True, keep=True)
+    first, second = plain
+    [trained] = results.trained.values()
+    moved = float((trunk(trained.params()) - first).norm())
+    assert moved < 0.7 * float((second - first).norm())
+
+
+@pytest.mark.parametrize(
+    "spec", ["replay(64)", "der(64)", "derpp(64)", "agem(64, 64)", "gem(8)", "weighted-replay"]
+)
+def test_a_memory_reaches_the_policy(spec, plain):
+    results = compare(TWO, spec, seeds=1, quiet=True, keep=True)
+    [trained] = results.trained.values()
+    assert float((trunk(trained.params()) - plain[1]).abs().max()) > 1e-5
+
+
+@pytest.mark.parametrize("name", ["lwf", "gdumb", "icarl", "clr", "l2p", "weighted", "mmoe", "packnet"])
+def test_what_cannot_protect_a_policy_is_one_line_before_any_work(name, tmp_path):
+    with pytest.raises(PerdureError) as refused:
+        compare(TWO, name, seeds=1, quiet=True, out=tmp_path / "run")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_packnet_gives_each_policy_its_weights_where_heads_lie_in_one_layer():
+    results = compare(TWO, ["packnet", "naive"], seeds=2, quiet=True, model="mlp(hidden=[16])")
+    packed, naive = results.scores.values()
+    np.testing.assert_array_equal(packed[:, 0, 0], packed[:, 1, 0])
+    assert naive.shape == packed.shape
+
+
+def test_operators_on_the_order_take_worlds():
+    stream = get("cartpole-physics(tasks=2, steps=256, episodes=2) | repeat(2)")
+    check_stream(stream)
+    assert stream.names == ["usual", "swapped", "usual (again)", "swapped (again)"]
+    assert get("cartpole-physics(tasks=3) | take([2, 0])").names == ["heavy pole", "usual"]
+    both = get("cartpole-physics(tasks=2) | concat('cartpole-physics(tasks=1)')")
+    check_stream(both)
+    assert both.names == ["usual", "swapped", "usual (2)"]
+    results = compare(stream, "naive", seeds=1, quiet=True)
+    assert results.config["epochs"] == 1
+    with pytest.raises(PerdureError, match="found the world Rollouts"):
+        get("cartpole-physics(tasks=2) | blur(width=0.2)")
+    chosen = compare(
+        "cartpole-physics(tasks=2, steps=256, episodes=2)", "naive", seeds=1, quiet=True,
+        tune={"lr": [0.001, 0.01]}, tune_on=1,
+    )  # fmt: skip
+    assert chosen.extras["naive"]["chosen"]["lr"] in (0.001, 0.01)

@@ -505,9 +505,7 @@ def test_through_the_engine_too_what_is_protected_stays_for_3000_steps(form):
         quiet=True, keep=True,
     )  # fmt: skip
     trained = results.trained["svd"]
-    weights = [
-        whole(params, "2") for params in (trained.state("remembers", 1)["first"], trained.params(1))
-    ]
+    weights = [whole(params, "2") for params in (trained.state("remembers", 1)["first"], trained.params(1))]
     change = weights[1] - weights[0]
     assert change.abs().max() > 0.05
     assert leak(change, weights[0], 10, "two-sided") < 1e-5

@@ -112,12 +112,6 @@ def _check_outputs(stream: Stream) -> None:
                 f"task {task.name!r}: {_title(objective)} reads {reads} outputs, one behind the other; "
                 f"found {task.outputs}"
             )
-    read = {c for task in stream for c in task.outputs}
-    unread = [c for c in range(stream.outputs) if c not in read]
-    if unread and all(task.objective.reads is not None for task in stream):
-        raise PerdureError(
-            f"stream {stream.name!r}: output {unread[0]} is read by no task; found {stream.outputs} outputs"
-        )
 
 
 def _competing(stream: Stream, task: Task) -> int:

@@ -12,7 +12,8 @@ from perdure.core.errors import PerdureError
 from perdure.scenarios.contract.objective import Regression
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import MOST_TASKS, Stream, check_is_stream
-from perdure.scenarios.contract.task import Task, samples
+from perdure.scenarios.contract.task import Task
+from perdure.scenarios.contract.world import World
 
 
 @checked
@@ -42,13 +43,14 @@ def repeat(stream: Stream, times: int = 2) -> Stream:
     for again in range(times):
         ending = "" if again == 0 else " (again)" if again == 1 else f" (again {again})"
         for task in stream:
-            train = _renumber(samples(task.train), again * len(stream))
+            train = _renumber(task.train, again * len(stream))
             tasks.append(replace(task, name=task.name + ending, train=train))
     return stream.with_tasks(tasks, f"{stream.name}-x{times}" if times > 1 else stream.name)
 
 
-def _renumber(part: Part, shift: int) -> Part:
-    return part if part.task is None else replace(part, task=part.task + shift)
+def _renumber(part: Part | World, shift: int) -> Part | World:
+    """Return a part with other numbers for the tasks that its samples come from; a world's are its own."""
+    return part if isinstance(part, World) or part.task is None else replace(part, task=part.task + shift)
 
 
 @checked
@@ -84,8 +86,8 @@ def take(stream: Stream, tasks: int | Sequence[int]) -> Stream:
     place[chosen] = torch.arange(len(chosen))
     kept = []
     for index in chosen:
-        train = samples(stream[index].train)
-        if train.task is not None:
+        train = stream[index].train
+        if isinstance(train, Part) and train.task is not None:
             train = train.take(place[train.task] >= 0)
             train = replace(train, task=None if train.task is None else place[train.task])
         kept.append(replace(stream[index], train=train))
@@ -150,6 +152,6 @@ def _free(name: str, used: set[str]) -> str:
 
 def _shifted(task: Task, name: str, labels: int, tasks: int) -> Task:
     """Return the task with other numbers for its labels, and for the tasks its samples come from."""
-    moved = task.map_parts(lambda part: replace(part, y=part.y + labels if labels else part.y))
+    moved = task.map_parts(lambda part: replace(part, y=part.y + labels)) if labels else task
     outputs = tuple(c + labels for c in task.outputs)
-    return replace(moved, name=name, train=_renumber(samples(moved.train), tasks), outputs=outputs)
+    return replace(moved, name=name, train=_renumber(moved.train, tasks), outputs=outputs)
