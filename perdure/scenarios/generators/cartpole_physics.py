@@ -8,7 +8,8 @@ from perdure.core.checks import check_whole, checked
 from perdure.core.errors import PerdureError
 from perdure.envs.single_agent.cartpole import CartPole
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.generators.acting import Recipe, acting
+from perdure.scenarios.generators.acting import acting
+from perdure.scenarios.generators.recipes import Algorithm, DQNRecipe, PPORecipe, Recipe
 
 PHYSICS = {
     "usual": CartPole(),
@@ -17,7 +18,7 @@ PHYSICS = {
     "weak": CartPole(force=4.0),
     "moon": CartPole(gravity=1.6, force=20.0),
 }
-RECIPE = Recipe()
+RECIPES: dict[Algorithm, Recipe] = {"ppo": PPORecipe(), "dqn": DQNRecipe()}
 
 
 @checked
@@ -27,11 +28,11 @@ def cartpole_physics(
     steps: int = 50_000,
     episodes: int = 10,
     setting: Literal["task", "domain", "joint"] = "domain",
+    algorithm: Algorithm = "ppo",
 ) -> Stream:
     """Make tasks of keeping a pole upright on a cart: the masses, lengths, gravity and force change.
 
-    A policy is learned by proximal policy optimisation (:class:`perdure.scenarios.rl.PPO`) and scored by the
-    return of episodes, 500 at most.
+    A policy is learned and scored by the return of episodes, 500 at most.
 
     Parameters
     ----------
@@ -43,10 +44,13 @@ def cartpole_physics(
     episodes:
         How many episodes are scored.
     setting:
-        ``"task"``: each task has a policy of its own behind what all share; ``"domain"``: all share one.
+        ``"task"``: each task has outputs of its own behind what all share; ``"domain"``: all share one policy.
+    algorithm:
+        ``"ppo"``: proximal policy optimisation (:class:`perdure.scenarios.rl.PPO`); ``"dqn"``: deep
+        Q-learning (:class:`perdure.scenarios.rl.DQN`).
     """
     check_whole("tasks", tasks)
     if tasks > len(PHYSICS):
         raise PerdureError(f"tasks must be at most {len(PHYSICS)}, the physics that there are; found {tasks}")
     chosen = dict(list(PHYSICS.items())[:tasks])
-    return acting("cartpole-physics", chosen, RECIPE, setting, steps, episodes)
+    return acting("cartpole-physics", chosen, RECIPES[algorithm], setting, steps, episodes)
