@@ -44,7 +44,7 @@ def cartpole_physics(
     episodes:
         How many episodes are scored.
     setting:
-        ``"task"``: each task has outputs of its own behind what all share; ``"domain"``: all share one policy.
+        ``"task"``: each task has outputs of its own behind what all share; ``"domain"``: all share them.
     algorithm:
         ``"ppo"``: proximal policy optimisation (:class:`perdure.scenarios.rl.PPO`); ``"dqn"``: deep
         Q-learning (:class:`perdure.scenarios.rl.DQN`).

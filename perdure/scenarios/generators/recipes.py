@@ -106,7 +106,8 @@ class PPORecipe(Recipe):
 
     def model(self, actions: Actions) -> str:
         deviations = actions.d if isinstance(actions, Continuous) else 0
-        return f"actor-critic(hidden={list(self.hidden)}, each={self.reads(actions)}, deviations={deviations})"
+        each = self.reads(actions)
+        return f"actor-critic(hidden={list(self.hidden)}, each={each}, deviations={deviations})"
 
 
 @dataclass(frozen=True, kw_only=True)
