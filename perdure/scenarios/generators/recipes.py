@@ -122,18 +122,21 @@ class DQNRecipe(Recipe):
         As in :class:`perdure.scenarios.rl.Transitions`.
     share:
         Share of a task's steps over which epsilon falls, in (0, 1].
+    delta:
+        As in :class:`perdure.scenarios.rl.DQN`.
     """
 
-    batch_size: int = 128
-    schedule: str = "linear"
+    horizon: int = 16
+    lr: float = 0.0025
     norm: float = 10.0
     discount: float = 0.99
     hidden: tuple[int, ...] = (120, 84)
     samples: int = 4096
     capacity: int = 10_000
     warm: int = 1_000
-    epsilons: tuple[float, float] = (1.0, 0.05)
-    share: float = 0.2
+    epsilons: tuple[float, float] = (1.0, 0.02)
+    share: float = 0.16
+    delta: float = 100.0
 
     def reads(self, actions: Actions) -> int:
         return actions.outputs
@@ -147,7 +150,7 @@ class DQNRecipe(Recipe):
         )  # fmt: skip
 
     def objective(self, actions: Actions) -> Objective:
-        return DQN(actions)
+        return DQN(actions, self.delta)
 
     def model(self, actions: Actions) -> str:
         return f"mlp(hidden={list(self.hidden)})"
