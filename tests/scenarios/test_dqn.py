@@ -258,11 +258,11 @@ def test_the_steps_of_the_memory_at_the_start_are_among_those_of_a_task():
 
 
 def test_it_learns_to_balance():
-    stream = cartpole_physics(1, steps=6_000, episodes=8, algorithm="dqn")
+    # 10 steps is what one action alone gets, and 20 what random ones do.
+    stream = cartpole_physics(1, steps=4_000, episodes=8, algorithm="dqn")
     outcome = run(stream, get("naive"), settings(stream, epochs=stream.defaults["epochs"]))
     assert outcome.extras["mapped"], outcome.warnings
-    assert float(outcome.untrained.mean()) < 30
-    assert float(outcome.scores[-1].mean()) > 100
+    assert float(outcome.scores[-1].min()) > 100
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_the_fisher_information_by_hand():
 
 
 def test_the_end_of_a_task_goes_on_from_where_training_is():
-    stream = short(1)
+    stream = short(1, capacity=1000)
     engine = make_engine(stream, get("ewc"), settings(stream))
     replica, phase = engine.start(), engine.composition.phases(stream)[0]
     worlds = engine.load(phase)
@@ -321,11 +321,11 @@ def test_the_end_of_a_task_goes_on_from_where_training_is():
     assert all(torch.equal(worlds.states[0]["memory"][k], v) for k, v in before.items())
     # Most of what was drawn was in the memory, which worlds that begin anew would not have.
     seen = (data.rows["x"][0].unsqueeze(1) == before["x"][0]).all(-1).any(-1)
-    assert 0.2 < float(seen.float().mean()) < 1
+    assert 0.5 < float(seen.float().mean()) < 1
 
 
 def test_a_replica_lives_the_same_life_alone_and_recorded_or_not():
-    stream = short()
+    stream = short(horizon=4, samples=64, limit=10)
 
     def play(recorded=True, **changes):
         engine: Engine = make_engine(stream, get("ewc"), settings(stream, dtype="float64", **changes))

@@ -47,7 +47,7 @@ def cartpole_physics(
         ``"task"``: each task has outputs of its own behind what all share; ``"domain"``: all share them.
     algorithm:
         ``"ppo"``: proximal policy optimisation (:class:`perdure.scenarios.rl.PPO`); ``"dqn"``: deep
-        Q-learning (:class:`perdure.scenarios.rl.DQN`).
+        Q-learning (:class:`perdure.scenarios.rl.DQN`), which needs about twice as many steps.
     """
     check_whole("tasks", tasks)
     if tasks > len(PHYSICS):

@@ -123,10 +123,12 @@ class DQNRecipe(Recipe):
     share:
         Share of a task's steps over which epsilon falls, in (0, 1].
     delta:
-        As in :class:`perdure.scenarios.rl.DQN`.
+        As in :class:`perdure.scenarios.rl.DQN`; by default so large that the loss is the squared error. Where
+        values are large, a loss that is linear from an error of 1 on hardly feels the rare ends.
     """
 
-    horizon: int = 16
+    copies: int = 16
+    horizon: int = 8
     lr: float = 0.0025
     norm: float = 10.0
     discount: float = 0.99

@@ -30,8 +30,9 @@ class Transitions(Acting):
     ``r + discount (1 - ended) max_a Q(after, a)``: an end cuts them off, a cut of the episode does not.
 
     The targets are by the policy as it was while it acted, and stay while the rollout is learned: that is a
-    target network which is refreshed at every rollout. A second network that chooses the action of the
-    highest value (double Q-learning) would be the same one at that moment, and is left out.
+    target network which is refreshed at every rollout. Double Q-learning lets the network that learns choose
+    the action whose value the target network says: at that moment they are the same, so it is left out. A
+    strategy that keeps samples keeps their targets as they were.
 
     Parameters
     ----------
@@ -53,8 +54,9 @@ class Transitions(Acting):
         For actions that are real numbers, ``samples`` that are no multiple of ``horizon``, and a memory that
         is smaller than ``warm``, or than a step of all copies.
 
-    Source: Mnih et al., Nature 2015. Deviations: many copies act side by side, and learning waits for the end
-    of a rollout; the target network is as old as a rollout, not a number of steps of its own.
+    Source: Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015. Deviations:
+    many copies act side by side, and learning waits for the end of a rollout; the target network is as old as
+    a rollout, not a number of steps of its own; rewards are not clipped.
     """
 
     discount: float = 0.99
@@ -155,7 +157,10 @@ class DQN(Objective):
     actions:
         What can be done.
     delta:
-        Errors from which on the loss grows linearly.
+        Errors from which on the loss grows linearly. 1 is for rewards of size 1 at most that are rare, as in
+        the paper; where an end takes a value of 100 away, it should be as large.
+
+    Source: Mnih et al., Nature 2015, where errors are clipped at 1.
     """
 
     metric = "return"
