@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from perdure.core.errors import PerdureError
 from perdure.envs.actions import Actions, Continuous
 from perdure.envs.contract import Env
 from perdure.scenarios.contract.objective import Objective
@@ -17,8 +17,8 @@ Algorithm = Literal["ppo", "dqn"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(ABC):
-    """How a policy is learned in an environment.
+class Recipe:
+    """How a policy is learned in an environment. Subclass it for another way to learn.
 
     Parameters
     ----------
@@ -43,21 +43,21 @@ class Recipe(ABC):
     discount: float = 0.98
     hidden: tuple[int, ...] = (64, 64)
 
-    @abstractmethod
     def reads(self, actions: Actions) -> int:
         """Return how many outputs a policy reads."""
+        raise PerdureError(f"{type(self).__name__} does not say how many outputs it reads: override `reads`")
 
-    @abstractmethod
     def world(self, env: Env, steps: int, episodes: int, first: int) -> Acting:
         """Return an environment as it is learned for so many steps, and scored by its test episodes."""
+        raise PerdureError(f"{type(self).__name__} does not say what its worlds are: override `world`")
 
-    @abstractmethod
     def objective(self, actions: Actions) -> Objective:
         """Return what is minimised."""
+        raise PerdureError(f"{type(self).__name__} does not say what is minimised: override `objective`")
 
-    @abstractmethod
     def model(self, actions: Actions) -> str:
         """Return the model."""
+        raise PerdureError(f"{type(self).__name__} does not say which model learns: override `model`")
 
     def rollouts(self, steps: int) -> int:
         """Return how many rollouts make so many steps of the environment, one at least."""
