@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from perdure.core.batch import Rows
 from perdure.core.errors import PerdureError
@@ -70,13 +71,16 @@ class Worlds:
     def play(self, replica: Any, step: int, moment: str = "") -> Data:
         """Let the present policy act for a rollout of each task; return what it lived through.
 
-        At a boundary (``moment``) the worlds stay where they are: they are entered anew.
+        At a boundary (``moment``) the worlds stay where they are: what is lived through from there is not
+        part of training.
         """
         view, found = replica.view(), []
         for i, (task, world) in enumerate(zip(self.tasks, self.worlds, strict=True)):
-            state = None if moment else self.states[i]
-            rows, state = rollout(self.engine, view, task, world, state, step, moment)
-            self.states[i] = self.states[i] if moment else state
+            before = self.states[i]
+            # A rollout writes on the state that it is given.
+            kept = pytree.tree_map(torch.clone, before) if moment and before is not None else before
+            rows, after = rollout(self.engine, view, task, world, kept, step, moment)
+            self.states[i] = before if moment else after
             found.append(rows)
         rows = {k: self.engine.place.put(torch.cat([one[k] for one in found], 1)) for k in found[0]}
         return Data(rows, self.spans, own=True)

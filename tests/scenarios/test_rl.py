@@ -11,7 +11,8 @@ from perdure.core.batch import Batch
 from perdure.core.random import Rng
 from perdure.envs import CartPole, Continuous, Discrete, Env
 from perdure.scenarios import cartpole_physics, check_stream, get
-from perdure.scenarios.generators.acting import Recipe, acting
+from perdure.scenarios.generators.acting import acting
+from perdure.scenarios.generators.recipes import PPORecipe
 from perdure.scenarios.registry import MADE
 from perdure.scenarios.rl import PPO, Rollouts
 from perdure.scenarios.rl.ppo import discounted
@@ -189,7 +190,7 @@ def test_a_policy_learns_to_balance():
 
 def test_environments_of_other_actions_or_observations_are_refused():
     with pytest.raises(PerdureError, match="task 'line': expected the observations and actions of the first"):
-        acting("mixed", {"pole": CartPole(), "line": Line()}, Recipe(), "domain", 256, 2)
+        acting("mixed", {"pole": CartPole(), "line": Line()}, PPORecipe(), "domain", 256, 2)
     with pytest.raises(PerdureError, match="at most 5"):
         cartpole_physics(6)
     with pytest.raises(PerdureError, match="gravity"):

@@ -6,8 +6,9 @@ from perdure.core.checks import checked
 from perdure.envs.contract import Env
 from perdure.envs.single_agent import Catch, GridWorld, Reacher
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.generators.acting import Recipe, acting, first_of
+from perdure.scenarios.generators.acting import acting, first_of
 from perdure.scenarios.generators.physics import Policies
+from perdure.scenarios.generators.recipes import Algorithm, DQNRecipe, PPORecipe, Recipe
 
 GRIDS: dict[str, Env] = {
     "lower right": GridWorld("four-rooms"),
@@ -27,9 +28,12 @@ BALLS: dict[str, Env] = {
     "inverted": Catch(inverted=True),
     "drift": Catch(drift=1),
 }
-ROOMS = Recipe(horizon=64, passes=8, lr=0.0025, discount=0.97, trace=0.95, entropy=0.01)
-ARM = Recipe(horizon=128, passes=10, lr=0.001, discount=0.95, trace=0.95)
-FALL = Recipe(horizon=32, passes=10, lr=0.0025, discount=0.99, trace=0.95, entropy=0.01)
+ROOMS = PPORecipe(horizon=64, passes=8, lr=0.0025, discount=0.97, trace=0.95, entropy=0.01)
+ARM = PPORecipe(horizon=128, passes=10, lr=0.001, discount=0.95, trace=0.95)
+FALL: dict[Algorithm, Recipe] = {
+    "ppo": PPORecipe(passes=10, lr=0.0025, discount=0.99, trace=0.95, entropy=0.01),
+    "dqn": DQNRecipe(copies=8, horizon=16),
+}
 
 # Return of 50 steps as far away as the arm can be, two lengths of it, with full torques.
 FAR = -50 * (2 * 1.0 + 0.01 * 2)
@@ -75,7 +79,12 @@ def reacher_targets(
 
 @checked
 def catch_shift(
-    tasks: int = 3, *, steps: int = 60_000, episodes: int = 20, setting: Policies = "domain"
+    tasks: int = 3,
+    *,
+    steps: int = 60_000,
+    episodes: int = 20,
+    setting: Policies = "domain",
+    algorithm: Algorithm = "ppo",
 ) -> Stream:
     """Make tasks of catching a ball from pictures of 10 x 10 pixels, in which moves and pixels change.
 
@@ -86,7 +95,9 @@ def catch_shift(
     ----------
     tasks:
         How many, up to four: as usual, left and right swapped, dark for light, and a ball that drifts.
-    steps, episodes, setting:
+    steps, episodes, setting, algorithm:
         As for :func:`cartpole_physics`.
     """
-    return acting("catch-shift", first_of(BALLS, tasks), FALL, setting, steps, episodes, -1.0, best=1.0)
+    return acting(
+        "catch-shift", first_of(BALLS, tasks), FALL[algorithm], setting, steps, episodes, -1.0, best=1.0
+    )

@@ -9,7 +9,8 @@ from perdure.core.checks import checked
 from perdure.envs.contract import Env
 from perdure.envs.single_agent import Acrobot, CartPole, Pendulum
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.generators.acting import Recipe, acting, first_of
+from perdure.scenarios.generators.acting import acting, first_of
+from perdure.scenarios.generators.recipes import Algorithm, DQNRecipe, PPORecipe, Recipe
 
 # In the setting "class" each class has an output; a policy has none of its own.
 Policies = Literal["task", "domain", "joint"]
@@ -35,23 +36,27 @@ ACROBOTS: dict[str, Env] = {
 # Return of 200 steps upside down at full speed and torque, 4 N m at most.
 LEAST = -200 * (math.pi**2 + 0.1 * 8**2 + 0.001 * 4**2)
 # The settings that people use for these environments (the benchmark suite of Stable-Baselines3).
-BALANCE = Recipe()
-SWING = Recipe(
+BALANCE: dict[Algorithm, Recipe] = {"ppo": PPORecipe(), "dqn": DQNRecipe()}
+SWING = PPORecipe(
     copies=4, horizon=1024, passes=10, batch_size=64, lr=0.001, schedule="constant", discount=0.9, trace=0.95
 )
-HANG = Recipe(
+HANG = PPORecipe(
     copies=16, horizon=256, passes=4, batch_size=64, lr=0.0003, schedule="constant", discount=0.99, trace=0.94
 )
 
 
 @checked
 def cartpole_physics(
-    tasks: int = 3, *, steps: int = 30_000, episodes: int = 10, setting: Policies = "domain"
+    tasks: int = 3,
+    *,
+    steps: int = 30_000,
+    episodes: int = 10,
+    setting: Policies = "domain",
+    algorithm: Algorithm = "ppo",
 ) -> Stream:
     """Make tasks of keeping a pole upright on a cart: masses, lengths, gravity and force change.
 
-    A policy is learned by proximal policy optimisation (:class:`perdure.scenarios.rl.PPO`) and scored by the
-    return of episodes, 500 at most.
+    A policy is learned by reinforcement and scored by the return of episodes, 500 at most.
 
     Parameters
     ----------
@@ -64,8 +69,13 @@ def cartpole_physics(
         How many episodes are scored.
     setting:
         ``"task"``: each task has a policy of its own behind what all share; ``"domain"``: all share one.
+    algorithm:
+        ``"ppo"``: proximal policy optimisation (:class:`perdure.scenarios.rl.PPO`); ``"dqn"``: deep
+        Q-learning (:class:`perdure.scenarios.rl.DQN`), which needs 70,000 steps or so.
     """
-    return acting("cartpole-physics", first_of(CARTS, tasks), BALANCE, setting, steps, episodes, best=500.0)
+    return acting(
+        "cartpole-physics", first_of(CARTS, tasks), BALANCE[algorithm], setting, steps, episodes, best=500.0
+    )
 
 
 @checked
