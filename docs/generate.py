@@ -20,6 +20,7 @@ MODULES = (
     "perdure.experiment",
     "perdure.scenarios",
     "perdure.scenarios.sources",
+    "perdure.scenarios.rl",
     "perdure.strategies",
     "perdure.envs",
     "perdure.envs.gym",

@@ -267,7 +267,7 @@ def test_it_learns_to_balance():
 
 
 @pytest.mark.parametrize(
-    "name", ["ewc(strength=5.0)", "mas", "si", "replay(64)", "joint", "der(64)", "lwf", "cumulative"]
+    "name", ["ewc(strength=5.0)", "mas", "si", "replay(64)", "joint", "der(64)", "cumulative"]
 )
 def test_strategies_for_classifiers_protect_values(name):
     stream = short()
