@@ -1,14 +1,14 @@
-"""Reinforcement learning: PPO on the replica axis beside Stable-Baselines3, and worlds beside Gymnasium's own.
+"""Reinforcement learning: PPO on the replica axis beside Stable-Baselines3, worlds beside Gymnasium's.
 
     python benchmarks/agents.py                    on a CPU, five minutes
     python benchmarks/agents.py --device cuda --copies 64 1024 16384 --seeds 1 8 64    on a GPU
 
-Prints environment steps per second, training included, of PPO on CartPole with the same settings (8 copies, rollouts
-of 32 steps, 20 passes in one batch, two layers of 64), for each number of seeds, and the ratio to Stable-Baselines3's
-(bars: 2 with one seed, 4 with 32; it learns one seed at a time, so its figure is the same for any number). Then steps per
-second of the batched CartPole beside `gymnasium.make_vec` of Gymnasium's (bar: 1). Each figure is the median of three
-turns, one side after the other, after one that is not counted; one thread on a CPU. Stable-Baselines3 is left out where it
-is not installed.
+Prints environment steps per second, training included, of PPO on CartPole with the same settings (8 copies,
+rollouts of 32 steps, 20 passes in one batch, two layers of 64), for each number of seeds, and the ratio to
+Stable-Baselines3's (bars: 2 with one seed, 4 with 32; it learns one seed at a time, so its figure is the same
+for any number). Then steps per second of the batched CartPole beside Gymnasium's (bar: 1). Each figure is the
+median of three turns, one side after the other, after one that is not counted; one thread on a CPU.
+Stable-Baselines3 is left out where it is not installed.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def test_many_match_gymnasiums_own_copies(key):
 def test_stable_baselines_check_passes(key):
     if find_spec("stable_baselines3") is None:
         pytest.skip("stable-baselines3 is not installed")
-    from stable_baselines3.common.env_checker import check_env  # type: ignore[import-not-found]
+    from stable_baselines3.common.env_checker import check_env
 
     check_env(gymnasium.make(key), warn=False)
 
