@@ -10,8 +10,10 @@ from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.envs.actions import Continuous
 from perdure.envs.contract import Env
+from perdure.envs.hosted import Hosted
 from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Task
+from perdure.scenarios.rl.hosted import HostRollouts
 from perdure.scenarios.rl.ppo import PPO, Rollouts
 
 
@@ -55,6 +57,7 @@ def acting(
     episodes: int,
     worst: float = 0.0,
     best: float | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Stream:
     """Return a stream of environments with the same observations and actions.
 
@@ -73,6 +76,8 @@ def acting(
         How many episodes are scored.
     worst, best:
         Bounds of the return, by which scores are brought to [0, 1]; none where the best is not known.
+    notes:
+        Of the stream.
     """
     check_whole("steps", steps)
     first = next(iter(envs.values()))
@@ -88,7 +93,8 @@ def acting(
     tasks = []
     for i, (task, env) in enumerate(envs.items()):
         start = i * each if setting == "task" else 0
-        train = Rollouts(
+        kind: Any = HostRollouts if isinstance(env, Hosted) else Rollouts
+        train = kind(
             horizon=recipe.horizon, passes=recipe.passes, limit=env.limit,
             samples=recipe.copies * recipe.horizon, env=env, copies=recipe.copies, episodes=episodes,
             part="test", first=start, discount=recipe.discount, trace=recipe.trace,
@@ -111,7 +117,7 @@ def acting(
         "world_steps_per_step": samples / (recipe.passes * -(-samples // recipe.batch_size))
     }
     info |= {"tasks": list(envs), **({} if best is None else {"worst": worst, "best": best})}
-    return Stream(name, tuple(tasks), setting, heads * each, info=info, defaults=defaults)
+    return Stream(name, tuple(tasks), setting, heads * each, notes=notes, info=info, defaults=defaults)
 
 
 def first_of(envs: Mapping[str, Env], tasks: int) -> dict[str, Env]:

@@ -1,6 +1,7 @@
 """Reinforcement learning: environments as parts of tasks, and what a policy minimises."""
 
 from perdure.scenarios.rl.acting import Acting
+from perdure.scenarios.rl.hosted import HostRollouts
 from perdure.scenarios.rl.ppo import PPO, Rollouts
 
-__all__ = ["PPO", "Acting", "Rollouts"]
+__all__ = ["PPO", "Acting", "HostRollouts", "Rollouts"]

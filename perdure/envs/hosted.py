@@ -1,0 +1,312 @@
+"""Environments of other packages in Gymnasium's form, stepped on the host, one copy after the other."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NoReturn
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from perdure.core.batch import State
+from perdure.core.checks import check_number
+from perdure.core.errors import PerdureError, shown
+from perdure.core.random import Rng
+from perdure.envs.actions import Actions, Continuous, Discrete
+from perdure.envs.contract import Env
+from perdure.envs.numpy_rules import Array
+
+# Steps of an episode where Gymnasium says none; environments may end it sooner themselves.
+LIMIT = 1000
+# Steps after which two environments of one seed must still show the same.
+TRIED = 8
+# What physics change: a number, or an array of numbers.
+Physics = tuple[tuple[str, float | tuple[float, ...]], ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Hosted(Env):
+    """An environment that Gymnasium knows: its spaces for the policy, and copies of it on the host.
+
+    Observations are flattened to float32, ``[d]``; those that are one of ``n`` things become ``[n]``, a 1 at
+    the thing's place. It is no function of tensors: what asks it for one is refused.
+
+    Parameters
+    ----------
+    id:
+        As ``gymnasium.make`` takes it; ``"minigrid:MiniGrid-Empty-5x5-v0"`` imports ``minigrid`` before.
+    options:
+        Keyword arguments of the environment, names and values.
+    physics:
+        Attributes of the environment that are set once it is made, paths and values: ``("gravity", 20.0)``,
+        ``("model.opt.gravity", (0.0, 0.0, -5.0))``. They must be there, and be numbers or arrays.
+    wrapper:
+        Of the environment, ``"module:name"``; ``None`` for none.
+    scale:
+        Observations are multiplied by it.
+    """
+
+    name: ClassVar[str] = "gymnasium"
+    id: str
+    options: tuple[tuple[str, Any], ...] = ()
+    physics: Physics = ()
+    wrapper: str | None = None
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("scale", self.scale, ends="()")
+
+    # ---- what the policy sees -------------------------------------------------------------------------
+
+    @cached_property
+    def _spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        env = self.make()
+        env.close()
+        return env.observation_space, env.action_space
+
+    @cached_property
+    def form(self) -> str:
+        """What is observed and done, in words."""
+        seen = self._spaces[0]
+        of = (
+            f"Discrete({seen.n})"
+            if isinstance(seen, spaces.Discrete)
+            else f"Box{list(self._box(seen).shape)}"
+        )
+        return f"observations {of} and actions {self.actions}"
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        seen = self._spaces[0]
+        return (int(seen.n) if isinstance(seen, spaces.Discrete) else math.prod(self._box(seen).shape),)
+
+    @cached_property
+    def actions(self) -> Actions:  # type: ignore[override]
+        done = self._spaces[1]
+        if isinstance(done, spaces.Discrete):
+            return Discrete(int(done.n))
+        if isinstance(done, spaces.Box) and np.issubdtype(done.dtype, np.floating) and done.shape != (0,):
+            return Continuous(*(tuple(map(float, end.ravel())) for end in (done.low, done.high)))
+        raise PerdureError(f"{self.id} needs actions Discrete or Box of real numbers; found {shown(done)}")
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        seen = self._spaces[0]
+        if isinstance(seen, spaces.Discrete):
+            return torch.zeros(self.shape), torch.ones(self.shape)
+        box = self._box(seen)
+        low, high = (np.asarray(end, dtype=np.float32).ravel() * self.scale for end in (box.low, box.high))
+        return torch.from_numpy(low), torch.from_numpy(high)
+
+    def _box(self, seen: spaces.Space[Any]) -> spaces.Box:
+        if isinstance(seen, spaces.Box):
+            return seen
+        several = isinstance(seen, spaces.Dict | spaces.Tuple)
+        raise PerdureError(
+            f"{self.id} needs observations Box or Discrete; found {type(seen).__name__}"
+            + (f" of {', '.join(map(str, seen))}" if isinstance(seen, spaces.Dict) else "")
+            + (
+                ": give a wrapper that shows one of them, such as wrapper='minigrid.wrappers:ImgObsWrapper' "
+                "or 'gymnasium.wrappers:FlattenObservation'"
+                if several
+                else ""
+            )
+        )
+
+    def flat(self, seen: Any) -> Array:
+        """Return an observation as the policy sees it, float32 ``[d]``."""
+        space = self._spaces[0]
+        if isinstance(space, spaces.Discrete):
+            one = np.zeros(self.shape, dtype=np.float32)
+            one[int(seen) - int(space.start)] = self.scale
+            return one
+        return np.asarray(seen, dtype=np.float32).ravel() * np.float32(self.scale)
+
+    @cached_property
+    def undone(self) -> Callable[[Array], Any]:
+        """What brings a row of actions into the form that the environment takes."""
+        space = self._spaces[1]
+        if isinstance(space, spaces.Discrete):
+            start = int(space.start)
+            return lambda row: int(row) + start
+        assert isinstance(space, spaces.Box)
+        low, high, shape, kind = space.low, space.high, space.shape, space.dtype
+        return lambda row: np.clip(row.reshape(shape), low, high).astype(kind)
+
+    # ---- on the host ----------------------------------------------------------------------------------
+
+    def make(self) -> gymnasium.Env[Any, Any]:
+        """Make one copy, wrapped, its physics set; episodes are cut off after ``limit`` steps."""
+        try:
+            env: gymnasium.Env[Any, Any] = gymnasium.make(
+                self.id, self.limit, disable_env_checker=True, **dict(self.options)
+            )
+        except Exception as error:  # whatever an environment stumbles over, it is what it was given
+            raise PerdureError(f"cannot make {shown(self.id)}: {type(error).__name__}: {error}") from error
+        for path, value in self.physics:
+            _set(env, self.id, path, value)
+        if self.wrapper is None:
+            return env
+        try:
+            return imported(self.wrapper)(env)  # type: ignore[no-any-return]
+        except PerdureError:
+            raise
+        except Exception as error:
+            raise PerdureError(
+                f"cannot wrap {self.id} in {self.wrapper}: {type(error).__name__}: {error}"
+            ) from error
+
+    def check(self) -> None:
+        """Refuse spaces that do not fit, physics that do not last, and what its seed does not decide."""
+        shape, _ = self.shape, self.actions
+        seen = []
+        for env in (self.make(), self.make()):
+            env.action_space.seed(0)
+            first = np.asarray(self.flat(env.reset(seed=0)[0]))
+            _check_lasts(env, self)
+            rows = [first]
+            for _ in range(TRIED):
+                after, _, ended, cut, _ = env.step(env.action_space.sample())
+                rows.append(self.flat(after if not (ended or cut) else env.reset()[0]))
+            env.close()
+            if any(row.shape != shape or not np.isfinite(row).all() for row in rows):
+                raise PerdureError(
+                    f"{self.id} must show finite observations {list(shape)}; found {list(first.shape)}, or "
+                    "some that are not finite"
+                )
+            seen.append(np.stack(rows))
+        if not np.array_equal(*seen):
+            raise PerdureError(
+                f"{self.id} must show the same each time it is reset with the same seed; found two that differ: "
+                "it draws from elsewhere than its `np_random`"
+            )
+
+    def copies(self, seeds: Sequence[int]) -> HostCopies:
+        """Return as many copies as there are seeds, as their episodes start."""
+        return HostCopies(self, seeds)
+
+    # ---- what tensors would do ------------------------------------------------------------------------
+
+    def reset(self, rng: Rng, n: int) -> State:
+        self._refuse()
+
+    def observe(self, state: State) -> Tensor:
+        self._refuse()
+
+    def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise PerdureError(f"expected an environment over tensors; {self.id} is stepped on the host")
+
+
+class HostCopies:
+    """Copies of an environment on the host, each with a generator of its own.
+
+    Parameters
+    ----------
+    env:
+        What is copied.
+    seeds:
+        Of each copy's first episode, in [0, 2^32); later ones go on from there.
+    """
+
+    def __init__(self, env: Hosted, seeds: Sequence[int]) -> None:
+        self._env, self._all = env, [env.make() for _ in seeds]
+        started = [one.reset(seed=seed)[0] for one, seed in zip(self._all, seeds, strict=True)]
+        #: What the copies show, ``[n, d]`` float32.
+        self.seen: Array = np.stack([env.flat(seen) for seen in started])
+
+    def step(self, action: Array, going: Array) -> dict[str, Array]:
+        """Go one step on with the copies that ``going [n]`` names; the others stand still.
+
+        Returns ``after [n, d]``, what they show, and ``reward`` (float32; 0 of those that stand still),
+        ``ended`` (nothing follows) and ``over`` (ended, or cut off), ``[n]``.
+        """
+        n = len(self._all)
+        after, reward = self.seen.copy(), np.zeros(n, dtype=np.float32)
+        ended, over = np.zeros((2, n), dtype=np.bool_)
+        for i in np.flatnonzero(going):
+            seen, gain, end, cut, _ = self._all[i].step(self._env.undone(action[i]))
+            after[i], reward[i], ended[i], over[i] = self._env.flat(seen), gain, end, end or cut
+        self.seen = after
+        return {"after": after, "reward": reward, "ended": ended, "over": over}
+
+    def restart(self, over: Array) -> None:
+        """Begin new episodes of the copies that ``over [n]`` names."""
+        self.seen = self.seen.copy()
+        for i in np.flatnonzero(over):
+            self.seen[i] = self._env.flat(self._all[i].reset()[0])
+
+    def close(self) -> None:
+        """Let go of what the copies hold."""
+        for one in self._all:
+            one.close()
+
+
+def steps_in(id: str) -> int:
+    """Return after how many steps Gymnasium cuts an episode off; refuse an id that it does not know."""
+    module, _, rest = id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        limit = gymnasium.spec(rest).max_episode_steps
+    except gymnasium.error.Error as error:
+        hint = "" if module else "; ids of a package are written 'package:id'"
+        raise PerdureError(f"Gymnasium has no environment {shown(id)}: {error}{hint}") from error
+    except Exception as error:  # whatever a package stumbles over
+        raise PerdureError(f"{shown(id)} needs the package {module}, which is not there: {error}") from error
+    return LIMIT if limit is None else limit
+
+
+def imported(path: str) -> Callable[..., Any]:
+    """Return what ``"module:name"`` means."""
+    module, _, name = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever a module stumbles over
+        raise PerdureError(f"expected a wrapper 'module:name'; found {shown(path)}: {error}") from error
+    if not callable(found):
+        raise PerdureError(f"expected a wrapper 'module:name'; {shown(path)} cannot be called")
+    return found  # type: ignore[no-any-return]
+
+
+def _attribute(env: gymnasium.Env[Any, Any], id: str, path: str) -> tuple[Any, str, Any]:
+    """Return the owner of an attribute of the environment within all wrappers, its name and its value."""
+    owner, value, name = None, env.unwrapped, ""
+    for name in path.split("."):
+        if not hasattr(value, name):
+            raise PerdureError(
+                f"{id} has no attribute {path!r} to set: {type(value).__name__} lacks {name!r}"
+            )
+        owner, value = value, getattr(value, name)
+    return owner, name, value
+
+
+def _set(env: gymnasium.Env[Any, Any], id: str, path: str, value: float | tuple[float, ...]) -> None:
+    owner, name, old = _attribute(env, id, path)
+    number = isinstance(old, int | float | np.number) and not isinstance(old, bool)
+    if not (number or isinstance(old, np.ndarray)) or np.shape(old) != np.shape(value):
+        expected = f"an array {list(old.shape)}" if isinstance(old, np.ndarray) else "a number"
+        expected = expected if number or isinstance(old, np.ndarray) else f"no {type(old).__name__} there"
+        raise PerdureError(f"{id}: {path} must be {expected}; found {shown(value)}")
+    setattr(owner, name, np.asarray(value, dtype=old.dtype) if isinstance(old, np.ndarray) else value)
+
+
+def _check_lasts(env: gymnasium.Env[Any, Any], made: Hosted) -> None:
+    for path, value in made.physics:
+        found = _attribute(env, made.id, path)[2]
+        if not np.allclose(found, value):
+            raise PerdureError(
+                f"{made.id} must keep {path} = {value} when an episode starts; found {shown(found)}"
+            )
