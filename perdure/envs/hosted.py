@@ -84,12 +84,12 @@ class Hosted(Env):
         return f"observations {of} and actions {self.actions}"
 
     @cached_property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         seen = self._spaces[0]
         return (int(seen.n) if isinstance(seen, spaces.Discrete) else math.prod(self._box(seen).shape),)
 
     @cached_property
-    def actions(self) -> Actions:  # type: ignore[override]
+    def actions(self) -> Actions:
         done = self._spaces[1]
         if isinstance(done, spaces.Discrete):
             return Discrete(int(done.n))
@@ -183,9 +183,9 @@ class Hosted(Env):
                     "some that are not finite"
                 )
             seen.append(np.stack(rows))
-        if not np.array_equal(*seen):
+        if not np.array_equal(seen[0], seen[1]):
             raise PerdureError(
-                f"{self.id} must show the same each time it is reset with the same seed; found two that differ: "
+                f"{self.id} must show the same whenever it is reset with the same seed; found two that differ: "
                 "it draws from elsewhere than its `np_random`"
             )
 
@@ -260,7 +260,8 @@ def steps_in(id: str) -> int:
             importlib.import_module(module)
         limit = gymnasium.spec(rest).max_episode_steps
     except gymnasium.error.Error as error:
-        hint = "" if module else "; ids of a package are written 'package:id'"
+        unheard = isinstance(error, gymnasium.error.NameNotFound | gymnasium.error.NamespaceNotFound)
+        hint = " Ids of a package are written 'package:id'." if unheard and not module else ""
         raise PerdureError(f"Gymnasium has no environment {shown(id)}: {error}{hint}") from error
     except Exception as error:  # whatever a package stumbles over
         raise PerdureError(f"{shown(id)} needs the package {module}, which is not there: {error}") from error

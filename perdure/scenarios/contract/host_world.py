@@ -41,7 +41,8 @@ class HostWorld(World):
     policy does: :meth:`choose` and :meth:`best`, which are pure, mapped and recorded as :meth:`rows` is. Each
     replica has copies of its own, seeded by its seed and the step of training at which it enters, and the
     engine steps those of all replicas one after the other. What is remembered of a step are ``x``, what the
-    copies showed, ``action``, and what the copies' ``step`` returns. An episode's score is the sum of its rewards.
+    copies showed, ``action``, and what the copies' ``step`` returns. An episode's score is the sum of its
+    rewards.
 
     A class of worlds has these attributes besides:
 

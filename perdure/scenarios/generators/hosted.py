@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,9 +30,16 @@ GRIDS = {
     "unlock": "minigrid:MiniGrid-Unlock-v0",
 }
 WALK = Recipe(
-    copies=8, horizon=128, passes=4, batch_size=256, lr=0.001, schedule="constant", discount=0.99, trace=0.95,
+    copies=8,
+    horizon=128,
+    passes=4,
+    batch_size=256,
+    lr=0.001,
+    schedule="constant",
+    discount=0.99,
+    trace=0.95,
     entropy=0.01,
-)  # fmt: skip
+)
 # Downward accelerations in m/s^2.
 GRAVITIES = {"usual": 9.81, "moon": 1.62, "twice": 19.62, "half": 4.9}
 MOVE = Recipe(
@@ -112,9 +118,7 @@ def gymnasium_ids(
     >>> stream.names
     ['CartPole-v1', 'CartPole-v1(gravity=20.0)']
     """
-    recipe = Recipe(
-        copies, horizon, passes, batch_size, lr, discount=discount, trace=trace, entropy=entropy
-    )  # fmt: skip
+    recipe = Recipe(copies, horizon, passes, batch_size, lr, discount=discount, trace=trace, entropy=entropy)
     envs = environments(ids, options, physics, names, wrapper, scale, limit)
     return acting("gymnasium", envs, recipe, setting, steps, episodes, notes=(NOTE,))
 
@@ -181,9 +185,7 @@ def minigrid_five(
     names = _first(GRIDS, tasks)
     ids = [GRIDS[name] for name in names]
     envs = environments(ids, names=names, wrapper="minigrid.wrappers:ImgObsWrapper", scale=0.1)
-    return acting(
-        "minigrid-five", envs, WALK, setting, steps, episodes, best=1.0, notes=(NOTE,)
-    )  # fmt: skip
+    return acting("minigrid-five", envs, WALK, setting, steps, episodes, best=1.0, notes=(NOTE,))
 
 
 @checked
@@ -215,9 +217,7 @@ def mujoco_gravity(
     names = _first(GRAVITIES, tasks)
     physics = [{"model.opt.gravity": [0.0, 0.0, -GRAVITIES[name]]} for name in names]
     envs = environments([body], physics=physics, names=names)
-    return acting(
-        "mujoco-gravity", envs, MOVE, setting, steps, episodes, notes=(NOTE,)
-    )  # fmt: skip
+    return acting("mujoco-gravity", envs, MOVE, setting, steps, episodes, notes=(NOTE,))
 
 
 def _first(table: Mapping[str, Any], tasks: int) -> list[str]:
