@@ -76,12 +76,9 @@ class Hosted(Env):
     def form(self) -> str:
         """What is observed and done, in words."""
         seen = self._spaces[0]
-        of = (
-            f"Discrete({seen.n})"
-            if isinstance(seen, spaces.Discrete)
-            else f"Box{list(self._box(seen).shape)}"
-        )
-        return f"observations {of} and actions {self.actions}"
+        one = isinstance(seen, spaces.Discrete)
+        kind = f"Discrete({seen.n})" if one else f"Box{list(self._box(seen).shape)}"
+        return f"observations {kind} and actions {self.actions}"
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -109,16 +106,11 @@ class Hosted(Env):
     def _box(self, seen: spaces.Space[Any]) -> spaces.Box:
         if isinstance(seen, spaces.Box):
             return seen
-        several = isinstance(seen, spaces.Dict | spaces.Tuple)
+        parts = f" of {', '.join(map(str, seen))}" if isinstance(seen, spaces.Dict) else ""
         raise PerdureError(
-            f"{self.id} needs observations Box or Discrete; found {type(seen).__name__}"
-            + (f" of {', '.join(map(str, seen))}" if isinstance(seen, spaces.Dict) else "")
-            + (
-                ": give a wrapper that shows one of them, such as wrapper='minigrid.wrappers:ImgObsWrapper' "
-                "or 'gymnasium.wrappers:FlattenObservation'"
-                if several
-                else ""
-            )
+            f"{self.id} needs observations Box or Discrete; found {type(seen).__name__}{parts}: give a "
+            "wrapper that shows such, wrapper='minigrid.wrappers:ImgObsWrapper' or "
+            "'gymnasium.wrappers:FlattenObservation'"
         )
 
     def flat(self, seen: Any) -> Array:
@@ -139,7 +131,8 @@ class Hosted(Env):
             return lambda row: int(row) + start
         assert isinstance(space, spaces.Box)
         low, high, shape, kind = space.low, space.high, space.shape, space.dtype
-        return lambda row: np.clip(row.reshape(shape), low, high).astype(kind)
+        # A policy that has diverged must not end the run of others: NaN becomes 0.
+        return lambda row: np.clip(np.nan_to_num(row).reshape(shape), low, high).astype(kind)
 
     # ---- on the host ----------------------------------------------------------------------------------
 
@@ -185,8 +178,8 @@ class Hosted(Env):
             seen.append(np.stack(rows))
         if not np.array_equal(seen[0], seen[1]):
             raise PerdureError(
-                f"{self.id} must show the same whenever it is reset with the same seed; found two that differ: "
-                "it draws from elsewhere than its `np_random`"
+                f"{self.id} must show the same whenever it is reset with the same seed; found two that "
+                "differ: it draws from elsewhere than its `np_random`"
             )
 
     def copies(self, seeds: Sequence[int]) -> HostCopies:
