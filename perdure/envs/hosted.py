@@ -76,8 +76,8 @@ class Hosted(Env):
     def form(self) -> str:
         """What is observed and done, in words."""
         seen = self._spaces[0]
-        one = isinstance(seen, spaces.Discrete)
-        kind = f"Discrete({seen.n})" if one else f"Box{list(self._box(seen).shape)}"
+        discrete = isinstance(seen, spaces.Discrete)
+        kind = f"Discrete({self.shape[0]})" if discrete else f"Box{list(self._box(seen).shape)}"
         return f"observations {kind} and actions {self.actions}"
 
     @cached_property
@@ -104,7 +104,7 @@ class Hosted(Env):
         return torch.from_numpy(low), torch.from_numpy(high)
 
     def _box(self, seen: spaces.Space[Any]) -> spaces.Box:
-        if isinstance(seen, spaces.Box):
+        if isinstance(seen, spaces.Box) and 0 not in seen.shape:
             return seen
         parts = f" of {', '.join(map(str, seen))}" if isinstance(seen, spaces.Dict) else ""
         raise PerdureError(

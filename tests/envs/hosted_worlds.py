@@ -27,14 +27,15 @@ class Line(gymnasium.Env):
 class Noise(gymnasium.Env):
     """Shows numbers drawn from its own generator, or from the wrong one."""
 
-    def __init__(self, own=True, seen=None, done=None, fresh=False):
-        self.own, self.level, self.fresh = own, 1.0, fresh
+    def __init__(self, own=True, seen=None, done=None, fresh=False, nothing=False):
+        self.own, self.level, self.fresh, self.nothing = own, 1.0, fresh, nothing
         self.observation_space = seen or spaces.Box(-np.inf, np.inf, (2, 3), np.float64)
         self.action_space = done or spaces.Box(-1.0, np.array([[1.0, 2.0]]), (1, 2), np.float64)
 
     def see(self):
         draws = self.np_random if self.own else np.random
-        return draws.normal(size=self.observation_space.shape)
+        seen = draws.normal(size=self.observation_space.shape)
+        return seen * np.nan if self.nothing else seen
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
