@@ -80,7 +80,7 @@ def episodes(engine: Engine, view: Any, task: int, world: HostWorld) -> Tensor:
         if not going.any():
             break
     _close(copies)
-    return torch.from_numpy(total.mean(1)).to(engine.device)
+    return torch.from_numpy(total.mean(1)).to(engine.device, torch.float32)
 
 
 def entered(world: HostWorld, rng: Rng, n: int) -> list[OnHost]:

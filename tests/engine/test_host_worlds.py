@@ -7,6 +7,7 @@ from torch import nn
 
 from perdure import compare
 from perdure.engine.checkpoint import Checkpoint
+from perdure.envs.hosted import HostCopies
 from perdure.experiment import make_engine
 from perdure.scenarios import cartpole_physics, gymnasium_ids
 from perdure.strategies import get
@@ -69,6 +70,52 @@ def test_worlds_go_on_within_a_phase_and_a_boundary_enters_anew():
     assert places() == [0, 1, 2, 3]
     assert places("end_task/") == [0, 1, 2, 3]
     assert places(step=1) == [4, 5, 6, 7]
+
+
+class Even(Sure):
+    """A policy that draws either action alike."""
+
+    def forward(self, x):
+        return 0 * super().forward(x)
+
+
+def test_draws_and_starts_differ_by_replica_step_rollout_and_moment():
+    stream = gymnasium_ids(["CartPole-v1"], copies=2, horizon=32, episodes=2)
+    engine = engine_of(stream, model=Even)
+    replica = engine.start()
+    worlds = engine.load(engine.composition.phases(stream)[0])
+
+    def lived(step, moment=""):
+        worlds.states[0] = None
+        rows = worlds.play(replica, step, moment).rows
+        return rows["y"].view(2, 32, 2), rows["x"].view(2, 32, 2, 4)[:, 0]
+
+    done, first = lived(0)
+    # As if thrown 32 times: the chance of one side less than 4 times is below 1e-5.
+    assert done.sum(1).min() > 3
+    assert done.sum(1).max() < 29
+    assert len({tuple(row) for row in done.transpose(1, 2).flatten(0, 1).tolist()}) == 4
+    assert len(first.flatten(0, 1).unique(dim=0)) == 4
+    for other in (lived(1), lived(0, "end_task/")):
+        assert not torch.equal(other[0], done)
+        assert not torch.isclose(other[1], first).all(-1).any()
+    again = lived(0)
+    assert torch.equal(again[0], done)
+    assert torch.equal(again[1], first)
+
+
+def test_copies_that_are_done_with_are_closed(monkeypatch):
+    closed = []
+    monkeypatch.setattr(HostCopies, "close", lambda copies: closed.append(copies))
+    engine = engine_of(line(end=3), model=Sure, batch_size=4)
+    replica = engine.start()
+    worlds = engine.load(engine.composition.phases(engine.stream)[0])
+    worlds.play(replica, 0)
+    assert not closed
+    worlds.play(replica, 0, "end_task/")
+    assert len(closed) == 2
+    engine.evaluate(replica)
+    assert len(closed) == 4
 
 
 def test_a_replica_lives_the_same_life_alone_and_recorded_or_not():
