@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,8 @@ from perdure.envs.numpy_rules import Array
 
 # Steps of an episode where Gymnasium says none; environments may end it sooner themselves.
 LIMIT = 1000
+# Extras that bring environments.
+EXTRAS = ("minigrid", "mujoco")
 # Steps after which two environments of one seed must still show the same.
 TRIED = 8
 # What physics change: a number, or an array of numbers.
@@ -100,7 +103,8 @@ class Hosted(Env):
         if isinstance(seen, spaces.Discrete):
             return torch.zeros(self.shape), torch.ones(self.shape)
         box = self._box(seen)
-        low, high = (np.asarray(end, dtype=np.float32).ravel() * self.scale for end in (box.low, box.high))
+        with np.errstate(over="ignore"):  # the largest number of more bits is infinite
+            low, high = (np.asarray(end, np.float32).ravel() * self.scale for end in (box.low, box.high))
         return torch.from_numpy(low), torch.from_numpy(high)
 
     def _box(self, seen: spaces.Space[Any]) -> spaces.Box:
@@ -142,6 +146,11 @@ class Hosted(Env):
             env: gymnasium.Env[Any, Any] = gymnasium.make(
                 self.id, self.limit, disable_env_checker=True, **dict(self.options)
             )
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise PerdureError(
+                f"{shown(self.id)} needs a package, such as an extra of Perdure's installs "
+                f"({', '.join(EXTRAS)}): {error}"
+            ) from error
         except Exception as error:  # whatever an environment stumbles over, it is what it was given
             raise PerdureError(f"cannot make {shown(self.id)}: {type(error).__name__}: {error}") from error
         for path, value in self.physics:
@@ -214,6 +223,8 @@ class HostCopies:
 
     def __init__(self, env: Hosted, seeds: Sequence[int]) -> None:
         self._env, self._all = env, [env.make() for _ in seeds]
+        # Whoever lets go of the copies of a phase need not think of it.
+        self._finish = weakref.finalize(self, _close, self._all)
         started = [one.reset(seed=seed)[0] for one, seed in zip(self._all, seeds, strict=True)]
         #: What the copies show, ``[n, d]`` float32.
         self.seen: Array = np.stack([env.flat(seen) for seen in started])
@@ -241,8 +252,12 @@ class HostCopies:
 
     def close(self) -> None:
         """Let go of what the copies hold."""
-        for one in self._all:
-            one.close()
+        self._finish()
+
+
+def _close(some: Sequence[gymnasium.Env[Any, Any]]) -> None:
+    for one in some:
+        one.close()
 
 
 def steps_in(id: str) -> int:
@@ -257,7 +272,8 @@ def steps_in(id: str) -> int:
         hint = " Ids of a package are written 'package:id'." if unheard and not module else ""
         raise PerdureError(f"Gymnasium has no environment {shown(id)}: {error}{hint}") from error
     except Exception as error:  # whatever a package stumbles over
-        raise PerdureError(f"{shown(id)} needs the package {module}, which is not there: {error}") from error
+        extra = f" (pip install 'perdure[{module}]')" if module in EXTRAS else ""
+        raise PerdureError(f"{shown(id)} needs the package {module}{extra}: {error}") from error
     return LIMIT if limit is None else limit
 
 

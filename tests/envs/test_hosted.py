@@ -91,7 +91,7 @@ def test_ids_have_limits_or_are_refused():
         steps_in("CartPol-v1")
     with pytest.raises(PerdureError, match="written 'package:id'"):
         steps_in("Elsewhere-v1")
-    with pytest.raises(PerdureError, match="needs the package nowhere, which is not there"):
+    with pytest.raises(PerdureError, match="needs the package nowhere: No module"):
         steps_in("nowhere:Elsewhere-v1")
     with pytest.raises(PerdureError, match="must be a whole number"):
         Hosted(LINE, limit=0)

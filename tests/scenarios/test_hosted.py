@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_one_line(arguments, said):
 @pytest.mark.parametrize(("name", "package"), [("minigrid-five", "minigrid"), ("mujoco-gravity", "mujoco")])
 def test_ready_streams_keep_the_contract_and_run(name, package):
     if find_spec(package) is None:
-        with pytest.raises(PerdureError, match=r"minigrid|MuJoCo"):
+        with pytest.raises(PerdureError, match=r"perdure\[minigrid\]|\(minigrid, mujoco\)"):
             get(name)
         pytest.skip(f"the extra `{package}` is not installed")
     stream = get(f"{name}(tasks=2, steps=1, episodes=2)")

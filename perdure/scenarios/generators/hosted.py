@@ -42,6 +42,8 @@ WALK = Recipe(
 )
 # Downward accelerations in m/s^2.
 GRAVITIES = {"usual": 9.81, "moon": 1.62, "twice": 19.62, "half": 4.9}
+# Returns of bodies that can do no better.
+BEST = {"InvertedPendulum-v5": 1000.0}
 MOVE = Recipe(
     copies=4, horizon=512, passes=10, batch_size=64, lr=0.0003, schedule="constant", discount=0.99, trace=0.95
 )
@@ -68,6 +70,8 @@ def gymnasium_ids(
     discount: float = 0.98,
     trace: float = 0.8,
     entropy: float = 0.0,
+    worst: float = 0.0,
+    best: float | None = None,
 ) -> Stream:
     """Make a task of each of some environments that Gymnasium knows, which have the same spaces.
 
@@ -105,6 +109,8 @@ def gymnasium_ids(
         How a policy is learned: copies of the environment for each replica, steps of a rollout of each,
         passes over a rollout, samples of a step, Adam's learning rate, the factors of a step and of traces,
         and the weight of the policy's entropy.
+    worst, best:
+        Bounds of the return, by which metrics bring it to [0, 1]; none where the best is not known.
 
     Raises
     ------
@@ -120,7 +126,7 @@ def gymnasium_ids(
     """
     recipe = Recipe(copies, horizon, passes, batch_size, lr, discount=discount, trace=trace, entropy=entropy)
     envs = environments(ids, options, physics, names, wrapper, scale, limit)
-    return acting("gymnasium", envs, recipe, setting, steps, episodes, notes=(NOTE,))
+    return acting("gymnasium", envs, recipe, setting, steps, episodes, worst, best, (NOTE,))
 
 
 def environments(
@@ -139,11 +145,12 @@ def environments(
     for what, given in (("options", options), ("physics", physics), ("names", names)):
         if given and len(given) != tasks:
             raise PerdureError(f"{what} must have one entry for each of {tasks} tasks; found {len(given)}")
-    cut = None if limit is None else check_whole("limit", limit)
+    limits = [steps_in(id) if limit is None else check_whole("limit", limit) for id in ids]
     path = None if wrapper is None else _path(wrapper)
     found: dict[str, Hosted] = {}
     for i in range(tasks):
-        id = ids[i] if len(ids) > 1 else ids[0]
+        at = i if len(ids) > 1 else 0
+        id = ids[at]
         own, set_to = dict(options[i]) if options else {}, dict(physics[i]) if physics else {}
         for key, value in own.items():
             _check_plain(f"options of task {i}: {key}", value)
@@ -151,9 +158,7 @@ def environments(
         if name in found:
             raise PerdureError(f"names of tasks must differ; {shown(name)} is there twice")
         values = tuple((k, tuple(v) if isinstance(v, Sequence) else v) for k, v in sorted(set_to.items()))
-        found[name] = Hosted(
-            id, tuple(sorted(own.items())), values, path, scale, limit=steps_in(id) if cut is None else cut
-        )
+        found[name] = Hosted(id, tuple(sorted(own.items())), values, path, scale, limit=limits[at])
     for env in found.values():
         env.check()
     first = next(iter(found.values()))
@@ -217,7 +222,8 @@ def mujoco_gravity(
     names = _first(GRAVITIES, tasks)
     physics = [{"model.opt.gravity": [0.0, 0.0, -GRAVITIES[name]]} for name in names]
     envs = environments([body], physics=physics, names=names)
-    return acting("mujoco-gravity", envs, MOVE, setting, steps, episodes, notes=(NOTE,))
+    best = BEST.get(body)
+    return acting("mujoco-gravity", envs, MOVE, setting, steps, episodes, best=best, notes=(NOTE,))
 
 
 def _first(table: Mapping[str, Any], tasks: int) -> list[str]:
