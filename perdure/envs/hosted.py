@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import weakref
 from collections.abc import Callable, Sequence
@@ -22,16 +21,11 @@ from perdure.core.errors import PerdureError, shown
 from perdure.core.random import Rng
 from perdure.envs.actions import Actions, Continuous, Discrete
 from perdure.envs.contract import Env
+from perdure.envs.host_parts import EXTRAS, Physics, check_lasts, imported, set_attribute
 from perdure.envs.numpy_rules import Array
 
-# Steps of an episode where Gymnasium says none; environments may end it sooner themselves.
-LIMIT = 1000
-# Extras that bring environments.
-EXTRAS = ("minigrid", "mujoco")
 # Steps after which two environments of one seed must still show the same.
 TRIED = 8
-# What physics change: a number, or an array of numbers.
-Physics = tuple[tuple[str, float | tuple[float, ...]], ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,7 +148,7 @@ class Hosted(Env):
         except Exception as error:  # whatever an environment stumbles over, it is what it was given
             raise PerdureError(f"cannot make {shown(self.id)}: {type(error).__name__}: {error}") from error
         for path, value in self.physics:
-            _set(env, self.id, path, value)
+            set_attribute(env, self.id, path, value)
         if self.wrapper is None:
             return env
         try:
@@ -173,7 +167,7 @@ class Hosted(Env):
         for env in (self.make(), self.make()):
             env.action_space.seed(0)
             first = np.asarray(self.flat(env.reset(seed=0)[0]))
-            _check_lasts(env, self)
+            check_lasts(env, self.id, self.physics)
             rows = [first]
             for _ in range(TRIED):
                 after, _, ended, cut, _ = env.step(env.action_space.sample())
@@ -258,65 +252,3 @@ class HostCopies:
 def _close(some: Sequence[gymnasium.Env[Any, Any]]) -> None:
     for one in some:
         one.close()
-
-
-def steps_in(id: str) -> int:
-    """Return after how many steps Gymnasium cuts an episode off; refuse an id that it does not know."""
-    module, _, rest = id.rpartition(":")
-    try:
-        if module:
-            importlib.import_module(module)
-        limit = gymnasium.spec(rest).max_episode_steps
-    except gymnasium.error.Error as error:
-        unheard = isinstance(error, gymnasium.error.NameNotFound | gymnasium.error.NamespaceNotFound)
-        hint = " Ids of a package are written 'package:id'." if unheard and not module else ""
-        raise PerdureError(f"Gymnasium has no environment {shown(id)}: {error}{hint}") from error
-    except Exception as error:  # whatever a package stumbles over
-        extra = f" (pip install 'perdure[{module}]')" if module in EXTRAS else ""
-        raise PerdureError(f"{shown(id)} needs the package {module}{extra}: {error}") from error
-    return LIMIT if limit is None else limit
-
-
-def imported(path: str) -> Callable[..., Any]:
-    """Return what ``"module:name"`` means."""
-    module, _, name = path.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # whatever a module stumbles over
-        raise PerdureError(f"expected a wrapper 'module:name'; found {shown(path)}: {error}") from error
-    if not callable(found):
-        raise PerdureError(f"expected a wrapper 'module:name'; {shown(path)} cannot be called")
-    return found  # type: ignore[no-any-return]
-
-
-def _attribute(env: gymnasium.Env[Any, Any], id: str, path: str) -> tuple[Any, str, Any]:
-    """Return the owner of an attribute of the environment within all wrappers, its name and its value."""
-    owner, value, name = None, env.unwrapped, ""
-    for name in path.split("."):
-        if not hasattr(value, name):
-            raise PerdureError(
-                f"{id} has no attribute {path!r} to set: {type(value).__name__} lacks {name!r}"
-            )
-        owner, value = value, getattr(value, name)
-    return owner, name, value
-
-
-def _set(env: gymnasium.Env[Any, Any], id: str, path: str, value: float | tuple[float, ...]) -> None:
-    owner, name, old = _attribute(env, id, path)
-    number = isinstance(old, int | float | np.number) and not isinstance(old, bool)
-    if not (number or isinstance(old, np.ndarray)) or np.shape(old) != np.shape(value):
-        expected = f"an array {list(old.shape)}" if isinstance(old, np.ndarray) else "a number"
-        expected = expected if number or isinstance(old, np.ndarray) else f"no {type(old).__name__} there"
-        raise PerdureError(f"{id}: {path} must be {expected}; found {shown(value)}")
-    setattr(owner, name, np.asarray(value, dtype=old.dtype) if isinstance(old, np.ndarray) else value)
-
-
-def _check_lasts(env: gymnasium.Env[Any, Any], made: Hosted) -> None:
-    for path, value in made.physics:
-        found = _attribute(env, made.id, path)[2]
-        if not np.allclose(found, value):
-            raise PerdureError(
-                f"{made.id} must keep {path} = {value} when an episode starts; found {shown(found)}"
-            )

@@ -8,7 +8,8 @@ from gymnasium import spaces
 
 from perdure import PerdureError
 from perdure.envs import Continuous, Discrete
-from perdure.envs.hosted import Hosted, steps_in
+from perdure.envs.host_parts import steps_in
+from perdure.envs.hosted import Hosted
 from tests.envs.hosted_worlds import register
 
 register()

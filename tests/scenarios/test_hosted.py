@@ -44,6 +44,7 @@ def test_tasks_may_differ_by_id_by_options_and_by_wrapper():
     ("arguments", "said"),
     [
         ({"ids": []}, "at least one environment"),
+        ({"ids": ["CartPol-v1"], "limit": 5}, "Gymnasium has no environment 'CartPol-v1'"),
         (
             {"ids": ["CartPole-v1", "Pendulum-v1"]},
             "expected the first task's observations Box[4] and",
