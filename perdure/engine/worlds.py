@@ -14,8 +14,10 @@ from torch.utils import _pytree as pytree
 from perdure.core.batch import Rows
 from perdure.core.errors import PerdureError
 from perdure.core.random import Rng
+from perdure.engine import host_worlds
 from perdure.engine.data import Data
 from perdure.engine.replicas import unshare
+from perdure.scenarios.contract.host_world import HostWorld
 from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.phase import Phase
 
@@ -90,6 +92,8 @@ def rollout(
     engine: Engine, view: Any, task: int, world: World, state: Any, step: int, moment: str
 ) -> tuple[Rows, Any]:
     """Return the samples of each replica's rollout, ``[replicas, samples, ...]``, and the world after it."""
+    if isinstance(world, HostWorld):
+        return host_worlds.rollout(engine, view, task, world, state, step, moment)
     seed, current = engine.hyper["seed"], torch.tensor(task, device=engine.device)
     # Draws go by the step of training; a rollout has fewer steps than the gap between two.
     first, kind = step << 24, ("play", task)
@@ -130,6 +134,8 @@ def rollout(
 
 def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
     """Mean score of a world's episodes, ``[replicas]``; the same ones at each evaluation."""
+    if isinstance(world, HostWorld):
+        return host_worlds.episodes(engine, view, task, world)
     current, seed = torch.tensor(task, device=engine.device), engine.hyper["seed"]
 
     def start(seed: Tensor, at: Tensor) -> Any:

@@ -8,6 +8,8 @@ from perdure.scenarios.generators.critical_periods import critical_periods
 from perdure.scenarios.generators.datasets import from_datasets
 from perdure.scenarios.generators.divided import split
 from perdure.scenarios.generators.goals import catch_shift, grid_world_goals, reacher_targets
+from perdure.scenarios.generators.hosted import gymnasium_ids
+from perdure.scenarios.generators.hosted_ready import minigrid_five, mujoco_gravity
 from perdure.scenarios.generators.multitab_bench import multitab_bench
 from perdure.scenarios.generators.physics import acrobot_physics, cartpole_physics, pendulum_physics
 from perdure.scenarios.generators.r_mtgb import r_mtgb
@@ -23,6 +25,9 @@ __all__ = [
     "from_arrays",
     "from_datasets",
     "grid_world_goals",
+    "gymnasium_ids",
+    "minigrid_five",
+    "mujoco_gravity",
     "multitab_bench",
     "pendulum_physics",
     "permuted",

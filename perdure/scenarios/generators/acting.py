@@ -23,6 +23,7 @@ def acting(
     episodes: int,
     worst: float = 0.0,
     best: float | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Stream:
     """Return a stream of environments with the same observations and actions.
 
@@ -41,6 +42,8 @@ def acting(
         How many episodes are scored.
     worst, best:
         Bounds of the return, by which scores are brought to [0, 1]; none where the best is not known.
+    notes:
+        Of the stream.
     """
     check_whole("steps", steps)
     actions, shape = next((env.actions, env.shape) for env in envs.values())
@@ -67,7 +70,7 @@ def acting(
         **({} if best is None else {"worst": worst, "best": best}),
     }
     defaults = recipe.defaults(actions, steps)
-    return Stream(name, tuple(tasks), setting, heads * each, info=info, defaults=defaults)
+    return Stream(name, tuple(tasks), setting, heads * each, notes=notes, info=info, defaults=defaults)
 
 
 def first_of(envs: Mapping[str, Env], tasks: int) -> dict[str, Env]:

@@ -8,9 +8,11 @@ from typing import Any, Literal
 from perdure.core.errors import PerdureError
 from perdure.envs.actions import Actions, Continuous
 from perdure.envs.contract import Env
+from perdure.envs.hosted import Hosted
 from perdure.scenarios.contract.objective import Objective
 from perdure.scenarios.rl.acting import Acting
 from perdure.scenarios.rl.dqn import DQN, Transitions
+from perdure.scenarios.rl.hosted import HostRollouts
 from perdure.scenarios.rl.ppo import PPO, Rollouts
 
 Algorithm = Literal["ppo", "dqn"]
@@ -95,7 +97,10 @@ class PPORecipe(Recipe):
         return actions.outputs + 1
 
     def world(self, env: Env, steps: int, episodes: int, first: int) -> Acting:
-        return Rollouts(
+        kind: type[Rollouts] = Rollouts
+        if isinstance(env, Hosted):
+            kind = HostRollouts
+        return kind(
             horizon=self.horizon, passes=self.passes, limit=env.limit, samples=self.copies * self.horizon,
             env=env, copies=self.copies, episodes=episodes, part="test", first=first, discount=self.discount,
             trace=self.trace,
@@ -144,6 +149,8 @@ class DQNRecipe(Recipe):
         return actions.outputs
 
     def world(self, env: Env, steps: int, episodes: int, first: int) -> Acting:
+        if isinstance(env, Hosted):
+            raise PerdureError(f"deep Q-learning needs an environment of tensors; found {env} on the host")
         return Transitions(
             horizon=self.horizon, passes=self.passes, limit=env.limit, samples=self.samples, env=env,
             copies=self.copies, episodes=episodes, part="test", first=first, discount=self.discount,

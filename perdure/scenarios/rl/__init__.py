@@ -2,6 +2,7 @@
 
 from perdure.scenarios.rl.acting import Acting
 from perdure.scenarios.rl.dqn import DQN, Transitions
+from perdure.scenarios.rl.hosted import HostRollouts
 from perdure.scenarios.rl.ppo import PPO, Rollouts
 
-__all__ = ["DQN", "PPO", "Acting", "Rollouts", "Transitions"]
+__all__ = ["DQN", "PPO", "Acting", "HostRollouts", "Rollouts", "Transitions"]
