@@ -101,8 +101,9 @@ def gymnasium_ids(
     ['CartPole-v1', 'CartPole-v1(gravity=20.0)']
     """
     recipe = PPORecipe(
-        copies, horizon, passes, batch_size, lr, discount=discount, trace=trace, entropy=entropy
-    )
+        copies=copies, horizon=horizon, passes=passes, batch_size=batch_size, lr=lr, discount=discount,
+        trace=trace, entropy=entropy,
+    )  # fmt: skip
     envs = environments(ids, options, physics, names, wrapper, scale, limit)
     return acting("gymnasium", envs, recipe, setting, steps, episodes, worst, best, (NOTE,))
 
