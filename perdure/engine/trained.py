@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
@@ -15,12 +15,14 @@ from torch.utils import _pytree as pytree
 
 from perdure.core.batch import Params, Rows
 from perdure.core.checks import check_whole
-from perdure.core.errors import PerdureError
+from perdure.core.errors import PerdureError, unknown
 from perdure.core.net import Net, takes_task
+from perdure.engine.played import Episode, play
 from perdure.engine.replicas import Mapper, Replica
 from perdure.engine.step import Program
 from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.accepts import Fits, check_index
 from perdure.strategies.contract.composition import NUMBERS, overrides
 
@@ -36,10 +38,16 @@ class Trained:
     replica:
         Tensors of all replicas with a leading axis, in the order of ``results.seeds``: ``params``,
         ``buffers`` and the strategy's ``state``, each a dictionary.
+    seeds:
+        Seed of each replica.
+    worlds:
+        The worlds that were scored, by the names of their tasks: :meth:`play` plays in them.
     """
 
     program: Program
     replica: Replica
+    seeds: Sequence[int] = ()
+    worlds: Mapping[str, World] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "\n".join([f"Trained {self.program.strategy}", *(f"  {k}: {v}" for k, v in self._facts())])
@@ -75,7 +83,8 @@ class Trained:
 
     def chosen(self, kept: slice) -> Trained:
         """Return some of the replicas."""
-        return replace(self, replica=pytree.tree_map(lambda v: v[kept], self.replica))
+        chosen = pytree.tree_map(lambda v: v[kept], self.replica)
+        return replace(self, replica=chosen, seeds=self.seeds[kept])
 
     def params(self, k: int = 0) -> Params:
         """Trained tensors of replica ``k``."""
@@ -180,6 +189,40 @@ class Trained:
             counts.append(len(data))
         count = torch.tensor(counts, device=first.device)
         return totals(stream.objective, torch.stack(sums, 1), count).cpu().numpy()
+
+    def play(self, task: int | str = 0, replica: int = 0, episodes: int = 1) -> list[Episode]:
+        """Let the policy of a replica play in the environment of a task: the first episodes that were scored.
+
+        They start as they did when the task was scored, and take the likeliest action each time, so their
+        rewards add up to what was scored.
+
+        Parameters
+        ----------
+        task:
+            Index or name of a task of the stream that was learned.
+        replica:
+            Whose policy.
+        episodes:
+            How many, up to those that were scored.
+
+        Examples
+        --------
+        >>> from perdure import compare
+        >>> stream = "catch(tasks=1, steps=256)"
+        >>> results = compare(stream, "naive", seeds=1, quiet=True, keep=True)
+        >>> episode, = results.trained["naive"].play(task=0)
+        >>> episode.frames.shape, episode.rewards.shape
+        ((10, 80, 80, 3), (9,))
+        """
+        worlds = list(self.worlds)
+        if not worlds:
+            raise PerdureError(f"expected a stream of environments to play in; {self.program.strategy} had none")
+        if isinstance(task, str) and task not in worlds:
+            raise unknown("task", task, worlds)
+        name = task if isinstance(task, str) else worlds[check_index("a task", task, len(worlds))]
+        k = check_index("a replica", replica, self.replicas)
+        one = pytree.tree_map(lambda v: v[k], self.replica.view())
+        return play(self.program, one, self.seeds[k], worlds.index(name), self.worlds[name], episodes)
 
     def _batched(self, function: Callable[..., Tensor], batch: int, rows: Rows) -> list[Tensor]:
         check_whole("batch", batch)

@@ -20,9 +20,12 @@ from perdure.strategies.contract.phase import Phase
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
+    from perdure.engine.film import Camera
 
 # Steps of scored episodes after which it is looked whether any goes on: a GPU is waited for each time.
 LOOKED_AT = 50
+# What scored episodes draw by: where they start, and their steps.
+STARTS, STEPS = "episodes/", "episode/"
 
 
 @dataclass(eq=False)
@@ -126,15 +129,18 @@ def rollout(
     return rows, carry["state"]
 
 
-def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
-    """Mean score of a world's episodes, ``[replicas]``; the same ones at each evaluation."""
+def episodes(engine: Engine, view: Any, task: int, world: World, camera: Camera | None = None) -> Tensor:
+    """Mean score of a world's episodes, ``[replicas]``; the same ones at each evaluation.
+
+    ``camera`` looks on, at the start and after each step.
+    """
     current, seed = torch.tensor(task, device=engine.device), engine.hyper["seed"]
 
     def start(seed: Tensor, at: Tensor) -> Any:
-        return world.start(Rng(seed, at, "episodes/"))
+        return world.start(Rng(seed, at, STARTS))
 
     def step(state: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
-        rng = Rng(seed, at, "episode/")
+        rng = Rng(seed, at, STEPS)
         return world.step(engine.program.act(view, task, rng), state, rng)
 
     def body(state: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
@@ -144,13 +150,16 @@ def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
     with torch.no_grad():
         zero = torch.zeros((), dtype=torch.int64, device=engine.device)
         state = unshare(engine.mapper(start, seed, zero, shared=(1,), kind=("start", task)))
+        look = None if camera is None else camera.begin(state)
         says = type(world).over is not World.over
         for first in range(0, world.limit, LOOKED_AT):
             times = min(LOOKED_AT, world.limit - first)
             state = engine.records.loop(
-                ("episode", task), body, state, times, view, seed, current, first=first
+                ("episode", task), body, state, times, view, seed, current, first=first, look=look
             )
             if says and bool(engine.mapper(world.over, state, kind=("over", task)).all()):
                 break
         scores: Tensor = engine.mapper(world.score, state, kind=("result", task))
+        if camera is not None:
+            camera.end(scores)
     return scores.mean(1)
