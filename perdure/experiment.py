@@ -237,8 +237,8 @@ def run(
     outcome.hear(heard)
     outcome.diverged = engine.diverged(replica)
     outcome.costs = engine.report_costs(replica)
-    worlds = {task.name: task.test for task in stream if isinstance(task.test, World)}
-    outcome.trained = Trained(engine.program, replica.view(), engine.seeds, worlds)
+    worlds = [(task.name, task.test if isinstance(task.test, World) else None) for task in stream]
+    outcome.trained = Trained(engine.program, replica.view(), engine.seeds, tuple(worlds))
     outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage(engine.one_pass(phases))}
     return outcome if settings.choosing else outcome.told(settings.seeds)
 

@@ -93,7 +93,9 @@ def check_frames(frames: Any) -> Frames:
     """Refuse what is not at least one picture, ``[n, height, width, 3]`` bytes."""
     kind, shape = getattr(frames, "dtype", type(frames).__name__), getattr(frames, "shape", ())
     if kind != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape:
-        raise PerdureError(f"expected pictures [n, height, width, 3] of bytes (uint8); found {kind} {list(shape)}")
+        raise PerdureError(
+            f"expected pictures [n, height, width, 3] of bytes (uint8); found {kind} {list(shape)}"
+        )
     return np.asarray(frames)
 
 
@@ -132,7 +134,12 @@ def _is_strip(value: Any) -> bool:
         return False
     steps = value["steps"]
     numbers = type(value["stage"]) is type(value["task"]) is int and type(value["score"]) in (int, float)
-    if not numbers or not isinstance(steps, list) or not steps or any(type(step) is not int for step in steps):
+    if (
+        not numbers
+        or not isinstance(steps, list)
+        or not steps
+        or any(type(step) is not int for step in steps)
+    ):
         return False
     try:
         content = base64.b64decode(value["png"], validate=True)

@@ -13,8 +13,8 @@ import torch
 from perdure.analysis.film import MOMENTS, Frames, check_frames, moments
 from perdure.core.batch import State
 from perdure.core.checks import check_whole
-from perdure.core.random import Rng
 from perdure.core.layer_draws import NoDraws
+from perdure.core.random import Rng
 from perdure.engine.film import chosen, length
 from perdure.engine.replicas import Replica
 from perdure.engine.step import Program
@@ -77,10 +77,11 @@ class Episode:
 
     def filmstrip(self, path: Path | None = None, count: int = MOMENTS) -> Figure:
         """Draw ``count`` moments of the episode side by side, and write them where there is a path."""
-        from perdure.analysis.plots.film import filmstrip
+        from perdure.analysis.plots.film import plot_filmstrip
 
         steps = moments(len(self), check_whole("count", count, least=2))
-        return filmstrip({f"return {self.rewards.sum():g}": self._frames(steps)}, path, {0: steps})
+        title = f"{len(self)} steps, return {self.rewards.sum():.4g}"
+        return plot_filmstrip({title: self._frames(steps)}, path, {title: steps})
 
 
 def play(program: Program, one: Replica, seed: int, task: int, world: World, episodes: int) -> list[Episode]:
@@ -99,8 +100,10 @@ def play(program: Program, one: Replica, seed: int, task: int, world: World, epi
                 glimpses.append(world.glimpse(state, i))
             if not any(bool(glimpses[-1]["on"]) for glimpses in seen):
                 break
-    return [_episode(world, glimpses, [{k: v[i] for k, v in row.items()} for row in rows])
-            for i, glimpses in enumerate(seen)]
+    return [
+        _episode(world, glimpses, [{k: v[i] for k, v in row.items()} for row in rows])
+        for i, glimpses in enumerate(seen)
+    ]
 
 
 def _episode(world: World, seen: list[State], rows: list[dict[str, npt.NDArray[Any]]]) -> Episode:

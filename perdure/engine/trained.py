@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -41,13 +41,13 @@ class Trained:
     seeds:
         Seed of each replica.
     worlds:
-        The worlds that were scored, by the names of their tasks: :meth:`play` plays in them.
+        Of each task its name and the world that was scored, ``None`` for samples: :meth:`play` plays there.
     """
 
     program: Program
     replica: Replica
     seeds: Sequence[int] = ()
-    worlds: Mapping[str, World] = field(default_factory=dict)
+    worlds: tuple[tuple[str, World | None], ...] = ()
 
     def __repr__(self) -> str:
         return "\n".join([f"Trained {self.program.strategy}", *(f"  {k}: {v}" for k, v in self._facts())])
@@ -214,15 +214,18 @@ class Trained:
         >>> episode.frames.shape, episode.rewards.shape
         ((10, 80, 80, 3), (9,))
         """
-        worlds = list(self.worlds)
-        if not worlds:
-            raise PerdureError(f"expected a stream of environments to play in; {self.program.strategy} had none")
-        if isinstance(task, str) and task not in worlds:
-            raise unknown("task", task, worlds)
-        name = task if isinstance(task, str) else worlds[check_index("a task", task, len(worlds))]
+        names = [name for name, _ in self.worlds]
+        if not any(world for _, world in self.worlds):
+            raise PerdureError("expected a stream of environments to play in; found one of samples")
+        if isinstance(task, str) and task not in names:
+            raise unknown("task", task, names)
+        t = names.index(task) if isinstance(task, str) else check_index("a task", task, len(names))
         k = check_index("a replica", replica, self.replicas)
+        world = self.worlds[t][1]
+        if world is None:
+            raise PerdureError(f"expected a task with an environment; found {names[t]!r}, which has samples")
         one = pytree.tree_map(lambda v: v[k], self.replica.view())
-        return play(self.program, one, self.seeds[k], worlds.index(name), self.worlds[name], episodes)
+        return play(self.program, one, self.seeds[k], t, world, episodes)
 
     def _batched(self, function: Callable[..., Tensor], batch: int, rows: Rows) -> list[Tensor]:
         check_whole("batch", batch)

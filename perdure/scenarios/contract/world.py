@@ -82,10 +82,10 @@ class World:
         raise PerdureError(f"{type(self).__name__} does not say how episodes are scored: override `score`")
 
     def watch(self, act: Act, state: State, rng: Rng) -> tuple[State, Rows]:
-        """Go one step on as :meth:`step` does, and tell of it, of each episode: rows ``[episodes, ...]``.
+        """Go one step on as :meth:`step` does, and tell of it: rows ``[episodes, ...]``.
 
-        ``x`` is what the policy saw, ``action`` what it did, ``reward`` what that brought, and ``on [episodes]``
-        1 where the episode was going on, else 0.
+        ``x`` is what the policy saw, ``action`` what it did, ``reward`` what that brought, and ``on`` 1 where
+        the episode was going on, else 0.
         """
         raise PerdureError(f"{type(self).__name__} does not tell of its episodes: override `watch`")
 
@@ -97,7 +97,7 @@ class World:
         raise PerdureError(f"{type(self).__name__} does not show its episodes: override `glimpse`")
 
     def frames(self, glimpses: State) -> Tensor:
-        """Return small pictures of moments ``[n, ...]``, one glimpse after the other, ``[n, h, w, 3]`` uint8."""
+        """Return small pictures of glimpses that were put one after the other, ``[n, h, w, 3]`` uint8."""
         raise PerdureError(f"{type(self).__name__} does not say what it looks like: override `frames`")
 
     def example(self) -> Rows:
