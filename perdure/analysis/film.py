@@ -91,12 +91,13 @@ def side_by_side(frames: Frames) -> bytes:
 
 def check_frames(frames: Any) -> Frames:
     """Refuse what is not at least one picture, ``[n, height, width, 3]`` bytes."""
-    kind, shape = getattr(frames, "dtype", type(frames).__name__), getattr(frames, "shape", ())
-    if kind != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape:
+    found = np.asarray(frames)
+    if found.dtype != np.uint8 or found.ndim != 4 or found.shape[-1] != 3 or not found.size:
         raise PerdureError(
-            f"expected pictures [n, height, width, 3] of bytes (uint8); found {kind} {list(shape)}"
+            "expected pictures [n, height, width, 3] of bytes (uint8); found "
+            f"{found.dtype} {list(found.shape)}"
         )
-    return np.asarray(frames)
+    return found
 
 
 def strips(results: Record, strategy: str) -> list[Strip]:

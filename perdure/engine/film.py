@@ -69,14 +69,15 @@ class Camera:
     def strips(self, stage: int, task: int) -> list[Strip]:
         """Return the moments of the episode of each replica, as pictures; none where that failed."""
         found: list[Strip] = []
-        for seen, score in zip(self._seen, self._scores, strict=True):
-            self._try(lambda seen=seen, score=score: found.append(self._strip(stage, task, seen, score)))
-        return [] if self.failure else found
 
-    def _strip(self, stage: int, task: int, seen: list[State], score: float) -> Strip:
-        steps = moments(length(seen))
-        frames = self.world.frames(chosen(seen, steps))
-        return Strip.of(stage, task, steps, score, frames.cpu().numpy())
+        def make() -> None:
+            for seen, score in zip(self._seen, self._scores, strict=True):
+                steps = moments(length(seen))
+                frames = self.world.frames(chosen(seen, steps))
+                found.append(Strip.of(stage, task, steps, score, frames.cpu().numpy()))
+
+        self._try(make)
+        return [] if self.failure else found
 
     def _try(self, work: Callable[[], Any]) -> None:
         """Do something; what is wrong with pictures must not cost a result, and is told."""

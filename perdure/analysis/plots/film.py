@@ -129,7 +129,9 @@ def title_of(results: Record, strategy: str, strip: Strip, names: Sequence[str] 
     last = strip.stage == results.scores[strategy].shape[1] - 1
     when, steps = "at the end" if last else "just learned", strip.steps[-1]
     counted = f"{steps} step" if steps == 1 else f"{steps} steps"
-    return f"{(names or results.tasks)[strip.task]}, {when}: {counted}, return {strip.score:.4g}"
+    mean = results.scores[strategy][0, strip.stage, strip.task]
+    of_all = "" if np.isclose(mean, strip.score) else f" (mean of all episodes {mean:.4g})"
+    return f"{(names or results.tasks)[strip.task]}, {when}: {counted}, return {strip.score:.4g}{of_all}"
 
 
 def write_gif(frames: Frames, path: str | os.PathLike[str], rate: float = 25.0) -> None:

@@ -1,0 +1,210 @@
+"""Pictures of what policies do: taken while stages are scored, and of episodes that are played again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from perdure import PerdureError, compare, load
+from perdure.analysis import film, notes
+from perdure.engine import film as filming
+from perdure.engine.checkpoint import Checkpoint
+from perdure.envs import Discrete, Env
+from perdure.scenarios.generators.acting import Recipe, acting
+from perdure.testing import tiny_stream
+
+SMALL = {"seeds": 2, "quiet": True}
+
+
+@dataclass(frozen=True, repr=False)
+class Walk(Env):
+    """A place on a line, moved by what was drawn and by the action; an episode ends beyond `end`."""
+
+    name = "walk"
+    shape = (1,)
+    end: float = 3.0
+
+    @property
+    def actions(self):
+        return Discrete(2)
+
+    @property
+    def bounds(self):
+        return torch.tensor([-1e9]), torch.tensor([1e9])
+
+    def reset(self, rng, n):
+        return {"place": rng.uniform("start", n)}
+
+    def observe(self, state):
+        return state["place"].unsqueeze(-1)
+
+    def step(self, state, action, rng):
+        place = state["place"] + 0.5 * action + rng.uniform("moved", len(action))
+        return {"place": place}, place - 1, place >= self.end
+
+
+@dataclass(frozen=True, repr=False)
+class Shown(Walk):
+    """The same, as a picture of four by six pixels whose red is ten times the place."""
+
+    def frame(self, state):
+        red = (10 * state["place"]).clamp(0, 255)
+        return (red.view(-1, 1, 1, 1) * torch.tensor([1.0, 0.0, 0.0])).expand(-1, 4, 6, 3).to(torch.uint8)
+
+
+@dataclass(frozen=True, repr=False)
+class Broken(Walk):
+    """The same, with a picture that cannot be made."""
+
+    def frame(self, state):
+        raise ValueError("out of paint")
+
+
+RECIPE = Recipe(copies=2, horizon=4, passes=1, batch_size=8, hidden=(4,))
+
+
+def walks(kind=Shown, tasks=2):
+    envs = {f"end {3 + i}": kind(end=3.0 + i, limit=12) for i in range(tasks)}
+    return acting("walks", envs, RECIPE, "domain", steps=8, episodes=3)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return compare(walks(), ["naive", "joint"], keep=True, **SMALL)
+
+
+def test_strips_are_of_the_task_just_learned_and_of_all_at_the_end(results):
+    found = {
+        name: [(one.stage, one.task) for one in film.strips(results, name)] for name in results.strategies
+    }
+    assert found == {"naive": [(0, 0), (1, 0), (1, 1)], "joint": [(0, 0), (0, 1)]}
+    for name in results.strategies:
+        for strip in film.strips(results, name):
+            assert strip.frames().shape == (film.MOMENTS, 4, 6, 3)
+            assert strip.size == (6 * film.MOMENTS, 4)
+            assert strip.steps == film.moments(strip.steps[-1])
+            assert 0 < strip.steps[-1] <= 12
+
+
+def test_pictures_change_no_score(results, monkeypatch):
+    monkeypatch.setattr(filming.Film, "cameras", lambda *_: {})
+    without = compare(walks(), ["naive", "joint"], **SMALL)
+    assert not film.filmed(without)
+    for name in results.strategies:
+        assert np.array_equal(without.scores[name], results.scores[name])
+        assert without.costs[name]["flops"] == results.costs[name]["flops"]
+
+
+def test_what_is_played_again_is_what_was_scored(results):
+    trained = results.trained["naive"]
+    for replica in range(2):
+        for task, name in enumerate(results.tasks):
+            played = trained.play(name, replica, episodes=3)
+            mean = np.mean([episode.rewards.sum() for episode in played])
+            assert mean == pytest.approx(results.scores["naive"][replica, -1, task], rel=1e-6)
+    for strip in film.strips(results, "naive")[1:]:
+        (episode,) = trained.play(strip.task)
+        assert len(episode) == strip.steps[-1] == len(episode.actions)
+        assert episode.rewards.sum() == pytest.approx(strip.score, rel=1e-6)
+        assert episode.frames.shape == (len(episode) + 1, 4, 6, 3)
+        assert np.array_equal(episode.frames[strip.steps], strip.frames())
+        # The picture before each step is of what the policy saw.
+        expected = np.clip(10 * episode.observations[:, 0], 0, 255).astype(np.uint8)
+        assert np.array_equal(episode.frames[:-1, 0, 0, 0], expected)
+        assert episode.frames[-1, 0, 0, 0] >= 10 * (3 + strip.task)
+
+
+def test_a_gif_and_a_strip_of_an_episode(results, tmp_path):
+    (episode,) = results.trained["naive"].play(1)
+    episode.gif(tmp_path / "one.gif", rate=10)
+    episode.filmstrip(tmp_path / "one.png", count=3)
+    with Image.open(tmp_path / "one.gif") as image:
+        assert image.size == (6, 4)
+        assert image.info["loop"] == 0
+        lasts = 0
+        for index in range(image.n_frames):
+            image.seek(index)
+            lasts += image.info["duration"]
+        assert lasts == 100 * len(episode.frames)  # pictures that are alike are one that lasts longer
+    assert (tmp_path / "one.png").read_bytes().startswith(film.PNG)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"task": "end 5"}, "unknown task 'end 5': did you mean end 4, end 3?"),
+        ({"task": 2}, "expected a task in [0, 2); found 2"),
+        ({"replica": -1}, "expected a replica in [0, 2); found -1"),
+        ({"episodes": 4}, "episodes must be"),
+        ({"episodes": 0}, "episodes must be"),
+    ],
+)
+def test_refusals(results, given, words):
+    with pytest.raises(PerdureError) as refused:
+        results.trained["naive"].play(**given)
+    assert str(refused.value).startswith(words)
+    assert "\n" not in str(refused.value)
+
+
+def test_samples_are_not_played_in():
+    found = compare(tiny_stream(), "naive", keep=True, epochs=1, seeds=1, quiet=True)
+    with pytest.raises(PerdureError, match="found one of samples"):
+        found.trained["naive"].play()
+    with pytest.raises(PerdureError, match="found none: pictures are made of streams of environments"):
+        found.plot_film("naive")
+    assert "film" not in found.extras["naive"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "why"),
+    [
+        (walks(Walk), "walk does not say what it looks like: override `frame`"),
+        (walks(Broken, 1), "ValueError: out of paint"),
+    ],
+)
+def test_an_environment_that_cannot_draw_has_its_scores_and_a_note(stream, why, results):
+    found = compare(stream, ["naive"], keep=True, **SMALL)
+    if len(stream) == 2:
+        assert np.array_equal(found.scores["naive"], results.scores["naive"])
+    assert not film.filmed(found)
+    assert any(why in line and line.startswith("Pictures of what policies do") for line in notes(found))
+    (episode,) = found.trained["naive"].play()
+    assert len(episode) == len(episode.rewards) > 0
+    with pytest.raises(ValueError, match=why.split(": ")[-1]):
+        episode.gif("nowhere.gif")
+
+
+def test_streams_of_many_tasks_have_none(monkeypatch):
+    monkeypatch.setattr(filming, "MANY", 1)
+    found = compare(walks(), ["naive"], **SMALL)
+    assert film.left_out(found) == ["the stream has 2 tasks, and pictures are made of up to 1"]
+
+
+def test_a_run_that_was_stopped_has_the_same_pictures(results, tmp_path, monkeypatch):
+    original = Checkpoint.save
+
+    class Killed(BaseException):
+        pass
+
+    def save(self, *args):
+        original(self, *args)
+        raise Killed
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    with pytest.raises(Killed):
+        compare(walks(), ["naive", "joint"], out=tmp_path, **SMALL)
+    monkeypatch.setattr(Checkpoint, "save", original)
+    again = compare(walks(), ["naive", "joint"], out=tmp_path, resume=True, **SMALL)
+    for found in (again, load(tmp_path)):
+        for name in results.strategies:
+            assert found.extras[name]["film"] == results.extras[name]["film"]
+
+
+def test_of_a_grid_the_pictures_are_those_of_what_was_chosen(results):
+    given = {**SMALL, "keep": True, "tune": {"lr": [1e-4, 0.5]}}
+    found = compare(walks(), ["naive"], **given)
+    strip = film.strips(found, "naive")[-1]
+    (episode,) = found.trained["naive"].play(strip.task)
+    assert np.array_equal(episode.frames[strip.steps], strip.frames())
