@@ -71,10 +71,12 @@ class Strip:
 def moments(length: int, count: int = MOMENTS) -> list[int]:
     """Return moments of an episode of so many steps, evenly spaced from its start to its end.
 
+    A short episode has fewer of them than asked for.
+
     >>> moments(10, 3), moments(2, 4)
-    ([0, 5, 10], [0, 1, 1, 2])
+    ([0, 5, 10], [0, 1, 2])
     """
-    return [round(i * length / (count - 1)) for i in range(count)]
+    return list(dict.fromkeys(round(i * length / (count - 1)) for i in range(count)))
 
 
 def side_by_side(frames: Frames) -> bytes:
@@ -82,10 +84,10 @@ def side_by_side(frames: Frames) -> bytes:
     from PIL import Image
 
     check_frames(frames)
-    image = Image.fromarray(np.concatenate(list(frames), axis=1))
-    image = image.reduce(max(1, -(-max(frames.shape[1:3]) // LARGEST)))
+    factor = -(-max(frames.shape[1:3]) // LARGEST)
+    small = [np.asarray(Image.fromarray(frame).reduce(factor)) for frame in frames]
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    Image.fromarray(np.concatenate(small, axis=1)).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -208,7 +208,7 @@ class Trained:
         Examples
         --------
         >>> from perdure import compare
-        >>> stream = "catch(tasks=1, steps=256)"
+        >>> stream = "catch-shift(tasks=1, steps=256)"
         >>> results = compare(stream, "naive", seeds=1, quiet=True, keep=True)
         >>> episode, = results.trained["naive"].play(task=0)
         >>> episode.frames.shape, episode.rewards.shape

@@ -76,16 +76,15 @@ def results():
 
 
 def test_strips_are_of_the_task_just_learned_and_of_all_at_the_end(results):
-    found = {
-        name: [(one.stage, one.task) for one in film.strips(results, name)] for name in results.strategies
-    }
-    assert found == {"naive": [(0, 0), (1, 0), (1, 1)], "joint": [(0, 0), (0, 1)]}
-    for name in results.strategies:
+    for name, expected in {"naive": [(0, 0), (1, 0), (1, 1)], "joint": [(0, 0), (0, 1)]}.items():
+        assert [(strip.stage, strip.task) for strip in film.strips(results, name)] == expected
         for strip in film.strips(results, name):
-            assert strip.frames().shape == (film.MOMENTS, 4, 6, 3)
-            assert strip.size == (6 * film.MOMENTS, 4)
+            count = min(film.MOMENTS, strip.steps[-1] + 1)
             assert strip.steps == film.moments(strip.steps[-1])
-            assert 0 < strip.steps[-1] <= 12
+            assert len(strip.steps) == count > 2
+            assert strip.steps[-1] <= 12
+            assert strip.frames().shape == (count, 4, 6, 3)
+            assert strip.size == (6 * count, 4)
 
 
 def test_pictures_change_no_score(results, monkeypatch):
@@ -116,10 +115,9 @@ def test_what_is_played_again_is_what_was_scored(results):
         assert episode.frames[-1, 0, 0, 0] >= 10 * (3 + strip.task)
 
 
-def test_a_gif_and_a_strip_of_an_episode(results, tmp_path):
+def test_a_gif_of_an_episode(results, tmp_path):
     (episode,) = results.trained["naive"].play(1)
     episode.gif(tmp_path / "one.gif", rate=10)
-    episode.filmstrip(tmp_path / "one.png", count=3)
     with Image.open(tmp_path / "one.gif") as image:
         assert image.size == (6, 4)
         assert image.info["loop"] == 0
@@ -128,7 +126,6 @@ def test_a_gif_and_a_strip_of_an_episode(results, tmp_path):
             image.seek(index)
             lasts += image.info["duration"]
         assert lasts == 100 * len(episode.frames)  # pictures that are alike are one that lasts longer
-    assert (tmp_path / "one.png").read_bytes().startswith(film.PNG)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +179,7 @@ def test_streams_of_many_tasks_have_none(monkeypatch):
     assert film.left_out(found) == ["the stream has 2 tasks, and pictures are made of up to 1"]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_run_that_was_stopped_has_the_same_pictures(results, tmp_path, monkeypatch):
     original = Checkpoint.save
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from perdure.analysis.files import write_beside
 from perdure.analysis.film import Frames, Strip, check_frames, needed
+from perdure.analysis.metrics import needs
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.style import canvas, format_of, key_height, save, write_key
 from perdure.core.checks import check_number
@@ -76,31 +77,35 @@ class Row(NamedTuple):
 
 
 def _figure(rows: Sequence[Row]) -> Figure:
-    strips = [_strip(row.frames) for row in rows]
+    count = max(len(row.frames) for row in rows)
+    strips = [_strip(row.frames, count) for row in rows]
     heights = [WIDTH * strip.shape[0] / strip.shape[1] for strip in strips]
     names = shorten([row.title for row in rows], 90)
     room = 0.35 + (0.2 if any(row.steps for row in rows) else 0.0)
     with canvas(WIDTH, sum(heights) + room * len(rows) + key_height(names.key, WIDTH)) as figure:
         panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axes, strip, name, row in zip(panels, strips, names.shown, rows, strict=True):
-            _draw(axes, strip, name, row.steps)
+            _draw(axes, strip, count, name, row.steps)
         write_key(figure, names.key, WIDTH)
     return figure
 
 
-def _strip(frames: Frames) -> Frames:
-    """Put pictures side by side, with white between them."""
-    gap = np.full((*frames.shape[1:2], max(1, round(GAP * frames.shape[2])), 3), 255, dtype=np.uint8)
-    pieces = [piece for frame in frames for piece in (frame, gap)]
-    return np.concatenate(pieces[:-1], axis=1)
+def _strip(frames: Frames, count: int) -> Frames:
+    """Put pictures side by side, with white between them and in the place of those that there are not."""
+    height, width = frames.shape[1:3]
+    gap = max(1, round(GAP * width))
+    strip = np.full((height, count * (width + gap) - gap, 3), 255, dtype=np.uint8)
+    for i, frame in enumerate(frames):
+        strip[:, i * (width + gap) :][:, :width] = frame
+    return strip
 
 
-def _draw(axes: Axes, strip: Frames, title: str, steps: Sequence[int]) -> None:
+def _draw(axes: Axes, strip: Frames, count: int, title: str, steps: Sequence[int]) -> None:
     axes.imshow(strip, interpolation="antialiased")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.set_title(title, loc="left", fontsize="small")
-    places = (np.arange(len(steps)) + 0.5) / max(1, len(steps)) * strip.shape[1]
+    places = (np.arange(len(steps)) + 0.5) / count * strip.shape[1]
     axes.set_xticks(places, [str(step) for step in steps])
     axes.tick_params(length=0, labelsize="x-small", pad=1)
     axes.set_yticks([])
@@ -118,6 +123,7 @@ def films(results: Record, strategy: str) -> Figure:
 
 def in_order(results: Record, strategy: str) -> list[Strip]:
     """Return the strips of a strategy, task by task."""
+    needs.check_strategy_name(results, strategy)
     return sorted(needed(results, strategy), key=lambda strip: (strip.task, strip.stage))
 
 

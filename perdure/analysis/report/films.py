@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from perdure.analysis.film import Strip, filmed
+from perdure.analysis.film import MOMENTS, Strip, filmed
 from perdure.analysis.plots.film import in_order, title_of
 from perdure.analysis.plots.labels import cut, shorten
 
@@ -41,9 +41,11 @@ def _text(text: str, y: int, bold: bool = False) -> str:
 
 def _image(strip: Strip, y: int) -> tuple[str, int]:
     wide, high = strip.size
-    height, count = round(WIDTH * high / wide), len(strip.steps)
+    count = len(strip.steps)
+    width = round(WIDTH * count / max(MOMENTS, count))
+    height = round(width * high / wide)
     link = f"data:image/png;base64,{strip.png}"
-    image = f'<image x="0" y="{y}" width="{WIDTH}" height="{height}" href="{link}"/>\n'
-    cuts = " ".join(f"M{WIDTH * i / count:g} {y}v{height}" for i in range(1, count))
+    image = f'<image x="0" y="{y}" width="{width}" height="{height}" href="{link}"/>\n'
+    cuts = " ".join(f"M{width * i / count:g} {y}v{height}" for i in range(1, count))
     line = f'<path d="{cuts}" stroke="var(--page)" stroke-width="{BETWEEN}"/>\n' if cuts else ""
     return image + line, height
