@@ -66,6 +66,7 @@ def test_saved_results_have_the_same_strips(tmp_path: Path) -> None:
 def test_the_report_shows_them_task_by_task() -> None:
     picture = list(pictures(run()))[-1]
     assert picture.title == "What the policies do"
+    assert picture.drawings == films.drawings(run())[0]
     (drawing,) = picture.drawings
     found = [drawing.index(f"data:image/png;base64,{strip.png}") for strip in strips()]
     assert found == sorted(found)
@@ -77,12 +78,11 @@ def test_the_report_shows_them_task_by_task() -> None:
     assert "<ive" not in drawing
     # Three pictures take three eighths of the width.
     assert 'width="210" height="47"' in drawing
-    assert films.drawings(run()) == films.drawings(run())
 
 
 def test_results_without_pictures_have_no_such_figure() -> None:
     plain = Results({"naive": ROWS}, config={"info": {"best": 500.0}})
-    assert all(picture.title != "What the policies do" for picture in pictures(plain))
+    assert not film.filmed(plain)
     with pytest.raises(PerdureError, match="found none: pictures are made of streams of environments"):
         plain.plot_film("naive")
     why = run([], left_out=["thermostat has none"])
@@ -99,9 +99,9 @@ def test_figures_have_a_row_for_each_strip(tmp_path: Path) -> None:
         "left, just learned", "left, at the end", "<right>, at the end",
     ]  # fmt: skip
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["0", "1", "2"]
-    assert len({image.get_array().shape for axes in figure.axes for image in axes.images}) == 1
+    assert len({np.shape(image.get_array()) for axes in figure.axes for image in axes.images}) == 1
     assert (tmp_path / "film.png").read_bytes().startswith(film.PNG)
-    one = plot_filmstrip({"one": frames(3)}).axes[0].images[0].get_array()
+    one = np.asarray(plot_filmstrip({"one": frames(3)}).axes[0].images[0].get_array())
     # Six columns of a picture, one of white between two.
     assert one.shape == (4, 20, 3)
     assert one[0, :, 0].tolist() == [0] * 6 + [255] + [10] * 6 + [255] + [20] * 6
@@ -110,7 +110,8 @@ def test_figures_have_a_row_for_each_strip(tmp_path: Path) -> None:
 def test_a_gif_keeps_pictures_and_time(tmp_path: Path) -> None:
     write_gif(frames(5), tmp_path / "a.gif", rate=20)
     with Image.open(tmp_path / "a.gif") as image:
-        assert (image.size, image.n_frames, image.info["loop"], image.info["duration"]) == ((6, 4), 5, 0, 50)
+        assert (image.size, image.info["loop"], image.info["duration"]) == ((6, 4), 0, 50)
+        assert getattr(image, "n_frames") == 5  # noqa: B009 (typed as an image of any kind)
         for index in range(5):
             image.seek(index)
             assert image.convert("RGB").getpixel((2, 2)) == (10 * index, 0, 0)
@@ -140,7 +141,10 @@ def test_what_are_no_strips_is_refused(change: dict[str, Any]) -> None:
     [
         (lambda: write_gif(frames(2), "a.png"), "expected a file that ends in .gif; found 'a.png'"),
         (lambda: write_gif(frames(2), "a.gif", 0), "rate must lie in (0, 50]; found 0"),
-        (lambda: write_gif(frames(2) / 255, "a.gif"), "expected pictures [n, height, width, 3] of bytes"),
+        (
+            lambda: write_gif(np.zeros((2, 4, 6, 3), dtype="f4"), "a.gif"),
+            "expected pictures [n, height, width, 3] of bytes",
+        ),
         (lambda: write_gif(frames(0), "a.gif"), "expected pictures [n, height, width, 3] of bytes"),
         (lambda: plot_filmstrip({}), "expected a row of pictures at least; found none"),
         (lambda: plot_filmstrip({"a": frames(2)[0]}), "expected pictures [n, height, width, 3] of bytes"),

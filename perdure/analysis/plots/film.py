@@ -15,7 +15,6 @@ from perdure.analysis.film import Frames, Strip, check_frames, needed
 from perdure.analysis.metrics import needs
 from perdure.analysis.plots.labels import shorten
 from perdure.analysis.plots.style import canvas, format_of, key_height, save, write_key
-from perdure.core.checks import check_number
 from perdure.core.errors import PerdureError, shown
 
 if TYPE_CHECKING:
@@ -161,7 +160,8 @@ def write_gif(frames: Frames, path: str | os.PathLike[str], rate: float = 25.0) 
 
     if Path(path).suffix.lower() != ".gif":
         raise PerdureError(f"expected a file that ends in .gif; found {Path(path).name!r}")
-    check_number("rate", rate, high=FASTEST, ends="(]")
+    if not isinstance(rate, int | float) or not 0 < rate <= FASTEST:
+        raise PerdureError(f"rate must lie in (0, {FASTEST:g}]; found {shown(rate)}")
     images = [Image.fromarray(frame) for frame in check_frames(frames)]
     buffer = io.BytesIO()
     images[0].save(
