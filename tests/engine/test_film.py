@@ -200,9 +200,11 @@ def test_a_run_that_was_stopped_has_the_same_pictures(results, tmp_path, monkeyp
             assert found.extras[name]["film"] == results.extras[name]["film"]
 
 
-def test_of_a_grid_the_pictures_are_those_of_what_was_chosen(results):
-    given = {**SMALL, "keep": True, "tune": {"lr": [1e-4, 0.5]}}
-    found = compare(walks(), ["naive"], **given)
-    strip = film.strips(found, "naive")[-1]
-    (episode,) = found.trained["naive"].play(strip.task)
-    assert np.array_equal(episode.frames[strip.steps], strip.frames())
+def test_of_a_grid_the_pictures_are_those_of_what_was_chosen():
+    for lrs in ([1e-4, 0.5], [0.5, 1e-4]):  # one of them chooses the second
+        found = compare(walks(), ["naive"], keep=True, tune={"lr": lrs}, **SMALL)
+        for strip in film.strips(found, "naive")[1:]:
+            (episode,) = found.trained["naive"].play(strip.task)
+            assert np.array_equal(episode.frames[strip.steps], strip.frames())
+        again = [np.mean([e.rewards.sum() for e in found.trained["naive"].play(t, 1, 3)]) for t in range(2)]
+        assert again == pytest.approx(found.scores["naive"][1, -1], rel=1e-6)
