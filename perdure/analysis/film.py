@@ -24,12 +24,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Strip:
-    """Moments of an episode that the policy of the first seed lived through: the first that was scored.
+    """Moments of a scored episode of the policy of the first seed: that whose return is the median.
 
     Parameters
     ----------
     stage, task:
         After which stage (from 0), in which task.
+    episode:
+        Which of those that were scored, from 0.
     steps:
         After how many steps of the episode each picture was taken; the last one is its length.
     score:
@@ -40,14 +42,15 @@ class Strip:
 
     stage: int
     task: int
+    episode: int
     steps: list[int]
     score: float
     png: str
 
     @classmethod
-    def of(cls, stage: int, task: int, steps: list[int], score: float, frames: Frames) -> Strip:
+    def of(cls, stage: int, task: int, episode: int, steps: list[int], score: float, frames: Frames) -> Strip:
         """Put pictures ``[n, height, width, 3]`` side by side."""
-        return cls(stage, task, steps, score, base64.b64encode(side_by_side(frames)).decode())
+        return cls(stage, task, episode, steps, score, base64.b64encode(side_by_side(frames)).decode())
 
     def plain(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -136,7 +139,8 @@ def _is_strip(value: Any) -> bool:
     if not isinstance(value, dict) or set(value) != set(Strip.__annotations__):
         return False
     steps = value["steps"]
-    numbers = type(value["stage"]) is type(value["task"]) is int and type(value["score"]) in (int, float)
+    places = [type(value[key]) for key in ("stage", "task", "episode")]
+    numbers = places == [int] * 3 and type(value["score"]) in (int, float)
     if (
         not numbers
         or not isinstance(steps, list)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from perdure.analysis.film import Strip, check_frames, moments
 from perdure.core.batch import State
-from perdure.core.errors import said
+from perdure.core.errors import PerdureError, said
 from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.phase import Phase
 
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 
 # Tasks beyond which no pictures are made: nobody would look at them, and a report would be megabytes.
 MANY = 20
+# Bytes of the states that are kept while a task is scored.
+MOST_KEPT = 1 << 29
 
 
 @dataclass(eq=False)
 class Camera:
-    """Looks at the first scored episode of some replicas, as scoring plays it.
+    """Looks at the scored episodes of some replicas, as scoring plays them.
+
+    Pictures are made of the episode whose return is the median, the lower of two in the middle, the first of
+    those that are alike: one that went unusually well or badly would tell the wrong story.
 
     Parameters
     ----------
@@ -41,7 +47,7 @@ class Camera:
     replicas: list[int]
     failure: str = ""
     _seen: list[list[State]] = field(default_factory=list)
-    _scores: list[float] = field(default_factory=list)
+    _scores: list[list[float]] = field(default_factory=list)
 
     def begin(self, state: State) -> Callable[[State], None] | None:
         """Look at the start of the episodes; returns what is to be shown the state after each step.
@@ -50,8 +56,18 @@ class Camera:
         """
         self._seen = [[] for _ in self.replicas]
         self._try(lambda: self._look(state))
-        self._try(lambda: check_frames(self.world.frames(self._seen[0][0]).cpu().numpy()))
+        self._try(self._check)
         return None if self.failure else self._go_on
+
+    def _check(self) -> None:
+        first = self._seen[0][0]
+        check_frames(self.world.frames(of_episode(first, 0)).cpu().numpy())
+        each = sum(v.nbytes for v in pytree.tree_leaves(first)) * len(self.replicas)
+        if each * (self.world.limit + 1) > MOST_KEPT:
+            raise PerdureError(
+                f"the states of all steps would take {each * (self.world.limit + 1) >> 20} MB, more than "
+                f"{MOST_KEPT >> 20}"
+            )
 
     def _go_on(self, state: State) -> None:
         self._try(lambda: self._look(state))
@@ -64,17 +80,19 @@ class Camera:
 
     def end(self, scores: Tensor) -> None:
         """Take the scores of the episodes, ``[replicas, episodes]``."""
-        self._scores = scores[self.replicas, 0].tolist()
+        self._scores = scores[self.replicas].tolist()
 
     def strips(self, stage: int, task: int) -> list[Strip]:
         """Return the moments of the episode of each replica, as pictures; none where that failed."""
         found: list[Strip] = []
 
         def make() -> None:
-            for seen, score in zip(self._seen, self._scores, strict=True):
-                steps = moments(length(seen))
-                frames = self.world.frames(chosen(seen, steps))
-                found.append(Strip.of(stage, task, steps, score, frames.cpu().numpy()))
+            for seen, scores in zip(self._seen, self._scores, strict=True):
+                episode = int(np.argsort(scores, kind="stable")[(len(scores) - 1) // 2])
+                one = [of_episode(glimpse, episode) for glimpse in seen]
+                steps = moments(length(one))
+                frames = self.world.frames(chosen(one, steps)).cpu().numpy()
+                found.append(Strip.of(stage, task, episode, steps, scores[episode], frames))
 
         self._try(make)
         return [] if self.failure else found
@@ -86,6 +104,11 @@ class Camera:
                 work()
             except Exception as error:
                 self.failure = said(error)
+
+
+def of_episode(glimpse: State, episode: int) -> State:
+    """Return what was seen of one episode, in one row."""
+    return pytree.tree_map(lambda v: v[episode : episode + 1], glimpse)  # type: ignore[no-any-return]
 
 
 def length(seen: list[State]) -> int:

@@ -15,7 +15,7 @@ from perdure.core.batch import State
 from perdure.core.checks import check_whole
 from perdure.core.layer_draws import NoDraws
 from perdure.core.random import Rng
-from perdure.engine.film import chosen, length
+from perdure.engine.film import chosen, length, of_episode
 from perdure.engine.replicas import Replica
 from perdure.engine.step import Program
 from perdure.engine.worlds import STARTS, STEPS
@@ -91,18 +91,19 @@ def play(program: Program, one: Replica, seed: int, task: int, world: World, epi
     with torch.no_grad(), NoDraws():
         state = world.start(Rng(who, torch.zeros_like(who), STARTS))
         check_whole("episodes", episodes, most=len(world.score(state)))
-        seen, rows = [[world.glimpse(state, i)] for i in range(episodes)], []
+        seen, rows = [world.glimpse(state)], []
         for at in torch.arange(world.limit, device=device):
             rng = Rng(who, at, STEPS)
             state, row = world.watch(program.act(one, index, rng), state, rng)
             rows.append({k: v[:episodes].cpu().numpy() for k, v in row.items()})
-            for i, glimpses in enumerate(seen):
-                glimpses.append(world.glimpse(state, i))
-            if not any(bool(glimpses[-1]["on"]) for glimpses in seen):
+            seen.append(world.glimpse(state))
+            if not bool(seen[-1]["on"][:episodes].any()):
                 break
     return [
-        _episode(world, glimpses, [{k: v[i] for k, v in row.items()} for row in rows])
-        for i, glimpses in enumerate(seen)
+        _episode(
+            world, [of_episode(one, i) for one in seen], [{k: v[i] for k, v in row.items()} for row in rows]
+        )
+        for i in range(episodes)
     ]
 
 

@@ -30,7 +30,7 @@ def strips() -> list[Strip]:
     """What a run with two tasks keeps: an episode of four steps, one of two, one of five hundred."""
     ends = {(0, 0): (4, 300.0), (1, 0): (2, 9.0), (1, 1): (500, 480.0)}
     return [
-        Strip.of(*place, moments(steps), score, frames(len(moments(steps))))
+        Strip.of(*place, 0, moments(steps), score, frames(len(moments(steps))))
         for place, (steps, score) in ends.items()
     ]
 
@@ -53,7 +53,7 @@ def test_a_strip_gives_back_its_pictures() -> None:
     strip = strips()[2]
     assert strip.size == (48, 4)
     assert np.array_equal(strip.frames(), frames(8))
-    large = Strip.of(0, 0, [0, 1], 1.0, frames(2, 300, 200))
+    large = Strip.of(0, 0, 0, [0, 1], 1.0, frames(2, 300, 200))
     assert large.frames().shape == (2, 100, 67, 3)  # a third of each side
 
 
@@ -125,7 +125,7 @@ PNG_OF_7 = base64.b64encode(film.side_by_side(frames(1, 4, 7))).decode()
     [
         {"png": "abc"}, {"png": "<script>"}, {"png": base64.b64encode(b"GIF89a" * 9).decode()}, {"png": 3},
         {"png": PNG_OF_7}, {"steps": []}, {"steps": [0.5]}, {"score": "1"}, {"stage": True}, {"stage": 2},
-        {"task": -1}, {"more": 1},
+        {"task": -1}, {"episode": None}, {"more": 1},
     ],
 )  # fmt: skip
 def test_what_are_no_strips_is_refused(change: dict[str, Any]) -> None:

@@ -89,15 +89,15 @@ class World:
         """
         raise PerdureError(f"{type(self).__name__} does not tell of its episodes: override `watch`")
 
-    def glimpse(self, state: State, episode: int = 0) -> State:
-        """Return what a picture of a scored episode is made of: tensors whose first axis has one row.
+    def glimpse(self, state: State) -> State:
+        """Return what pictures of the scored episodes are made of: tensors ``[episodes, ...]``.
 
-        ``on [1]`` is 1 where the episode goes on, else 0.
+        ``on [episodes]`` is 1 where an episode goes on, else 0.
         """
         raise PerdureError(f"{type(self).__name__} does not show its episodes: override `glimpse`")
 
     def frames(self, glimpses: State) -> Tensor:
-        """Return small pictures of glimpses that were put one after the other, ``[n, h, w, 3]`` uint8."""
+        """Return a small picture of each row of glimpses ``[n, ...]``, ``[n, height, width, 3]`` uint8."""
         raise PerdureError(f"{type(self).__name__} does not say what it looks like: override `frames`")
 
     def example(self) -> Rows:

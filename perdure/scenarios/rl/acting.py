@@ -112,9 +112,8 @@ class Acting(World):
 
     # ---- pictures -------------------------------------------------------------------------------------
 
-    def glimpse(self, state: State, episode: int = 0) -> State:
-        one = slice(episode, episode + 1)
-        return {"env": {k: v[one] for k, v in state["env"].items()}, "on": state["on"][one]}
+    def glimpse(self, state: State) -> State:
+        return {"env": state["env"], "on": state["on"]}
 
     def frames(self, glimpses: State) -> Tensor:
         return self.env.frame(glimpses["env"])
