@@ -100,9 +100,7 @@ def play(program: Program, one: Replica, seed: int, task: int, world: World, epi
             if not bool(seen[-1]["on"][:episodes].any()):
                 break
     return [
-        _episode(
-            world, [of_episode(one, i) for one in seen], [{k: v[i] for k, v in row.items()} for row in rows]
-        )
+        _episode(world, [of_episode(one, i) for one in seen], [{k: v[i] for k, v in r.items()} for r in rows])
         for i in range(episodes)
     ]
 

@@ -176,10 +176,21 @@ def test_an_environment_that_cannot_draw_has_its_scores_and_a_note(stream, why, 
         episode.gif("nowhere.gif")
 
 
-def test_streams_of_many_tasks_have_none(monkeypatch):
-    monkeypatch.setattr(filming, "MANY", 1)
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [
+        ({"MANY": 1}, "the stream has 2 tasks, and pictures are made of up to 1"),
+        # Three episodes, a place and a mark of four bytes each, at thirteen moments.
+        ({"MOST_KEPT": 13 * 24 - 1}, "the states of all steps would take 0 MB, more than 0"),
+        ({"MOST_KEPT": 13 * 24}, ""),
+    ],
+)
+def test_there_are_none_of_many_tasks_or_large_states(limit, why, monkeypatch):
+    for name, value in limit.items():
+        monkeypatch.setattr(filming, name, value)
     found = compare(walks(), ["naive"], **SMALL)
-    assert film.left_out(found) == ["the stream has 2 tasks, and pictures are made of up to 1"]
+    assert film.left_out(found) == [why] * bool(why)
+    assert bool(film.filmed(found)) == (not why)
 
 
 @pytest.mark.usefixtures("without_report")

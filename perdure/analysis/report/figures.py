@@ -160,8 +160,8 @@ def _plasticity(scene: Scene, lost: str) -> Picture:
 def _films(results: Record) -> Picture:
     drawings, key = films.drawings(results)
     caption = (
-        "Moments of an episode that the policy of the first seed plays in each task, when it was just learned "
-        "and at the end of training: of the episodes that were scored the one with the median return."
+        "Moments of an episode that the policy of the first seed plays in each task when it was just learned "
+        "and at the end: of the episodes that were scored the one with the median return."
     )
     return Picture("What the policies do", caption, drawings, [], key)
 
