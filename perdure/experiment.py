@@ -26,6 +26,7 @@ from perdure.engine.tuning import Trial, check_keys, chooses, trials, with_numbe
 from perdure.scenarios.contract.check_stream import check_stream
 from perdure.scenarios.contract.doubts import doubts
 from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.world import World
 from perdure.scenarios.operators import take
 from perdure.strategies.contract.composition import lay_out
 from perdure.strategies.contract.external import External
@@ -214,8 +215,11 @@ def run(
                     tick(engine.step_count, total)
                 replica = engine.boundary(replica, phase, data, "end_task")
             if phase.stage:
+                ends = len(outcome.scores) + 1 == sum(p.stage for p in phases)
+                cameras = outcome.film.cameras(engine, phase, ends)
                 with engine.during("eval"):
-                    scores, counts = engine.examine(replica)
+                    scores, counts = engine.examine(replica, cameras=cameras)
+                    outcome.film.take(len(outcome.scores), cameras)
                 if settings.eval_every and engine.step_count % settings.eval_every:
                     outcome.curve.append((engine.step_count, stage, scores))
                 outcome.scores.append(scores)
@@ -233,7 +237,8 @@ def run(
     outcome.hear(heard)
     outcome.diverged = engine.diverged(replica)
     outcome.costs = engine.report_costs(replica)
-    outcome.trained = Trained(engine.program, replica.view())
+    worlds = [(task.name, task.test if isinstance(task.test, World) else None) for task in stream]
+    outcome.trained = Trained(engine.program, replica.view(), engine.seeds, tuple(worlds))
     outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage(engine.one_pass(phases))}
     return outcome if settings.choosing else outcome.told(settings.seeds)
 

@@ -41,6 +41,7 @@ from perdure.analysis.metrics.registry import DIALECTS, METRICS, Metric
 from perdure.analysis.metrics.steps import environment_steps, steps_to_threshold, time_to_threshold
 from perdure.analysis.notes import notes
 from perdure.analysis.outliers import outlier_auroc
+from perdure.analysis.plots.film import plot_filmstrip, write_gif
 from perdure.analysis.plots.pareto import plot_front
 from perdure.analysis.plots.sensitivity import plot_sensitivity
 from perdure.analysis.results import Curve, Results, load
@@ -94,6 +95,7 @@ __all__ = [
     "per_class_accuracy",
     "performance_profile",
     "plasticity",
+    "plot_filmstrip",
     "plot_front",
     "plot_sensitivity",
     "pooled_incremental_accuracy",
@@ -107,6 +109,7 @@ __all__ = [
     "windowed_forgetting",
     "windowed_plasticity",
     "worst_case_accuracy",
+    "write_gif",
     "zero_shot_transfer",
     "zero_shot_transfer_matrix",
 ]

@@ -80,6 +80,15 @@ class Drawing(Record):
         """
         return _figure("plasticity_figure", self, path)
 
+    def plot_film(self, strategy: str, path: Path | None = None) -> Figure:
+        """Draw moments of an episode that the first seed's policy plays in each task, a row for each.
+
+        Once when the task was just learned, once at the end of training: of the episodes that were scored
+        the one with the median return. Of streams of environments that say what they look like; more of a
+        policy that was kept is in ``results.trained[strategy].play(task)``.
+        """
+        return _figure("films", self, path, strategy)
+
     def plot_front(self, tasks: tuple[int, int] = (0, 1), path: Path | None = None) -> Figure:
         """Draw the final scores of two tasks against each other, a point per strategy, and the Pareto front.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from perdure.analysis import film
 from perdure.analysis.diverged import OPENING, cleared, kept, sentence
 from perdure.analysis.metrics import worlds
 from perdure.analysis.metrics.curves import LAST
@@ -194,7 +195,8 @@ def _chance(results: Record) -> list[str]:
 
 def _worlds(results: Record) -> list[str]:
     """What results of reinforcement learning leave open: returns without a best one, too few evaluations."""
-    return [*_limits(results), *_evaluations(results), *_steps(results)] if worlds.is_world(results) else []
+    found = [*_limits(results), *_evaluations(results), *_steps(results)] if worlds.is_world(results) else []
+    return [*found, *(f"Pictures of what policies do are missing: {why}." for why in film.left_out(results))]
 
 
 def _limits(results: Record) -> list[str]:

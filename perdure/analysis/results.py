@@ -52,7 +52,7 @@ class Results(Drawing, Multitask, Reinforcement):
         seconds_train, seconds_eval, seconds_warmup, parameters, state_bytes, samples_seen, steps, flops.
     extras:
         Anything else that JSON can hold, such as what tuning chose; ``diverged`` lists the seeds whose
-        replica diverged.
+        replica diverged, and ``film`` holds pictures of what policies do (:meth:`plot_film`).
     config:
         What was run, JSON-able: ``seeds``, ``tasks`` (names), ``kinds`` (strategy name to kind), ``bounds``
         (strategies that bound the others), ``together`` (those that learn several tasks at once),

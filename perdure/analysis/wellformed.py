@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from perdure.analysis.film import is_film
 from perdure.core.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ INFO = {
 EXTRAS = {
     "diverged": (_is_list(int), "a list of seeds"),
     "chosen": (_is_table(int, float), "numbers by name"),
+    "film": (is_film, "pictures of episodes, PNG as base64, with their stage, task, steps and score"),
     "report": (_is_table(dict), "tables by part of the strategy"),
     "tried": (_is_tried, "a list of numbers by name"),
     **dict.fromkeys(
@@ -122,6 +124,8 @@ def check(results: Record) -> None:
     if not _is_list(str)(results.warnings):
         raise PerdureError(f"expected warnings to be a list of texts; found {shown(results.warnings)}")
     _check_shapes(results)
+    for name in results.extras:
+        _check_film(name, results)
     for name, value in results.confusions.items():
         _check_confusion(name, value, results)
 
@@ -157,6 +161,16 @@ def _check_shapes(results: Record) -> None:
         if beyond:
             raise PerdureError(
                 f"expected a curve of {name!r} with stages from 0 to {tasks - 1}; found {beyond[0]}"
+            )
+
+
+def _check_film(name: str, results: Record) -> None:
+    stages, tasks = results.scores[name].shape[1:]
+    for strip in results.extras[name].get("film", {}).get("strips", []):
+        if not (0 <= strip["stage"] < stages and 0 <= strip["task"] < tasks):
+            raise PerdureError(
+                f"expected pictures of {name!r} after stages below {stages} in tasks below {tasks}; found "
+                f"stage {strip['stage']}, task {strip['task']}"
             )
 
 

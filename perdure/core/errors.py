@@ -44,6 +44,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]} ..."
 
 
+def said(error: Exception) -> str:
+    """Return the first line of what an error says, with its kind where it is not one of ours."""
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return first if isinstance(error, PerdureError) else f"{type(error).__name__}: {first}"
+
+
 def near(name: str, known: Iterable[str]) -> list[str]:
     """Return the nearest names there are, whatever their case, dashes and underscores."""
     plain = {_plain(one): one for one in sorted(known)}

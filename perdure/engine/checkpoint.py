@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from perdure.analysis.files import FolderError, regular, write_beside
 from perdure.engine.costs import Costs
 from perdure.engine.engine import Engine
+from perdure.engine.film import Film
 from perdure.engine.outcome import Outcome
 from perdure.engine.replicas import Replica
 
@@ -56,6 +57,7 @@ class Checkpoint:
             "confusions": [list(c.shape) for c in outcome.confusions],
             "curve": [(step, stage) for step, stage, _ in outcome.curve],
             "warnings": outcome.warnings,
+            "film": asdict(outcome.film),
         }
         tensors = leaves({"replica": replica, "held": engine.held, "untrained": outcome.untrained})
         tensors |= leaves({"scores": outcome.scores, "curve": [scores for _, _, scores in outcome.curve]})
@@ -111,6 +113,7 @@ class Checkpoint:
             (step, stage, tensors[f"['curve'][{i}]"]) for i, (step, stage) in enumerate(notes["curve"])
         ]
         outcome.warnings = notes["warnings"]
+        outcome.film = Film(**notes.get("film", {}))  # checkpoints of before there were films have none
         return tree["replica"], notes["phases"]
 
     def _foreign(self) -> FolderError:

@@ -23,12 +23,13 @@ from perdure.engine.boundary import boundary
 from perdure.engine.costs import Clock, Costs
 from perdure.engine.data import Data, Place, Sampler
 from perdure.engine.fetching import FetchedData, scored
+from perdure.engine.film import Camera
 from perdure.engine.fitting import check_batches, check_output, least_batch
 from perdure.engine.layout import Layouts
 from perdure.engine.records import Records
 from perdure.engine.replicas import Mapper, Replica, build, convolves, stack, unshare
 from perdure.engine.scored import Scored
-from perdure.engine.scoring import examine, training_loss
+from perdure.engine.scoring import NOBODY, examine, training_loss
 from perdure.engine.step import Program
 from perdure.engine.worlds import Worlds
 from perdure.scenarios.contract.fetched import Fetched
@@ -356,9 +357,14 @@ class Engine:
         """Score all tasks, ``[replicas, tasks]``, without waiting for the device."""
         return self.examine(replica, scored)[0]
 
-    def examine(self, replica: Replica, scored: Scored | None = None) -> tuple[Tensor, Tensor | None]:
-        """Score all tasks, ``[replicas, tasks]``, and count their answers, ``[replicas, label, answer]``."""
-        return examine(self, replica, self.test if scored is None else scored)
+    def examine(
+        self, replica: Replica, scored: Scored | None = None, cameras: Mapping[int, Camera] = NOBODY
+    ) -> tuple[Tensor, Tensor | None]:
+        """Score all tasks, ``[replicas, tasks]``, and count their answers, ``[replicas, label, answer]``.
+
+        The worlds of some tasks have cameras, which change nothing.
+        """
+        return examine(self, replica, self.test if scored is None else scored, cameras)
 
     def training_loss(self, replica: Replica, tasks: Sequence[int]) -> Tensor:
         """Mean loss of some training samples of tasks, the model in evaluation mode, ``[replicas]``."""

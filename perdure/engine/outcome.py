@@ -14,7 +14,8 @@ from torch import Tensor
 
 from perdure.analysis import combine
 from perdure.analysis.results import Curve, Results
-from perdure.core.errors import PerdureError
+from perdure.core.errors import PerdureError, said
+from perdure.engine.film import Film
 from perdure.engine.trained import Trained
 from perdure.engine.tuning import Trial
 from perdure.strategies.contract.composition import parts
@@ -30,7 +31,7 @@ class Outcome:
 
     ``confusions`` count labels and answers at each stage, ``[replicas, label, answer]``. ``diverged`` tells
     of each replica whether its weights are not finite, ``learned`` whether its loss in training ended no
-    higher than it began, where that was looked at.
+    higher than it began, where that was looked at. ``film`` holds pictures of scored episodes.
     """
 
     untrained: Tensor
@@ -44,6 +45,7 @@ class Outcome:
     extras: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     trained: Trained | None = None
+    film: Film = field(default_factory=Film)
 
     def hear(self, heard: Iterable[WarningMessage]) -> None:
         """Add what was warned of, each line once."""
@@ -62,6 +64,7 @@ class Outcome:
             diverged=None if self.diverged is None else self.diverged[kept],
             learned=None if self.learned is None else self.learned[kept],
             trained=None if self.trained is None else self.trained.chosen(kept),
+            film=self.film.of_point(point),
         )
 
     def after(self, others: Sequence[Outcome], found: dict[str, Any]) -> Outcome:
@@ -88,7 +91,7 @@ class Outcome:
                 f"{worse} of {len(seeds)} replicas ended with a training loss above the untrained model's: "
                 "lower lr, or the strength of what protects earlier tasks"
             )
-        extras = {**self.extras, **reported(self.trained), "diverged": gone}
+        extras = {**self.extras, **reported(self.trained), **self.film.extras(), "diverged": gone}
         return replace(self, extras=extras, warnings=[*self.warnings, *lines])
 
     def get_curve(self) -> Curve:
@@ -217,12 +220,6 @@ def reported(trained: Trained | None) -> dict[str, Any]:
     found = {} if trained is None else trained.report()
     plain = {kind: {k: array(v).tolist() for k, v in own.items()} for kind, own in found.items() if own}
     return {"report": plain} if plain else {}
-
-
-def said(error: Exception) -> str:
-    """Return the first line of what an error says, with its kind where it is not one of ours."""
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return first if isinstance(error, PerdureError) else f"{type(error).__name__}: {first}"
 
 
 def array(values: Tensor) -> npt.NDArray[np.float64]:

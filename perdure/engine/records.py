@@ -45,15 +45,19 @@ class Records:
     _flops: dict[Any, float] = field(default_factory=dict)  # of what runs unrecorded
 
     def loop(
-        self, key: Any, body: Callable[..., Any], carry: Any, times: int, *shared: Any, first: int = 0
-    ) -> Any:
+        self, key: Any, body: Callable[..., Any], carry: Any, times: int, *shared: Any, first: int = 0,
+        look: Callable[[Any], None] | None = None,
+    ) -> Any:  # fmt: skip
         """Run ``carry = body(carry, *shared, at)`` so many times, recorded once: rollouts, and episodes.
 
-        ``at`` is a 0-d tensor that counts from ``first``: what draws go by.
+        ``at`` is a 0-d tensor that counts from ``first``: what draws go by. ``look`` is shown what is carried
+        after each step, and must copy what it keeps: the next step writes on it.
         """
         steps = torch.arange(first, first + times, device=self.device)
         for i in range(times):
             carry = self.run(key, body, (carry, *shared, steps[i]), first + i)
+            if look is not None:
+                look(carry)
         return carry
 
     def run(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,15 +23,19 @@ from perdure.scenarios.contract.world import World
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
+    from perdure.engine.film import Camera
 
 # Training samples that tell whether a run has learned anything.
 LOSS_SAMPLES = 256
 # Numbers of all replicas' tables of labels and answers, beyond which answers are not counted.
 MOST_COUNTS = 1_000_000
+NOBODY: Mapping[int, Camera] = MappingProxyType({})
 
 
-def examine(engine: Engine, replica: Replica, scored: Scored) -> tuple[Tensor, Tensor | None]:
-    """Score all tasks, ``[replicas, tasks]``, and count their answers.
+def examine(
+    engine: Engine, replica: Replica, scored: Scored, cameras: Mapping[int, Camera] = NOBODY
+) -> tuple[Tensor, Tensor | None]:
+    """Score all tasks, ``[replicas, tasks]``, and count their answers; cameras look on in some worlds.
 
     The second is ``[replicas, label, answer]``, over the samples of all tasks; ``None`` where tasks are
     no classifications, or classes are too many to count.
@@ -78,7 +83,7 @@ def examine(engine: Engine, replica: Replica, scored: Scored) -> tuple[Tensor, T
     sums = sums.unsqueeze(-1) if width is None else sums
     scores = totals(engine.program.objective, sums, scored.counts)
     for t, world in scored.worlds:
-        scores[:, t] = episodes(engine, view, t, world)
+        scores[:, t] = episodes(engine, view, t, world, cameras.get(t))
     shape = (engine.replicas, classes, classes)
     return scores, total["counts"][:, :-1].view(shape) if classes else None
 

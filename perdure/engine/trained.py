@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -15,12 +15,14 @@ from torch.utils import _pytree as pytree
 
 from perdure.core.batch import Params, Rows
 from perdure.core.checks import check_whole
-from perdure.core.errors import PerdureError
+from perdure.core.errors import PerdureError, unknown
 from perdure.core.net import Net, takes_task
+from perdure.engine.played import Episode, play
 from perdure.engine.replicas import Mapper, Replica
 from perdure.engine.step import Program
 from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.accepts import Fits, check_index
 from perdure.strategies.contract.composition import NUMBERS, overrides
 
@@ -36,10 +38,16 @@ class Trained:
     replica:
         Tensors of all replicas with a leading axis, in the order of ``results.seeds``: ``params``,
         ``buffers`` and the strategy's ``state``, each a dictionary.
+    seeds:
+        Seed of each replica.
+    worlds:
+        Of each task its name and the world that was scored, ``None`` for samples: :meth:`play` plays there.
     """
 
     program: Program
     replica: Replica
+    seeds: Sequence[int] = ()
+    worlds: tuple[tuple[str, World | None], ...] = ()
 
     def __repr__(self) -> str:
         return "\n".join([f"Trained {self.program.strategy}", *(f"  {k}: {v}" for k, v in self._facts())])
@@ -75,7 +83,8 @@ class Trained:
 
     def chosen(self, kept: slice) -> Trained:
         """Return some of the replicas."""
-        return replace(self, replica=pytree.tree_map(lambda v: v[kept], self.replica))
+        chosen = pytree.tree_map(lambda v: v[kept], self.replica)
+        return replace(self, replica=chosen, seeds=self.seeds[kept])
 
     def params(self, k: int = 0) -> Params:
         """Trained tensors of replica ``k``."""
@@ -180,6 +189,43 @@ class Trained:
             counts.append(len(data))
         count = torch.tensor(counts, device=first.device)
         return totals(stream.objective, torch.stack(sums, 1), count).cpu().numpy()
+
+    def play(self, task: int | str = 0, replica: int = 0, episodes: int = 1) -> list[Episode]:
+        """Let the policy of a replica play in the environment of a task: the first episodes that were scored.
+
+        They start as they did when the task was scored, and take the likeliest action each time, so their
+        rewards add up to what was scored.
+
+        Parameters
+        ----------
+        task:
+            Index or name of a task of the stream that was learned.
+        replica:
+            Whose policy.
+        episodes:
+            How many, up to those that were scored.
+
+        Examples
+        --------
+        >>> from perdure import compare
+        >>> stream = "catch-shift(tasks=1, steps=256)"
+        >>> results = compare(stream, "naive", seeds=1, quiet=True, keep=True)
+        >>> episode, = results.trained["naive"].play(task=0)
+        >>> episode.frames.shape, episode.rewards.shape
+        ((10, 80, 80, 3), (9,))
+        """
+        names = [name for name, _ in self.worlds]
+        if not any(world for _, world in self.worlds):
+            raise PerdureError("expected a stream of environments to play in; found one of samples")
+        if isinstance(task, str) and task not in names:
+            raise unknown("task", task, names)
+        t = names.index(task) if isinstance(task, str) else check_index("a task", task, len(names))
+        k = check_index("a replica", replica, self.replicas)
+        world = self.worlds[t][1]
+        if world is None:
+            raise PerdureError(f"expected a task with an environment; found {names[t]!r}, which has samples")
+        one = pytree.tree_map(lambda v: v[k], self.replica.view())
+        return play(self.program, one, self.seeds[k], t, world, episodes)
 
     def _batched(self, function: Callable[..., Tensor], batch: int, rows: Rows) -> list[Tensor]:
         check_whole("batch", batch)

@@ -23,9 +23,12 @@ from perdure.strategies.contract.phase import Phase
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
+    from perdure.engine.film import Camera
 
 # Steps of scored episodes after which it is looked whether any goes on: a GPU is waited for each time.
 LOOKED_AT = 50
+# What scored episodes draw by: where they start, and their steps.
+STARTS, STEPS = "episodes/", "episode/"
 
 
 @dataclass(eq=False)
@@ -74,13 +77,16 @@ class Worlds:
         """Let the present policy act for a rollout of each task; return what it lived through.
 
         At a boundary (``moment``) the worlds stay where they are: what is lived through from there is not
-        part of training.
+        part of training. Those on the host are entered anew for it.
         """
         view, found = replica.view(), []
         for i, (task, world) in enumerate(zip(self.tasks, self.worlds, strict=True)):
             before = self.states[i]
-            # A rollout writes on the state that it is given.
-            kept = pytree.tree_map(torch.clone, before) if moment and before is not None else before
+            kept = before
+            if moment:
+                # A rollout writes on the state that it is given. What is on the host cannot be copied.
+                copied = before is not None and not isinstance(world, HostWorld)
+                kept = pytree.tree_map(torch.clone, before) if copied else None
             rows, after = rollout(self.engine, view, task, world, kept, step, moment)
             self.states[i] = before if moment else after
             found.append(rows)
@@ -132,17 +138,20 @@ def rollout(
     return rows, carry["state"]
 
 
-def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
-    """Mean score of a world's episodes, ``[replicas]``; the same ones at each evaluation."""
+def episodes(engine: Engine, view: Any, task: int, world: World, camera: Camera | None = None) -> Tensor:
+    """Mean score of a world's episodes, ``[replicas]``; the same ones at each evaluation.
+
+    ``camera`` looks on, at the start and after each step.
+    """
     if isinstance(world, HostWorld):
         return host_worlds.episodes(engine, view, task, world)
     current, seed = torch.tensor(task, device=engine.device), engine.hyper["seed"]
 
     def start(seed: Tensor, at: Tensor) -> Any:
-        return world.start(Rng(seed, at, "episodes/"))
+        return world.start(Rng(seed, at, STARTS))
 
     def step(state: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
-        rng = Rng(seed, at, "episode/")
+        rng = Rng(seed, at, STEPS)
         return world.step(engine.program.act(view, task, rng), state, rng)
 
     def body(state: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
@@ -152,13 +161,16 @@ def episodes(engine: Engine, view: Any, task: int, world: World) -> Tensor:
     with torch.no_grad():
         zero = torch.zeros((), dtype=torch.int64, device=engine.device)
         state = unshare(engine.mapper(start, seed, zero, shared=(1,), kind=("start", task)))
+        look = None if camera is None else camera.begin(state)
         says = type(world).over is not World.over
         for first in range(0, world.limit, LOOKED_AT):
             times = min(LOOKED_AT, world.limit - first)
             state = engine.records.loop(
-                ("episode", task), body, state, times, view, seed, current, first=first
+                ("episode", task), body, state, times, view, seed, current, first=first, look=look
             )
             if says and bool(engine.mapper(world.over, state, kind=("over", task)).all()):
                 break
         scores: Tensor = engine.mapper(world.score, state, kind=("result", task))
+        if camera is not None:
+            camera.end(scores)
     return scores.mean(1)

@@ -69,7 +69,8 @@ class Env(Named, ABC):
     def frame(self, state: State) -> Tensor:
         """Return a small picture of each copy for people to look at, ``[n, height, width, 3]`` uint8.
 
-        Optional: nothing is learned from it. It is a function of the state, pure like the others;
+        Optional: nothing is learned from it, but reports show by it what policies do. It is a function of the
+        state, pure like the others;
         :class:`perdure.envs.drawing.Picture` has lines, discs and boxes.
 
         Raises

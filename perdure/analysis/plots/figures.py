@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.analysis.metrics import needs
 from perdure.analysis.plots import heat, panels
 from perdure.analysis.plots.conflicts import conflict_figure
+from perdure.analysis.plots.film import films
 from perdure.analysis.plots.fronts import strategy_front
 from perdure.analysis.plots.gains import gain, kept_and_gained
 from perdure.analysis.plots.heat import Matrix
@@ -51,6 +52,7 @@ __all__ = [
     "conflict_figure",
     "confusion",
     "evaluation_curves",
+    "films",
     "finished",
     "forgetting_curves",
     "gain",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdure.analysis import conflicts, hidden_units
+from perdure.analysis import conflicts, film, hidden_units
 from perdure.analysis.diverged import sentence
 from perdure.analysis.metrics.needs import baseline
 from perdure.analysis.metrics.worlds import ENVIRONMENT, is_world
@@ -26,6 +26,7 @@ from perdure.analysis.plots.style import (
     score_limits,
     stage_ticks,
 )
+from perdure.analysis.report import films
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +86,8 @@ def pictures(results: Record) -> Iterator[Picture]:
         yield _plasticity(plasticity.even(scene), lost)
     if plots.with_curves(scene):
         yield _training(scene, lost, legend)
+    if film.filmed(results):
+        yield _films(results)
 
 
 def _forgetting(scene: Scene, bands: str, legend: list[Entry]) -> Picture:
@@ -152,6 +155,15 @@ def _plasticity(scene: Scene, lost: str) -> Picture:
     # Who learned all tasks at once has a point here, and no level.
     points = replace(scene, levels=[])
     return Picture("Plasticity", caption, drawings, [_entry(points, name) for name in names], [])
+
+
+def _films(results: Record) -> Picture:
+    drawings, key = films.drawings(results)
+    caption = (
+        "Moments of an episode that the policy of the first seed plays in each task when it was just learned "
+        "and at the end: of the episodes that were scored the one with the median return."
+    )
+    return Picture("What the policies do", caption, drawings, [], key)
 
 
 def _average(axes: Axes, scene: Scene) -> None:

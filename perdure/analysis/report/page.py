@@ -94,7 +94,7 @@ def _settings(results: Record) -> list[tuple[str, str]]:
         (f"{name}: {key}", _plain(v))
         for name, e in results.extras.items()
         for key, v in e.items()
-        if key != "report"  # long, and drawn
+        if key not in ("report", "film")  # long, and drawn
     ]
 
 

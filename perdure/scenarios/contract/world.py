@@ -81,6 +81,25 @@ class World:
         """Return the score of each episode, ``[episodes]``, after ``limit`` steps; a task's is their mean."""
         raise PerdureError(f"{type(self).__name__} does not say how episodes are scored: override `score`")
 
+    def watch(self, act: Act, state: State, rng: Rng) -> tuple[State, Rows]:
+        """Go one step on as :meth:`step` does, and tell of it: rows ``[episodes, ...]``.
+
+        ``x`` is what the policy saw, ``action`` what it did, ``reward`` what that brought, and ``on`` 1 where
+        the episode was going on, else 0.
+        """
+        raise PerdureError(f"{type(self).__name__} does not tell of its episodes: override `watch`")
+
+    def glimpse(self, state: State) -> State:
+        """Return what pictures of the scored episodes are made of: tensors ``[episodes, ...]``.
+
+        ``on [episodes]`` is 1 where an episode goes on, else 0.
+        """
+        raise PerdureError(f"{type(self).__name__} does not show its episodes: override `glimpse`")
+
+    def frames(self, glimpses: State) -> Tensor:
+        """Return a small picture of each row of glimpses ``[n, ...]``, ``[n, height, width, 3]`` uint8."""
+        raise PerdureError(f"{type(self).__name__} does not say what it looks like: override `frames`")
+
     def example(self) -> Rows:
         """Return one sample as rows ``[1, ...]``, by the names that :meth:`rows` gives."""
         who = type(self).__name__

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from perdure.core.batch import State
+from perdure.core.batch import Rows, State
 from perdure.core.checks import check_whole
 from perdure.core.random import Rng
 from perdure.envs.contract import Env
@@ -87,14 +87,19 @@ class Acting(World):
 
     def step(self, act: Act, state: State, rng: Rng) -> State:
         """Go one step on; episodes that have ended get no more rewards."""
-        output = self.policy(act, self.env.observe(state["env"]))
+        return self.watch(act, state, rng)[0]
+
+    def watch(self, act: Act, state: State, rng: Rng) -> tuple[State, Rows]:
+        x = self.env.observe(state["env"])
+        output = self.policy(act, x)
         action = self.env.actions.best(output[:, : self.env.actions.outputs])
         inner, reward, ended = self.env.step(state["env"], action, rng.scoped(self.part))
         on = state["on"]
         # Numbers of an episode that is over stay finite: it stands still.
         new = {k: _where(on > 0, v, state["env"][k]) for k, v in inner.items()}
-        total = state["return"] + on * reward.to(on.dtype)
-        return {"env": new, "return": total, "on": on * (~ended).to(on.dtype)}
+        reward = on * reward.to(on.dtype)
+        after = {"env": new, "return": state["return"] + reward, "on": on * (~ended).to(on.dtype)}
+        return after, {"x": x, "action": action, "reward": reward, "on": on}
 
     def over(self, state: State) -> Tensor:
         on: Tensor = state["on"]
@@ -104,6 +109,14 @@ class Acting(World):
         """Return the return of each episode, ``[episodes]``."""
         total: Tensor = state["return"]
         return total
+
+    # ---- pictures -------------------------------------------------------------------------------------
+
+    def glimpse(self, state: State) -> State:
+        return {"env": state["env"], "on": state["on"]}
+
+    def frames(self, glimpses: State) -> Tensor:
+        return self.env.frame(glimpses["env"])
 
 
 def _where(condition: Tensor, one: Tensor, other: Tensor) -> Tensor:
