@@ -12,7 +12,8 @@ from perdure.analysis import film, notes
 from perdure.engine import film as filming
 from perdure.engine.checkpoint import Checkpoint
 from perdure.envs import Discrete, Env
-from perdure.scenarios.generators.acting import Recipe, acting
+from perdure.scenarios.generators.acting import acting
+from perdure.scenarios.generators.recipes import PPORecipe
 from perdure.testing import tiny_stream
 
 SMALL = {"seeds": 2, "quiet": True}
@@ -62,7 +63,7 @@ class Broken(Walk):
         raise ValueError("out of paint")
 
 
-RECIPE = Recipe(copies=2, horizon=4, passes=1, batch_size=8, hidden=(4,))
+RECIPE = PPORecipe(copies=2, horizon=4, passes=1, batch_size=8, hidden=(4,))
 
 
 def walks(kind=Shown, tasks=2):
