@@ -16,7 +16,7 @@ from perdure import PerdureError, Results, compare
 from perdure.scenarios import Stream, get
 
 PAGE = DOCS / "agents.md"
-STRENGTHS = [1.0, 10.0, 100.0, 1000.0, 10_000.0]
+STRENGTHS = [1.0, 100.0, 10_000.0]
 
 
 class Case(NamedTuple):
@@ -39,7 +39,7 @@ METHODS: dict[str, dict[str, list[float]]] = {
     "ewc": {"ewc.strength": STRENGTHS},
     "online-ewc": {"online-ewc.strength": STRENGTHS},
     "si": {"si.strength": STRENGTHS},
-    "mas": {"mas.strength": [0.01, 0.1, 1.0, 10.0, 100.0]},
+    "mas": {"mas.strength": [0.01, 1.0, 100.0]},
     "replay(capacity=2000)": {},
     "adaptive-svd": {},
     "packnet": {},
@@ -48,7 +48,7 @@ METHODS: dict[str, dict[str, list[float]]] = {
     "single": {},
 }
 
-QUICK: dict[str, dict[str, list[float]]] = {"naive": {}, "ewc": {"ewc.strength": [1.0, 10.0]}, "packnet": {}}
+QUICK: dict[str, dict[str, list[float]]] = {"ewc": {"ewc.strength": [1.0, 10.0]}, "clr": {}}
 
 
 def learn(case: Case, seeds: int, quick: bool) -> tuple[Results, dict[str, str]]:
@@ -67,7 +67,7 @@ def learn(case: Case, seeds: int, quick: bool) -> tuple[Results, dict[str, str]]
     results = compare(
         stream(1 if quick else case.steps), list(methods), seeds=seeds, quiet=True,
         tune={key: values for grid in methods.values() for key, values in grid.items()},
-        eval_every=2 if quick else case.eval_every,
+        eval_every=None if quick else case.eval_every,
     )  # fmt: skip
     return results, refused
 
@@ -91,7 +91,7 @@ def main(seeds: int = 5, write: bool = True, quick: bool = False, only: str = ""
     """Write the tables and figures; ``quick`` learns from one rollout of a task."""
     texts = []
     for name, case in CASES.items():
-        if only and only != name:
+        if name != only and (only or (quick and texts)):
             continue
         start = time.perf_counter()
         results, refused = learn(case, 2 if quick else seeds, quick)

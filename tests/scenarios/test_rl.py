@@ -10,6 +10,8 @@ from perdure import PerdureError, Training, compare
 from perdure.core.batch import Batch
 from perdure.core.random import Rng
 from perdure.envs import CartPole, Continuous, Discrete, Env
+from perdure.models import actor_critic
+from perdure.models.inspect import find_head
 from perdure.scenarios import cartpole_physics, check_stream, get
 from perdure.scenarios.generators.acting import acting
 from perdure.scenarios.generators.recipes import PPORecipe
@@ -179,8 +181,12 @@ def test_each_task_may_have_a_policy_of_its_own():
     assert (stream.outputs, stream[1].outputs, stream[1].train.first) == (6, (3, 4, 5), 3)
     results = compare(stream, "naive", seeds=2, quiet=True, keep=True)
     params = results.trained["naive"].params(0)
-    assert params["policy.4.weight"].shape == (4, 64)
-    assert params["value.4.weight"].shape == (2, 64)
+    weight = params["head.weight"]
+    assert weight.shape == (6, 128)
+    # Policies read what the policy computes, values what the value does, after training too.
+    reads = torch.tensor([True] * 64 + [False] * 64)
+    assert (weight[:, reads] != 0).any(1).tolist() == [True, True, False] * 2
+    assert (weight[:, ~reads] != 0).any(1).tolist() == [False, False, True] * 2
 
 
 def test_a_policy_learns_to_balance():
@@ -297,7 +303,7 @@ def test_a_memory_reaches_the_policy(spec, plain):
     assert float((trunk(trained.params()) - plain[1]).abs().max()) > 1e-5
 
 
-@pytest.mark.parametrize("name", ["lwf", "gdumb", "icarl", "clr", "l2p", "weighted", "mmoe", "packnet"])
+@pytest.mark.parametrize("name", ["lwf", "gdumb", "icarl", "clr", "l2p", "weighted", "mmoe"])
 def test_what_cannot_protect_a_policy_is_one_line_before_any_work(name, tmp_path):
     with pytest.raises(PerdureError) as refused:
         compare(TWO, name, seeds=1, quiet=True, out=tmp_path / "run")
@@ -305,8 +311,9 @@ def test_what_cannot_protect_a_policy_is_one_line_before_any_work(name, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_packnet_gives_each_policy_its_weights_where_heads_lie_in_one_layer():
-    results = compare(TWO, ["packnet", "naive"], seeds=2, quiet=True, model="mlp(hidden=[16])")
+@pytest.mark.parametrize("model", [None, "mlp(hidden=[16])"])
+def test_packnet_gives_each_policy_its_weights(model):
+    results = compare(TWO, ["packnet", "naive"], seeds=2, quiet=True, model=model)
     packed, naive = results.scores.values()
     np.testing.assert_array_equal(packed[:, 0, 0], packed[:, 1, 0])
     assert naive.shape == packed.shape
@@ -329,3 +336,23 @@ def test_operators_on_the_order_take_worlds():
         tune={"lr": [0.001, 0.01]}, tune_on=1,
     )  # fmt: skip
     assert chosen.extras["naive"]["chosen"]["lr"] in (0.001, 0.01)
+
+
+def test_the_head_is_found_and_deviations_are_its_biases():
+    torch.manual_seed(0)
+    build = actor_critic(hidden=[5], each=4, deviations=1)
+    with pytest.raises(PerdureError, match="groups of 4 outputs"):
+        build((3,), 6)
+    model = build((3,), 8)
+    assert find_head(model, 8) == "head"
+    x = torch.randn(7, 3)
+    out = model(x)
+    assert out.shape == (7, 8)
+    features = model.policy(x), model.value(x)
+    for at in (0, 4):
+        weight = model.head.weight[at : at + 4]
+        torch.testing.assert_close(out[:, at : at + 2], features[0] @ weight[:2, :5].T)
+        torch.testing.assert_close(out[:, at + 3], features[1] @ weight[3, 5:])
+    with torch.no_grad():
+        model.head.bias[2] = -1.5
+    assert model(x)[:, 2].tolist() == [-1.5] * 7

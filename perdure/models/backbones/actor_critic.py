@@ -52,36 +52,65 @@ def actor_critic(
 
 
 class ActorCritic(nn.Module):
-    """The policies and values of ``groups`` heads: outputs ``[n, groups (policy + deviations + 1)]``."""
+    """A policy's layers and a value's, and behind both one head, whose outputs read those of their own.
+
+    Outputs ``[n, groups (policy + deviations + 1)]``. One layer holds them all, so that what finds or
+    replaces a model's head finds this one.
+    """
 
     def __init__(self, inputs: int, widths: Sequence[int], groups: int, policy: int, deviations: int):
         super().__init__()
-        self.groups = groups
-        self.policy = perceptron(inputs, widths, groups * policy, POLICY_GAIN)
-        self.value = perceptron(inputs, widths, groups, VALUE_GAIN)
-        self.deviations = nn.Parameter(torch.zeros(groups, deviations)) if deviations else None
+        self.policy = perceptron(inputs, widths)
+        self.value = perceptron(inputs, widths)
+        width = widths[-1] if widths else inputs
+        each = policy + deviations + 1
+        kinds = torch.tensor([0] * policy + [1] * deviations + [2]).repeat(groups)
+        # Log deviations read nothing: they are their biases.
+        reads = torch.cat([(kinds == k).unsqueeze(1).expand(-1, width) for k in (0, 2)], 1)
+        self.head = Routed(reads.to(torch.get_default_dtype()))
+        if self.head.weight.device.type != "meta":  # where weights are only counted
+            with torch.no_grad():
+                for kind, first, gain in ((0, 0, POLICY_GAIN), (2, width, VALUE_GAIN)):
+                    rows = torch.empty(groups * (policy if kind == 0 else 1), width)
+                    nn.init.orthogonal_(rows, gain)
+                    self.head.weight[kinds == kind, first : first + width] = rows
+        assert self.head.out_features == groups * each
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
-        parts = [self.policy(x).unflatten(1, (self.groups, -1))]
-        parts += [] if self.deviations is None else [self.deviations.expand(len(x), -1, -1)]
-        parts.append(self.value(x).unsqueeze(-1))
-        return torch.cat(parts, -1).flatten(1)
+        out: Tensor = self.head(torch.cat([self.policy(x), self.value(x)], 1))
+        return out
 
 
-def perceptron(inputs: int, widths: Sequence[int], outputs: int, gain: float) -> nn.Sequential:
-    """Return layers with tanh between them, orthogonal weights and zero biases."""
+class Routed(nn.Linear):
+    """A linear layer whose outputs read some of its inputs only: ``reads [outputs, inputs]`` is 1 there."""
+
+    reads: Tensor
+
+    def __init__(self, reads: Tensor):
+        super().__init__(reads.shape[1], reads.shape[0])
+        self.register_buffer("reads", reads)
+        with torch.no_grad():
+            self.weight.mul_(reads.to(self.weight.device))
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight * self.reads, self.bias)
+
+
+def perceptron(inputs: int, widths: Sequence[int]) -> nn.Sequential:
+    """Return layers with a tanh behind each, orthogonal weights and zero biases."""
     layers: list[nn.Module] = []
     for width in widths:
-        layers += [linear(inputs, width, HIDDEN_GAIN), nn.Tanh()]
+        layers += [linear(inputs, width), nn.Tanh()]
         inputs = width
-    return nn.Sequential(*layers, linear(inputs, outputs, gain))
+    return nn.Sequential(*layers)
 
 
-def linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+def linear(inputs: int, outputs: int) -> nn.Linear:
     """Return a layer of orthogonal weights."""
     layer = nn.Linear(inputs, outputs)
-    if layer.weight.device.type != "meta":  # where weights are only counted
-        nn.init.orthogonal_(layer.weight, gain)
+    if layer.weight.device.type != "meta":
+        nn.init.orthogonal_(layer.weight, HIDDEN_GAIN)
     nn.init.zeros_(layer.bias)
     return layer
