@@ -74,14 +74,14 @@ def learn(case: Case, seeds: int, quick: bool) -> tuple[Results, dict[str, str]]
 
 def row(results: Results, method: str) -> dict[str, str]:
     """Lay out returns, forgetting and transfer of a method."""
-    chosen = results.extras[method].get("chosen", {})
+    chosen, small = results.extras[method].get("chosen", {}), results.config["info"]["best"] < 10
     found = {"method": method, "chosen": ", ".join(f"{v:g}" for v in chosen.values()) or "-"}
     for title, metric in {
         "return at the end": "average_accuracy", "when learned": "learning_accuracy",
         "forgetting": "forgetting", "forward transfer": "rl_forward_transfer",
     }.items():  # fmt: skip
         try:
-            found[title] = cell(results.metric(metric, method), 2 if "transfer" in title else 1)
+            found[title] = cell(results.metric(metric, method), 2 if small or "transfer" in title else 1)
         except PerdureError:
             found[title] = "-"
     return found
