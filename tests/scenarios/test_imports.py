@@ -47,12 +47,22 @@ def test_nothing_is_unpickled():
             assert word not in text.replace("model.eval(", ""), f"{path} holds {word}"
 
 
+def base(node):
+    return getattr(node, "id", "")
+
+
 def test_files_stay_small():
     for path in ROOM.rglob("*.py"):
         text = path.read_text()
         assert len(text.splitlines()) <= 300, path
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
+        tree = ast.parse(text)
+        # What a protocol asks for has no body.
+        protocols = [
+            n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and "Protocol" in map(base, n.bases)
+        ]
+        asked = {one for protocol in protocols for one in protocol.body}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node not in asked:
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 assert body, node.name
                 assert node.end_lineno - body[0].lineno < 60, f"{path}: {node.name}"
