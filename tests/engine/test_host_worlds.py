@@ -193,5 +193,5 @@ def test_cartpole_on_the_host_is_learned_about_as_well_as_ours():
     }.items():
         results = compare(stream, "naive", seeds=4, quiet=True)
         learned[name] = results.scores["naive"][:, -1].mean()
-        assert learned[name] > results.untrained["naive"].mean() + 100
+        assert learned[name] > results.untrained["naive"].mean() + 50
     assert np.abs(np.log(learned["host"] / learned["tensors"])) < np.log(3)
