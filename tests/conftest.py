@@ -85,6 +85,50 @@ def shared_data():
     return Path(place)
 
 
+@pytest.fixture
+def lived():
+    """Gives the replicas of an engine after all phases of a run."""
+
+    def live(engine):
+        replica = engine.start()
+        for phase in engine.composition.phases(engine.stream):
+            data = engine.load(phase)
+            replica = engine.boundary(replica, phase, data, "begin_task")
+            for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
+                pass
+            replica = engine.boundary(replica, phase, data, "end_task")
+        return replica
+
+    return live
+
+
+@pytest.fixture
+def lives_the_same(lived):
+    """Checks that the second of two replicas ends the same alone, and both unrecorded; gives their weights.
+
+    What is given builds an engine in float64, of two replicas or of the seeds that it is told.
+    """
+
+    def check(build):
+        def live(recorded=True, **changes):
+            engine = build(**changes)
+            engine.mapper.mapped = recorded
+            replica = lived(engine)
+            return replica.params, engine.evaluate(replica)
+
+        whole, scores = live()
+        plain, same = live(recorded=False)
+        alone, own = live(seeds=[1])
+        for k, v in whole.items():
+            assert float((v - plain[k]).abs().max()) < 1e-9
+            assert float((v[1:] - alone[k]).abs().max()) < 1e-9
+        assert torch.equal(scores, same)
+        assert torch.equal(scores[1:], own)
+        return whole
+
+    return check
+
+
 # What a new interpreter does one after the other: what one step leaves out, those before it do as well.
 STEPS = {
     "package": "import perdure",

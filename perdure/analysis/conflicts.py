@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from perdure.analysis import watchers
 from perdure.analysis.diverged import cleared
 from perdure.analysis.metrics.matrix import Array, ratio
-from perdure.analysis.metrics.needs import check_strategy_name
 from perdure.analysis.statistics import bootstrap_interval
 from perdure.core.errors import PerdureError
 
@@ -46,21 +46,13 @@ class Watched:
 
 def watched(results: Record) -> list[str]:
     """Name the strategies whose gradients were watched."""
-    return [name for name in results.strategies if WATCHER in _reports(results, name)]
+    return watchers.watched(results, WATCHER)
 
 
 def of(results: Record, strategy: str) -> Watched:
     """Return what was measured of a strategy; refused where nothing was."""
-    check_strategy_name(results, strategy)
-    found = _reports(results, strategy).get(WATCHER)
-    if found is None:
-        raise PerdureError(
-            f"expected the gradients of each task of {strategy!r}; found none: run '{strategy} + {WATCHER}'"
-        )
-    try:
-        report = {k: np.asarray(found[k], dtype=np.float64) for k in _SHAPES}
-    except (KeyError, TypeError, ValueError):
-        report = {}
+    missing = f"expected the gradients of each task of {strategy!r}; found none"
+    report = watchers.reported(results, strategy, WATCHER, _SHAPES, missing)
     seeds = len(results.seeds)
     if any(v.ndim != _SHAPES[k] or len(v) != seeds or not v.size for k, v in report.items()) or not report:
         raise PerdureError(
@@ -78,11 +70,6 @@ def of(results: Record, strategy: str) -> Watched:
 
 # What is reported and how many axes it has, the first of replicas.
 _SHAPES = {"steps": 1, "width": 1, "conflicts": 2, "pairs": 2, "cosines": 3, "affinity": 3}
-
-
-def _reports(results: Record, strategy: str) -> dict[str, Any]:
-    found = results.extras.get(strategy, {}).get("report", {})
-    return dict(found)
 
 
 def table(results: Record, confidence: float = 0.95) -> pd.DataFrame:

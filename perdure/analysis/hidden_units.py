@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from perdure.analysis import watchers
 from perdure.analysis.diverged import cleared
 from perdure.analysis.metrics.matrix import Array
-from perdure.analysis.metrics.needs import check_strategy_name
 from perdure.analysis.statistics import bootstrap_band
 from perdure.core.errors import PerdureError
 
@@ -47,22 +47,13 @@ class Watched:
 
 def watched(results: Record) -> list[str]:
     """Name the strategies whose hidden units were watched."""
-    return [name for name in results.strategies if WATCHER in _reports(results, name)]
+    return watchers.watched(results, WATCHER)
 
 
 def of(results: Record, strategy: str) -> Watched:
     """Return what was measured of a strategy; refused where nothing was."""
-    check_strategy_name(results, strategy)
-    found = _reports(results, strategy).get(WATCHER)
-    if found is None:
-        raise PerdureError(
-            f"expected what was seen of the hidden units of {strategy!r}; found nothing: run "
-            f"'{strategy} + {WATCHER}'"
-        )
-    try:
-        report = {k: np.asarray(found[k], dtype=np.float64) for k in (*MEASURES, "seen")}
-    except (KeyError, TypeError, ValueError):
-        report = {}
+    missing = f"expected what was seen of the hidden units of {strategy!r}; found nothing"
+    report = watchers.reported(results, strategy, WATCHER, (*MEASURES, "seen"), missing)
     shape = (len(results.seeds), len(results.tasks))
     if not report or any(v.shape != shape for v in report.values()):
         raise PerdureError(
@@ -71,11 +62,6 @@ def of(results: Record, strategy: str) -> Watched:
         )
     tasks = np.flatnonzero((report["seen"] > 0).all(axis=0)).astype(np.int64)
     return Watched(tasks, {k: cleared(results, strategy, report[k][:, tasks]) for k in MEASURES})
-
-
-def _reports(results: Record, strategy: str) -> dict[str, Any]:
-    found = results.extras.get(strategy, {}).get("report", {})
-    return dict(found)
 
 
 def table(results: Record, confidence: float = 0.95) -> pd.DataFrame:

@@ -118,32 +118,12 @@ def test_copies_that_are_done_with_are_closed(monkeypatch):
     assert len(closed) == 4
 
 
-def test_a_replica_lives_the_same_life_alone_and_recorded_or_not():
+def test_a_replica_lives_the_same_life_alone_and_recorded_or_not(lives_the_same):
     both = gymnasium_ids(
         ["CartPole-v1"], physics=[{}, {"gravity": 20.0}], limit=40, copies=3, horizon=16, passes=2, episodes=2
     )
-
-    def live(recorded=True, **changes):
-        engine = engine_of(both, "ewc", dtype="float64", **changes)
-        engine.mapper.mapped = recorded
-        replica = engine.start()
-        for phase in engine.composition.phases(both):
-            data = engine.load(phase)
-            replica = engine.boundary(replica, phase, data, "begin_task")
-            for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
-                pass
-            replica = engine.boundary(replica, phase, data, "end_task")
-        return replica.params, engine.evaluate(replica)
-
-    whole, scores = live()
-    plain, same = live(recorded=False)
-    alone, own = live(seeds=[1])
-    for k, v in whole.items():
-        assert float((v - plain[k]).abs().max()) < 1e-9
-        assert float((v[1:] - alone[k]).abs().max()) < 1e-9
-        assert not torch.equal(v[0], v[1])
-    assert torch.equal(scores, same)
-    assert torch.equal(scores[1:], own)
+    weights = lives_the_same(lambda **changes: engine_of(both, "ewc", dtype="float64", **changes))
+    assert not any(torch.equal(v[0], v[1]) for v in weights.values())
 
 
 class Killed(BaseException):

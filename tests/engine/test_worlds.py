@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from perdure import PerdureError
-from perdure.engine.engine import Engine
 from perdure.engine.tuning import trials
 from perdure.experiment import make_engine, rehearse, run
 from perdure.scenarios import check_stream, permuted
@@ -186,29 +185,11 @@ def test_the_fisher_information_is_that_of_the_policy():
     )
 
 
-def test_a_replica_lives_the_same_life_alone_and_recorded_or_not():
+def test_a_replica_lives_the_same_life_alone_and_recorded_or_not(lives_the_same):
     both = stream()
-
-    def play(recorded=True, **changes):
-        engine: Engine = make_engine(both, get("ewc"), settings(both, dtype="float64", **changes))
-        engine.mapper.mapped = recorded
-        replica = engine.start()
-        for phase in engine.composition.phases(both):
-            data = engine.load(phase)
-            replica = engine.boundary(replica, phase, data, "begin_task")
-            for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
-                pass
-            replica = engine.boundary(replica, phase, data, "end_task")
-        return replica.params, engine.evaluate(replica)
-
-    whole, scores = play()
-    plain, same = play(recorded=False)
-    alone, own = play(seeds=[1])
-    for k, v in whole.items():
-        assert float((v - plain[k]).abs().max()) < 1e-9
-        assert float((v[1:] - alone[k]).abs().max()) < 1e-9
-    assert torch.equal(scores, same)
-    assert torch.equal(scores[1:], own)
+    lives_the_same(
+        lambda **changes: make_engine(both, get("ewc"), settings(both, dtype="float64", **changes))
+    )
 
 
 def test_worlds_and_samples_do_not_mix_in_a_phase():

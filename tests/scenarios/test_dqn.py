@@ -10,7 +10,6 @@ from torch.nn.functional import huber_loss
 from perdure import check_stream
 from perdure.core.batch import Batch
 from perdure.core.random import Rng
-from perdure.engine.engine import Engine
 from perdure.envs import CartPole, Continuous, Discrete, Env
 from perdure.experiment import make_engine, run
 from perdure.scenarios import cartpole_physics
@@ -276,19 +275,7 @@ def test_strategies_for_classifiers_protect_values(name):
     assert torch.stack(outcome.scores).isfinite().all()
 
 
-def lived(engine):
-    """The replicas, after all phases of a run."""
-    replica = engine.start()
-    for phase in engine.composition.phases(engine.stream):
-        data = engine.load(phase)
-        replica = engine.boundary(replica, phase, data, "begin_task")
-        for replica in engine.train(replica, phase, data):  # noqa: B007, B020 (each is the next)
-            pass
-        replica = engine.boundary(replica, phase, data, "end_task")
-    return replica
-
-
-def test_the_fisher_information_is_that_of_the_values_of_actions_that_were_taken():
+def test_the_fisher_information_is_that_of_the_values_of_actions_that_were_taken(lived):
     # Of two tasks with outputs of their own, the first alone is learned.
     both = short(setting="task", epsilons=(1.0, 1.0))
     first = Stream("first", both.tasks[:1], "task", both.outputs)
@@ -298,7 +285,7 @@ def test_the_fisher_information_is_that_of_the_values_of_actions_that_were_taken
     assert float(fisher[:, 2:].abs().max()) == 0
 
 
-def test_the_fisher_information_by_hand():
+def test_the_fisher_information_by_hand(lived):
     # A linear model: the gradient of a value is the observation, so the information of the bias of an
     # action's value is the share of samples with that action, and both together make 1.
     stream = short(1, epsilons=(1.0, 1.0))
@@ -325,23 +312,11 @@ def test_the_end_of_a_task_goes_on_from_where_training_is():
     assert 0.5 < float(seen.float().mean()) < 1
 
 
-def test_a_replica_lives_the_same_life_alone_and_recorded_or_not():
-    stream = short(horizon=4, samples=64, limit=10)
-
-    def play(recorded=True, **changes):
-        engine: Engine = make_engine(stream, get("ewc"), settings(stream, dtype="float64", **changes))
-        engine.mapper.mapped = recorded
-        replica = lived(engine)
-        return replica.params, engine.evaluate(replica)
-
-    whole, scores = play()
-    plain, same = play(recorded=False)
-    alone, own = play(seeds=[1])
-    for k, v in whole.items():
-        assert float((v - plain[k]).abs().max()) < 1e-9
-        assert float((v[1:] - alone[k]).abs().max()) < 1e-9
-    assert torch.equal(scores, same)
-    assert torch.equal(scores[1:], own)
+def test_a_replica_lives_the_same_life_alone_and_recorded_or_not(lives_the_same):
+    given = short(horizon=4, samples=64, limit=10)
+    lives_the_same(
+        lambda **changes: make_engine(given, get("ewc"), settings(given, dtype="float64", **changes))
+    )
 
 
 def test_observations_are_remembered_as_they_are():
