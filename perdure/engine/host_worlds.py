@@ -52,10 +52,15 @@ def rollout(
         rows = world.rows(engine.program.act(view, task, rng), {}, trail)
         return {**rows, "task": task.expand(len(rows["y"]))}
 
+    def end(*arguments: Any) -> Any:
+        return engine.mapper(close, *arguments, shared=(3, 4), kind=("rows", task))
+
     lived = {k: torch.from_numpy(v).to(engine.device) for k, v in trail.items()}
     at = torch.tensor(first, device=engine.device)
     with torch.no_grad():
-        rows = engine.mapper(close, view, lived, seed, current, at, shared=(3, 4), kind=("rows", task))
+        rows = engine.records.run(
+            ("rows", task, moment), end, (view, lived, seed, current, at), first, donate=0, ahead=1
+        )
     if moment:
         _close(copies)
     return rows, copies

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from perdure.core.errors import PerdureError
 from perdure.core.foreign_draws import no_foreign_draws
@@ -47,36 +48,62 @@ class Records:
     def loop(
         self, key: Any, body: Callable[..., Any], carry: Any, times: int, *shared: Any, first: int = 0,
         look: Callable[[Any], None] | None = None,
-    ) -> Any:  # fmt: skip
-        """Run ``carry = body(carry, *shared, at)`` so many times, recorded once: rollouts, and episodes.
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """Run ``carry, row = body(carry, *shared, at)`` so many times, recorded once: rollouts, and episodes.
 
-        ``at`` is a 0-d tensor that counts from ``first``: what draws go by. ``look`` is shown what is carried
-        after each step, and must copy what it keeps: the next step writes on it.
+        Returns what is carried at the end, and the rows of all steps, with an axis of steps after that of
+        replicas. ``at`` is a 0-d tensor that counts from ``first``: what draws go by. ``look`` is shown what
+        is carried after each step, and must copy what it keeps: the next step writes on it.
         """
-        steps = torch.arange(first, first + times, device=self.device)
-        for i in range(times):
-            carry = self.run(key, body, (carry, *shared, steps[i]), first + i)
+        steps = torch.arange(first, first + times, device=self.device).unbind()
+        record = self._recorded(key, body, (carry, *shared, steps[0]), 1, loops=True)
+        if record is not None:
+            self._count(key, record.flops * times)
+            with torch.no_grad():
+                return record.loop(carry, shared, steps, first, look)
+        rows = []
+        for at in steps:
+            carry, row = self.unrecorded(key, body, (carry, *shared, at))
+            rows.append(row)
             if look is not None:
                 look(carry)
-        return carry
+        return carry, pytree.tree_map(lambda *some: torch.stack(some, 1), *rows)
 
-    def run(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0) -> Any:
-        """Run a mapped function, recording it the first time; one that cannot be recorded runs as it is."""
-        if self.mapper.enabled and key not in self.made:
-            self.made[key] = self._record(key, mapped, arguments)
-        record = self.made.get(key)
+    def run(
+        self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0, donate: int = 1,
+        ahead: int | None = None,
+    ) -> Any:  # fmt: skip
+        """Run a mapped function, recording it the first time; one that cannot be recorded runs as it is.
+
+        The first ``donate`` arguments are given up, and results stand for them. ``ahead`` is how many steps
+        from this one on can follow, where it is known: draws are made for no more.
+        """
+        record = self._recorded(key, mapped, arguments, donate)
         if record is None:
             return self.unrecorded(key, mapped, arguments)
         with torch.no_grad():
-            if key[0] not in SCORING:
-                self.costs.flops += record.flops / self.mapper.replicas
-            return record(*arguments, step=step)
+            self._count(key, record.flops)
+            return record(*arguments, step=step, ahead=ahead)
 
-    def _record(self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...]) -> Traced | None:
-        """Record a function; ``None`` if what it does depends on values."""
+    def _recorded(
+        self,
+        key: Any,
+        mapped: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        donate: int,
+        loops: bool = False,
+    ) -> Traced | None:
+        """Return the record of a function, made the first time; ``None`` if what it does depends on values."""
+        if self.mapper.enabled and key not in self.made:
+            self.made[key] = self._record(key, mapped, arguments, donate, loops)
+        return self.made.get(key)
+
+    def _record(
+        self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], donate: int, loops: bool
+    ) -> Traced | None:
         try:
             with self.clock.during(self.costs, "warmup"), no_foreign_draws(self.module):
-                return Traced(mapped, arguments, donate=1)
+                return Traced(mapped, arguments, donate, loops)
         except PerdureError:
             raise
         except Exception as error:
@@ -93,9 +120,13 @@ class Records:
                 with CountFlops() as counted, no_foreign_draws(self.module):
                     result = function(*arguments)
                 self._flops[key] = counted.total
-        if key[0] not in SCORING:
-            self.costs.flops += self._flops[key] / self.mapper.replicas
+        self._count(key, self._flops[key])
         return result
+
+    def _count(self, key: Any, flops: float) -> None:
+        """Count operations of all replicas, where they are training."""
+        if key[0] not in SCORING:
+            self.costs.flops += flops / self.mapper.replicas
 
     def forget(self) -> None:
         """Let go of what records remember of a phase: its data, and the replicas as they were."""

@@ -116,26 +116,21 @@ def rollout(
         rows = world.rows(engine.program.act(view, task, rng), state, trail)
         return {**rows, "task": task.expand(len(rows["y"]))}
 
-    def body(carry: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
-        state, row = engine.mapper(play, view, carry["state"], seed, task, at, shared=(3, 4), kind=kind)
-        place = carry["at"][:1]
-        trail = {k: v.index_copy(1, place, row[k].unsqueeze(1)) for k, v in carry["trail"].items()}
-        return {"state": state, "trail": trail, "at": carry["at"] + 1}
+    def body(state: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
+        return engine.mapper(play, view, state, seed, task, at, shared=(3, 4), kind=kind)
+
+    def end(*arguments: Any) -> Any:
+        return engine.mapper(close, *arguments, shared=(4, 5), kind=("rows", task))
 
     at = torch.tensor(first, device=engine.device)
     with torch.no_grad():
         if state is None:
             state = unshare(engine.mapper(begin, seed, at, shared=(1,), kind=("begin", task)))
-        # Once for the shapes: what is remembered of a step is the world's own affair.
-        _, row = engine.mapper(play, view, state, seed, current, at, shared=(3, 4), kind=kind)
-        trail = {k: v.new_zeros(len(v), world.horizon, *v.shape[1:]) for k, v in row.items()}
-        carry = {"state": state, "trail": trail, "at": torch.zeros_like(seed)}
         key = ("play", task, moment)
-        carry = engine.records.loop(key, body, carry, world.horizon, view, seed, current, first=first)
-        rows = engine.mapper(
-            close, view, carry["state"], carry["trail"], seed, current, at, shared=(4, 5), kind=("rows", task)
-        )
-    return rows, carry["state"]
+        state, trail = engine.records.loop(key, body, state, world.horizon, view, seed, current, first=first)
+        lived = (view, state, trail, seed, current, at)
+        rows = engine.records.run(("rows", task, moment), end, lived, first, donate=0, ahead=1)
+    return rows, state
 
 
 def episodes(engine: Engine, view: Any, task: int, world: World, camera: Camera | None = None) -> Tensor:
@@ -155,7 +150,7 @@ def episodes(engine: Engine, view: Any, task: int, world: World, camera: Camera 
         return world.step(engine.program.act(view, task, rng), state, rng)
 
     def body(state: Any, view: Any, seed: Tensor, task: Tensor, at: Tensor) -> Any:
-        return engine.mapper(step, state, view, seed, task, at, shared=(3, 4), kind=("episode", index))
+        return engine.mapper(step, state, view, seed, task, at, shared=(3, 4), kind=("episode", index)), {}
 
     index = task
     with torch.no_grad():
@@ -165,7 +160,7 @@ def episodes(engine: Engine, view: Any, task: int, world: World, camera: Camera 
         says = type(world).over is not World.over
         for first in range(0, world.limit, LOOKED_AT):
             times = min(LOOKED_AT, world.limit - first)
-            state = engine.records.loop(
+            state, _ = engine.records.loop(
                 ("episode", task), body, state, times, view, seed, current, first=first, look=look
             )
             if says and bool(engine.mapper(world.over, state, kind=("over", task)).all()):

@@ -49,5 +49,5 @@ class Adam(Optimizer):
             first = torch.lerp(state["first"][k], g, 1 - self.beta1)
             second = torch.addcmul(state["second"][k] * self.beta2, g, g, value=1 - self.beta2)
             new["first"][k], new["second"][k] = first, second
-            moved[k] = p - step * first / (second.sqrt() / root + self.eps)
+            moved[k] = torch.addcdiv(p, step * first, second.sqrt() / root + self.eps, value=-1.0)
         return moved, new

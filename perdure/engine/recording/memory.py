@@ -73,16 +73,15 @@ def reuse_memory(graph: fx.Graph, donated: int) -> None:
                 last_use[owner[used]] = max(last_use.get(owner[used], -1), order[node])
     held = {owner[r] for r in results if isinstance(r, fx.Node)}
     for place, result in zip(places[:donated], results[:donated], strict=True):
+        chain = _from_place(result, place)
         if (
-            result.op == "call_function"
-            and result.target in _IN_PLACE
-            and result.args[0] is place
-            and last_use.get(place, -1) == order[result]
+            chain
+            and last_use.get(place, -1) == order[chain[-1]]
             and place not in held
-            and not any(a is not result.args[0] and owner.get(a) is place for a in result.all_input_nodes)
-            and same_layout(place, result)
+            and not any(a is not place and owner.get(a) is place for a in chain[-1].all_input_nodes)
         ):
-            result.target = _IN_PLACE[result.target]
+            for node in chain:
+                node.target = _IN_PLACE[node.target]
             results[results.index(result)] = _fuse_update(result, graph, owner, places[:donated])
     owner = _roots(graph)
     taken: set[fx.Node] = set()
@@ -94,6 +93,22 @@ def reuse_memory(graph: fx.Graph, donated: int) -> None:
                 results[i] = graph.call_function(aten.clone.default, (result,))
         taken.add(root)
     output.args = (results,)
+
+
+def _from_place(result: fx.Node, place: fx.Node) -> list[fx.Node]:
+    """Return the operations that make a result of an argument, each read by the next alone, the last first.
+
+    Empty where there are none: of each, the first operand is what the one before it made.
+    """
+    chain, node = [], result
+    while node.op == "call_function" and node.target in _IN_PLACE and same_layout(place, node):
+        chain.append(node)
+        node = node.args[0]
+        if node is place:
+            return chain
+        if not isinstance(node, fx.Node) or len(node.users) > 1:
+            return []
+    return []
 
 
 def _fuse_update(

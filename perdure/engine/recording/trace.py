@@ -8,14 +8,13 @@ autograd and no transforms, its constant work is dropped, and updates of the par
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from perdure.core.random import draw_bits
 from perdure.engine.flops import count_flops
 from perdure.engine.recording import memory, passes
 from perdure.engine.recording.code import compiled
@@ -37,9 +36,14 @@ class Traced:
     donate:
         Number of leading arguments that the caller gives up: their memory may be written on, and the
         results, which have the same structure, stand for them from then on.
+    loops:
+        The function returns what stands for its first argument, and a row; its last argument is the step. It
+        is run by :meth:`loop`, and what the arguments between them determine is computed once for all steps.
     """
 
-    def __init__(self, function: Callable[..., Any], example: tuple[Any, ...], donate: int = 0) -> None:
+    def __init__(
+        self, function: Callable[..., Any], example: tuple[Any, ...], donate: int = 0, loops: bool = False
+    ) -> None:
         flat, spec = pytree.tree_flatten(example)
         donated = len(pytree.tree_leaves(example[:donate]))
         out_spec: list[Any] = []
@@ -53,6 +57,10 @@ class Traced:
         constants, graph = record(flat_function, flat, names)
         graph = passes.clean(graph, constants)
         self.flops = count_flops(graph)
+        if loops:
+            before = passes.set_apart(graph, donated)
+            passes.shorten_calls(before)
+            self._fixed, self._carried = compiled(before, constants), donated
         if donated:
             memory.reuse_memory(graph, donated)
         self.draws = passes.hoist_draws(graph)
@@ -67,13 +75,17 @@ class Traced:
         self._seen: dict[int, tuple[Any, list[Tensor]]] = {}
         self._in_place = donate == 1
 
-    def __call__(self, *args: Any, step: int = 0) -> Any:
-        """Run the record; ``step`` is the value of the step among the arguments, known to the host."""
+    def __call__(self, *args: Any, step: int = 0, ahead: int | None = None) -> Any:
+        """Run the record; ``step`` is the value of the step among the arguments, known to the host.
+
+        Random numbers are drawn for many steps in one go; where only ``ahead`` follow from this one on, for
+        no more than those.
+        """
         flat: list[Tensor] = []
         for place, arg in enumerate(args):
             flat += self._leaves(place, arg)
         if self.draws:
-            flat += self._draw(flat, step)
+            flat += self._draw(flat, step, ahead)
         out = self._run(*flat)
         if self._in_place and all(map(operator.is_, out, flat)):
             return args[0]
@@ -81,6 +93,32 @@ class Traced:
         if self._in_place:
             self._seen[0] = (result, out)
         return result
+
+    def loop(
+        self, carry: Any, shared: tuple[Any, ...], steps: Sequence[Tensor], first: int,
+        look: Callable[[Any], None] | None = None,
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """Run ``carry, row = record(carry, *shared, step)`` for steps that count from ``first``.
+
+        Returns what is carried, and the rows, with an axis of steps after the first one. ``look`` is shown
+        what is carried after each step.
+        """
+        flat = pytree.tree_leaves(carry)
+        held = [leaf for arg in shared for leaf in pytree.tree_leaves(arg)]
+        fixed = self._fixed(*flat, *held, steps[0])
+        rows = []
+        for done, at in enumerate(steps):
+            inputs = [*flat, *held, at, *fixed]
+            if self.draws:
+                inputs += self._draw(inputs, first + done, len(steps) - done)
+            out = self._run(*inputs)
+            flat = out[: self._carried]
+            rows.append(out[self._carried :])
+            if look is not None:
+                look(pytree.tree_unflatten(out, self._spec)[0])
+        stacked = [torch.stack(some, 1) for some in zip(*rows, strict=True)]
+        found: tuple[Any, Any] = pytree.tree_unflatten([*flat, *stacked], self._spec)
+        return found
 
     def _leaves(self, place: int, arg: Any) -> list[Tensor]:
         """Return an argument's tensors; what was passed (or returned) last time is not walked again."""
@@ -96,14 +134,14 @@ class Traced:
         self._seen.clear()
         self._block, self._first = [], -1
 
-    def _draw(self, flat: list[Tensor], step: int) -> list[Tensor]:
+    def _draw(self, flat: list[Tensor], step: int, ahead: int | None) -> list[Tensor]:
         if not self._first <= step < self._first + self._length or self._first < 0:
-            if not self._length:
-                self._length = _block_length(sum(len(flat[seed]) * n for seed, _, n in self.draws))
-            self._first = step - step % self._length
-            device = flat[self.draws[0][0]].device
+            most = _block_length(sum(len(flat[draw.seed]) * draw.n for draw in self.draws))
+            self._length = most if ahead is None else min(most, ahead)
+            self._first = step - step % most if ahead is None else step
+            device = flat[self.draws[0].seed].device
             steps = torch.arange(self._first, self._first + self._length, device=device).unsqueeze(1)
-            self._block = [draw_bits(flat[seed], steps, p, n) for seed, p, n in self.draws]
+            self._block = [draw.made(flat[draw.seed], steps) for draw in self.draws]
         return [block[step - self._first] for block in self._block]
 
 

@@ -124,8 +124,9 @@ class PPO(Objective):
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         policy, value, gain = output[:, :-1], output[:, -1], batch.rows["gain"]
         ratio = (self.actions.log_prob(policy, self._taken(batch)) - batch.rows["logp"]).exp()
-        kept = ratio.clamp(1 - self.clip, 1 + self.clip)
-        loss = self.weight * (value - batch.rows["value"]).square() - torch.minimum(ratio * gain, kept * gain)
+        free, kept = ratio * gain, ratio.clamp(1 - self.clip, 1 + self.clip) * gain
+        # The smaller one, by a choice: the gradient of `minimum` takes eight operations more.
+        loss = self.weight * (value - batch.rows["value"]).square() - torch.where(free < kept, free, kept)
         return loss - self.entropy * self.actions.entropy(policy) if self.entropy else loss
 
     def surprise(self, output: Tensor, batch: Batch) -> Tensor:
