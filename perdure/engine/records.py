@@ -70,8 +70,8 @@ class Records:
         return carry, pytree.tree_map(lambda *some: torch.stack(some, 1), *rows)
 
     def run(
-        self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0, donate: int = 1,
-        ahead: int | None = None,
+        self, key: Any, mapped: Callable[..., Any], arguments: tuple[Any, ...], step: int = 0,
+        donate: int = 1, ahead: int | None = None,
     ) -> Any:  # fmt: skip
         """Run a mapped function, recording it the first time; one that cannot be recorded runs as it is.
 
@@ -93,7 +93,7 @@ class Records:
         donate: int,
         loops: bool = False,
     ) -> Traced | None:
-        """Return the record of a function, made the first time; ``None`` if what it does depends on values."""
+        """Return a function's record, made the first time; ``None`` if what it does depends on values."""
         if self.mapper.enabled and key not in self.made:
             self.made[key] = self._record(key, mapped, arguments, donate, loops)
         return self.made.get(key)

@@ -12,7 +12,7 @@ SEEDS = torch.tensor([3, 8])
 
 
 def body(carry, weight, shift, seed, at):
-    """Carry a place and a count; the row has what was there before, a draw, and something that never changes."""
+    """Carry a place and a count; the row has the place before, a draw, and what never changes."""
 
     def one(place, count, weight, shift, seed):
         rng = Rng(seed, at)

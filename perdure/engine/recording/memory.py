@@ -80,8 +80,8 @@ def reuse_memory(graph: fx.Graph, donated: int) -> None:
             and place not in held
             and not any(a is not place and owner.get(a) is place for a in chain[-1].all_input_nodes)
         ):
-            for node in chain:
-                node.target = _IN_PLACE[node.target]
+            for made in chain:
+                made.target = _IN_PLACE[made.target]  # type: ignore[index]
             results[results.index(result)] = _fuse_update(result, graph, owner, places[:donated])
     owner = _roots(graph)
     taken: set[fx.Node] = set()
@@ -103,11 +103,12 @@ def _from_place(result: fx.Node, place: fx.Node) -> list[fx.Node]:
     chain, node = [], result
     while node.op == "call_function" and node.target in _IN_PLACE and same_layout(place, node):
         chain.append(node)
-        node = node.args[0]
-        if node is place:
+        before = node.args[0]
+        if before is place:
             return chain
-        if not isinstance(node, fx.Node) or len(node.users) > 1:
+        if not isinstance(before, fx.Node) or len(before.users) > 1:
             return []
+        node = before
     return []
 
 

@@ -75,7 +75,7 @@ def same_layout(a: fx.Node, b: fx.Node) -> bool:
 
 
 def _same_memory(a: fx.Node, b: fx.Node) -> bool:
-    """Tell whether two nodes' tensors read the same memory alike: strides of axes of one entry do not matter."""
+    """Tell whether two nodes' tensors read the same memory alike: strides of axes of 1 do not count."""
     x, y = value(a), value(b)
     return (
         isinstance(x, Tensor)
@@ -237,7 +237,8 @@ def set_apart(graph: fx.Graph, carried: int) -> fx.Graph:
                 fixed.append(node)
     stays = set(fixed)
     edge = [node for node in fixed if not stays.issuperset(node.users)]
-    before, copies = fx.Graph(), {}
+    before = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         if node in stays or node.op in ("placeholder", "get_attr"):
             copies[node] = before.node_copy(node, copies.__getitem__)
