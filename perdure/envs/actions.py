@@ -1,4 +1,4 @@
-"""Actions, and what a policy's outputs say of them: one of several, or real numbers."""
+"""Actions, and what a policy's outputs say of them: one of several, real numbers, or one for each agent."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class Discrete:
     def outputs(self) -> int:
         """How many outputs a policy has."""
         return self.n
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Shape of one action, which is a number."""
+        return ()
 
     def draw(self, output: Tensor, rng: Rng) -> Tensor:
         """Return an action for each row of outputs ``[n, outputs]``, drawn as likely as they say."""
@@ -85,6 +90,11 @@ class Continuous:
         """How many outputs a policy has."""
         return 2 * self.d
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Shape of one action."""
+        return (self.d,)
+
     def draw(self, output: Tensor, rng: Rng) -> Tensor:
         """Return an action for each row of outputs ``[n, outputs]``, drawn as likely as they say."""
         mean, deviation = output[:, : self.d], output[:, self.d :].exp()
@@ -111,4 +121,69 @@ class Continuous:
         return torch.stack([number.clamp(low, high) for number, low, high in each], -1)
 
 
-Actions = Discrete | Continuous
+@dataclass(frozen=True)
+class Team:
+    """One of ``n`` actions for each of several agents, ``[..., agents]`` int64, which each draws by itself.
+
+    Outputs ``[..., agents n]`` are the logits of the first agent's actions, then those of the second's, ...
+
+    Parameters
+    ----------
+    agents:
+        How many there are.
+    n:
+        How many actions each has.
+    """
+
+    agents: int
+    n: int
+
+    def __post_init__(self) -> None:
+        check_whole("the number of agents", self.agents)
+        check_whole("the number of actions", self.n, least=2)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a policy has."""
+        return self.agents * self.n
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Shape of one action."""
+        return (self.agents,)
+
+    @property
+    def each(self) -> Discrete:
+        """The actions of one agent."""
+        return Discrete(self.n)
+
+    def logits(self, output: Tensor) -> Tensor:
+        """Return the outputs by agent, ``[..., agents, n]``."""
+        return output.view(*output.shape[:-1], self.agents, self.n)
+
+    def draw(self, output: Tensor, rng: Rng) -> Tensor:
+        """Return an action of each agent for each row of outputs, drawn as likely as they say."""
+        return self.each.draw(self.logits(output).flatten(0, 1), rng).view(-1, self.agents)
+
+    def best(self, output: Tensor) -> Tensor:
+        """Return the likeliest action of each agent."""
+        return self.logits(output).argmax(-1)
+
+    def log_probs(self, output: Tensor, action: Tensor) -> Tensor:
+        """Log probability of each agent's action, ``[n, agents]``."""
+        return self.each.log_prob(self.logits(output), action)
+
+    def log_prob(self, output: Tensor, action: Tensor) -> Tensor:
+        """Log probability of what all agents do, ``[n]``."""
+        return self.log_probs(output, action).sum(-1)
+
+    def entropies(self, output: Tensor) -> Tensor:
+        """Entropy of each agent's policy in nats, ``[n, agents]``."""
+        return self.each.entropy(self.logits(output))
+
+    def entropy(self, output: Tensor) -> Tensor:
+        """Entropy of what all agents do, ``[n]``."""
+        return self.entropies(output).sum(-1)
+
+
+Actions = Discrete | Continuous | Team

@@ -8,5 +8,6 @@ from perdure.models.backbones.huggingface import encoder, matcher
 from perdure.models.backbones.mlp import mlp
 from perdure.models.backbones.resnet import resnet
 from perdure.models.registry import MODELS, get
+from perdure.models.teams import team_net
 
-__all__ = ["MODELS", "actor_critic", "cnn", "encoder", "get", "matcher", "mlp", "resnet"]
+__all__ = ["MODELS", "actor_critic", "cnn", "encoder", "get", "matcher", "mlp", "resnet", "team_net"]

@@ -22,6 +22,7 @@ from perdure.strategies.adapters import (
 from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, RepMTL, Rule, balancing_rule
 from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single, WatchConflicts
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
+from perdure.strategies.communication import MCS, Talking
 from perdure.strategies.contract import (
     STRATEGIES,
     Composition,
@@ -72,6 +73,7 @@ __all__ = [
     "KFPF",
     "L2P",
     "MAS",
+    "MCS",
     "MERGING",
     "PLE",
     "RMTGB",
@@ -126,6 +128,7 @@ __all__ = [
     "Step",
     "Strategy",
     "StreamMerge",
+    "Talking",
     "TaskData",
     "Terms",
     "TorchJD",

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from perdure.core.batch import State
 from perdure.core.layer_draws import GlobalDraw, NoDraws
 from perdure.core.random import Rng, random_bits
-from perdure.envs.actions import Discrete
+from perdure.envs.actions import Continuous
 from perdure.envs.contract import Env
 from perdure.testing.promises import Broken, check_alike, check_finite
 
@@ -92,8 +92,8 @@ class Acted:
     def actions(self, rng: Rng, n: int) -> Tensor:
         """Return actions of ``n`` copies, uniform over what can be done."""
         actions = self.env.actions
-        if isinstance(actions, Discrete):
-            return rng.integers("action", actions.n, n)
+        if not isinstance(actions, Continuous):
+            return rng.integers("action", actions.n, n, *actions.parts)
         low, high = torch.tensor(actions.low), torch.tensor(actions.high)
         return low + (high - low) * rng.uniform("action", n, actions.d)
 

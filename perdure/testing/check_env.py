@@ -13,7 +13,7 @@ from perdure.core.checks import check_whole
 from perdure.core.layer_draws import NoDraws
 from perdure.core.random import Rng
 from perdure.core.refusals import describe
-from perdure.envs.actions import Continuous, Discrete
+from perdure.envs.actions import Actions, Continuous
 from perdure.envs.contract import Env
 from perdure.envs.registry import ENVS, get
 from perdure.testing.acted import Acted
@@ -89,8 +89,9 @@ def _check_declared(env: Env) -> None:
     shape = getattr(env, "shape", None)
     if not isinstance(shape, tuple) or not shape or not all(type(n) is int and n > 0 for n in shape):
         raise Broken(f"{env}: shape must be a tuple of whole numbers, that of an observation; found {shape}")
-    if not isinstance(env.actions, Discrete | Continuous):
-        raise Broken(f"{env}: actions must be Discrete or Continuous; found {type(env.actions).__name__}")
+    if not isinstance(env.actions, Actions):
+        kind = type(env.actions).__name__
+        raise Broken(f"{env}: actions must be Discrete, Continuous or Team; found {kind}")
     bounds = env.bounds
     tensors = isinstance(bounds, tuple) and len(bounds) == 2 and all(isinstance(b, Tensor) for b in bounds)
     if not tensors or any(tuple(bound.shape) != shape for bound in bounds):
@@ -188,9 +189,9 @@ def _check_edges(acted: Acted) -> None:
     actions, zero = acted.env.actions, torch.tensor(0)
     rng = Rng(zero, zero)
     state = acted.reset(rng, COPIES)
-    if isinstance(actions, Discrete):
+    if not isinstance(actions, Continuous):
         for a in (0, actions.n - 1):
-            acted.observe(acted.step(state, torch.full((COPIES,), a), rng)[0])
+            acted.observe(acted.step(state, torch.full((COPIES, *actions.parts), a), rng)[0])
         return
     low, high = (torch.tensor(end).expand(COPIES, -1) for end in (actions.low, actions.high))
     for edge, width in ((low, low - high), (high, high - low)):

@@ -81,7 +81,7 @@ def reuse_memory(graph: fx.Graph, donated: int) -> None:
             and not any(a is not place and owner.get(a) is place for a in chain[-1].all_input_nodes)
         ):
             for made in chain:
-                made.target = _IN_PLACE[made.target]  # type: ignore[index]
+                made.target = _IN_PLACE[made.target]  # type: ignore[index, assignment]
             results[results.index(result)] = _fuse_update(result, graph, owner, places[:donated])
     owner = _roots(graph)
     taken: set[fx.Node] = set()

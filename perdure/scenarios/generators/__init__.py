@@ -14,6 +14,7 @@ from perdure.scenarios.generators.multitab_bench import multitab_bench
 from perdure.scenarios.generators.physics import acrobot_physics, cartpole_physics, pendulum_physics
 from perdure.scenarios.generators.r_mtgb import r_mtgb
 from perdure.scenarios.generators.table_targets import table_targets
+from perdure.scenarios.generators.teams import referential_games
 
 __all__ = [
     "acrobot_physics",
@@ -33,6 +34,7 @@ __all__ = [
     "permuted",
     "r_mtgb",
     "reacher_targets",
+    "referential_games",
     "rotated",
     "split",
     "table_targets",

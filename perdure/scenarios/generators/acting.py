@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
@@ -12,6 +12,8 @@ from perdure.envs.contract import Env
 from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.generators.recipes import Recipe
+
+E = TypeVar("E", bound=Env)
 
 
 def acting(
@@ -73,7 +75,7 @@ def acting(
     return Stream(name, tuple(tasks), setting, heads * each, notes=notes, info=info, defaults=defaults)
 
 
-def first_of(envs: Mapping[str, Env], tasks: int) -> dict[str, Env]:
+def first_of(envs: Mapping[str, E], tasks: int) -> dict[str, E]:
     """Return the first so many environments of a table."""
     check_whole("tasks", tasks)
     if tasks > len(envs):

@@ -14,6 +14,7 @@ from perdure.scenarios.rl.acting import Acting
 from perdure.scenarios.rl.dqn import DQN, Transitions
 from perdure.scenarios.rl.hosted import HostRollouts
 from perdure.scenarios.rl.ppo import PPO, Rollouts
+from perdure.scenarios.rl.team import TeamPPO
 
 Algorithm = Literal["ppo", "dqn"]
 
@@ -113,6 +114,32 @@ class PPORecipe(Recipe):
         deviations = actions.d if isinstance(actions, Continuous) else 0
         each = self.reads(actions)
         return f"actor-critic(hidden={list(self.hidden)}, each={each}, deviations={deviations})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamRecipe(PPORecipe):
+    """Learning of a team by proximal policy optimisation.
+
+    Parameters
+    ----------
+    width, blocks:
+        As in the model ``team-net``.
+    """
+
+    copies: int = 32
+    passes: int = 8
+    lr: float = 0.001
+    trace: float = 0.95
+    discount: float = 0.99
+    entropy: float = 0.01
+    width: int = 64
+    blocks: int = 1
+
+    def objective(self, actions: Actions) -> Objective:
+        return TeamPPO(actions, self.clip, entropy=self.entropy)
+
+    def model(self, actions: Actions) -> str:
+        return f"team-net(width={self.width}, blocks={self.blocks})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from perdure.core.batch import Batch, Rows, State
 from perdure.core.checks import check_number
 from perdure.core.random import Rng
-from perdure.envs.actions import Actions, Discrete
+from perdure.envs.actions import Actions, Continuous, Team
 from perdure.scenarios.contract.objective import Objective
 from perdure.scenarios.contract.world import Act
 from perdure.scenarios.rl.acting import Acting
@@ -66,22 +66,26 @@ class Rollouts(Acting):
         found = trail["reward"] + self.discount * follows - value
         gain = discounted(found, self.discount * self.trace * going)
         normal = (gain - gain.mean()) / (gain.std() + TINY)
-        labels = action if isinstance(self.env.actions, Discrete) else torch.zeros_like(action[:, 0]).long()
+        # Actions of several numbers are no label.
+        labels = torch.zeros_like(action[:, 0]).long() if action.ndim > 1 else action
         return {
             "x": x,
             "y": labels,
-            **({} if isinstance(self.env.actions, Discrete) else {"action": action}),
-            "logp": self.env.actions.log_prob(output[:, :-1], action),
+            **({"action": action} if action.ndim > 1 else {}),
+            "logp": log_prob(self.env.actions, output[:, :-1], action),
             "gain": normal.flatten(),
             "value": (gain + value).flatten(),
         }
 
     def example(self) -> Rows:
         one, actions = torch.zeros(1), self.env.actions
-        more = {} if isinstance(actions, Discrete) else {"action": torch.zeros(1, actions.outputs // 2)}
+        action = torch.zeros(1, *actions.parts)
+        action = action if isinstance(actions, Continuous) else action.long()
+        apart = action.float() if isinstance(actions, Team) else one
         return {
-            "x": torch.zeros(1, *self.env.shape), "y": one.long(), **more,
-            "logp": one, "gain": one, "value": one,
+            "x": torch.zeros(1, *self.env.shape), "y": one.long(),
+            **({"action": action} if actions.parts else {}),
+            "logp": apart, "gain": one, "value": one,
         }  # fmt: skip
 
 
@@ -137,7 +141,14 @@ class PPO(Objective):
         return torch.zeros_like(output[:, 0])
 
     def _taken(self, batch: Batch) -> Tensor:
-        return batch.y if isinstance(self.actions, Discrete) else batch.rows["action"]
+        return batch.rows["action"] if self.actions.parts else batch.y
+
+
+def log_prob(actions: Actions, output: Tensor, action: Tensor) -> Tensor:
+    """Log probability of what is done, ``[n]``; of a team for each agent by itself, ``[n, agents]``."""
+    if isinstance(actions, Team):
+        return actions.log_probs(output, action)
+    return actions.log_prob(output, action)
 
 
 def discounted(values: Tensor, factors: Tensor) -> Tensor:

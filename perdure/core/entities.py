@@ -1,0 +1,48 @@
+"""Tables of entities: what agents of a team see, a row for each entity."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from perdure.core.errors import PerdureError
+
+# What a row of an agent's table says of an entity, by column: whether there is one, whether it is the agent
+# itself, whether the agent can act on it, its kind (one of KINDS), where it is from the agent, and more.
+PRESENT, SELF, TARGET, KIND = 0, 1, 2, 3
+KINDS = ("agent", "landmark", "goal", "key", "enemy", "wall", "symbol", "other")
+PLACE = KIND + len(KINDS)
+MORE = PLACE + 2
+EXTRAS = 11
+FEATURES = MORE + EXTRAS
+
+
+def row(
+    kind: str, place: Tensor, *more: Tensor, own: bool = False, present: Tensor | None = None,
+    target: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Return what agents see of an entity, ``[..., FEATURES]``.
+
+    Parameters
+    ----------
+    kind:
+        One of ``KINDS``.
+    place:
+        Where it is from the agent, ``[..., 2]``; for the agent itself, where it is.
+    more:
+        Up to ``EXTRAS`` further numbers, each ``[...]``: speeds, colours, what is held.
+    own:
+        Whether it is the agent itself.
+    present, target:
+        Whether it is there, and can be acted on, ``[...]``; by default it is, and cannot.
+    """
+    if len(more) > EXTRAS:
+        raise PerdureError(f"a row has room for {EXTRAS} further numbers; found {len(more)}")
+    one = torch.ones_like(place[..., 0])
+    there = one if present is None else present.to(one.dtype)
+    flags = [there, one * own, one * 0 if target is None else target.to(one.dtype)]
+    kinds = [one * (name == kind) for name in KINDS]
+    rest = [value.to(one.dtype) for value in more] + [one * 0] * (EXTRAS - len(more))
+    each = [*flags, *kinds, place[..., 0], place[..., 1], *rest]
+    # Of what is not there nothing is seen.
+    return torch.stack([there, *(value * there for value in each[1:])], -1)

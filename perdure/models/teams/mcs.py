@@ -1,0 +1,45 @@
+"""Messages of what all entities look like, pruned by attention."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from perdure.models.teams.team_net import NEVER, scaled
+
+
+class Pruned(nn.Module):
+    """Messages ``m_i`` of the mean of an agent's entities; agents hear those that they attend to.
+
+    ``a_ji = softmax over i != j of (W_q h_j . W_k m_i / sqrt(width))``; a link is kept where ``a_ji`` is at
+    least ``threshold / (N - 1)``, ``N`` the agents that are there; agent ``j`` hears
+    ``sum over kept i of a_ji W_v m_i``.
+    """
+
+    def __init__(self, width: int, message: int, threshold: float, choices: int):
+        super().__init__()
+        self.threshold = threshold
+        self.say = scaled(nn.Linear(width, message), 1.0)
+        self.query = scaled(nn.Linear(width, width), 1.0)
+        self.key = scaled(nn.Linear(message, width), 1.0)
+        self.hear = scaled(nn.Linear(message, width), 1.0)
+        # Not called here: only training asks what a message says of its sender's action.
+        self.predict = nn.Sequential(scaled(nn.Linear(message, width), math.sqrt(2)), nn.Tanh())
+        self.predict.append(scaled(nn.Linear(width, choices), 1.0))
+
+    def forward(self, own: Tensor, pooled: Tensor, present: Tensor) -> Tensor:
+        message = self.say(pooled)
+        links = self.links(own, message, present)
+        heard: Tensor = links @ self.hear(message)
+        return heard
+
+    def links(self, own: Tensor, message: Tensor, present: Tensor) -> Tensor:
+        """Return how much each agent hears of each, ``[n, agents, agents]``; 0 where a link is not kept."""
+        score = self.query(own) @ self.key(message).transpose(-2, -1) / math.sqrt(own.shape[-1])
+        other = ~torch.eye(own.shape[1], dtype=torch.bool, device=own.device)
+        there = present.unsqueeze(1) & present.unsqueeze(2) & other
+        alpha = torch.where(there, score, NEVER).softmax(-1)
+        least = self.threshold / (present.sum(-1).to(alpha.dtype) - 1).clamp_min(1.0)
+        return torch.where(there & (alpha >= least.view(-1, 1, 1)), alpha, 0.0)
