@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +31,9 @@ from perdure.scenarios.generators.same_rows import Rows, Wish, in_bins, lay_out,
 MOST_TABLE_TASKS, MOST_FEATURES, MOST_LEVELS = 256, 4096, 1000
 MOST_NUMBERS = 2**28  # that the inputs, or the labels, of a stream may have: 1 GB of them
 PUBLISHED_CORRELATION, PUBLISHED_NOISE = 0.4, 0.01
+# What a comparison takes unless it is told otherwise: labels are powers of the inputs, and gradients of their
+# tails large, so that plain gradient descent diverges at rates at which it learns.
+SETTINGS = {"model": "mlp(hidden=[64, 64])", "optimizer": "adam", "lr": 0.003, "epochs": 5}
 
 
 @checked
@@ -160,7 +163,7 @@ def multitab_bench(
     bench = _Bench(weights, powers, deviations, categorical, levels, seed)
     parts = [bench.draw(part, n) for part, n in zip(("train", "val", "test"), sizes, strict=True)]
     names = [f"task {t + 1} (degree {d})" for t, d in enumerate(powers)]
-    return lay_out(names, parts, wish, info)
+    return replace(lay_out(names, parts, wish, info), defaults=SETTINGS)
 
 
 @dataclass(frozen=True, eq=False)
