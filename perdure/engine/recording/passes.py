@@ -142,7 +142,7 @@ def clean(graph: fx.Graph, constants: nn.Module) -> fx.Graph:
         aten.add.Tensor: {node for node, value in held.items() if is_all(value, -0.0)},
     }
     # What an operation writes on without a word must stay a tensor of its own: no copy is dropped or shared.
-    whole = {aten.clone.default} if any(_writes_unsaid(node) for node in graph.nodes) else set()
+    whole = {aten.clone.default} if any(writes_unsaid(node) for node in graph.nodes) else set()
     for _ in range(2):
         for node in list(graph.nodes):
             if node.op != "call_function" or node.target in whole:
@@ -168,11 +168,11 @@ def is_all(value: Tensor, number: float) -> bool:
 def _drop_unused(graph: fx.Graph) -> None:
     """Drop operations whose results nobody reads."""
     for node in reversed(graph.nodes):
-        if not node.users and node.op in ("call_function", "get_attr") and not _writes_unsaid(node):
+        if not node.users and node.op in ("call_function", "get_attr") and not writes_unsaid(node):
             graph.erase_node(node)
 
 
-def _writes_unsaid(node: fx.Node) -> bool:
+def writes_unsaid(node: fx.Node) -> bool:
     """Tell whether an operation writes on running statistics, which batch norms do without declaring it."""
     return node.op == "call_function" and _writes_statistics(node.target)
 
@@ -189,7 +189,7 @@ def _share(graph: fx.Graph, whole: set[Any]) -> None:
     """Compute once what is computed twice: the same operation of the same arguments."""
     first: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
-        if node.op != "call_function" or node.target in whole or _writes_unsaid(node):
+        if node.op != "call_function" or node.target in whole or writes_unsaid(node):
             continue
         before = first.setdefault((node.target, _key(node.args), _key(node.kwargs)), node)
         if before is not node:
@@ -231,7 +231,7 @@ def set_apart(graph: fx.Graph, carried: int) -> fx.Graph:
         if node.op == "call_function":
             inputs = node.all_input_nodes
             made_anew = all(used.op == "get_attr" for used in inputs)  # large constants are
-            if made_anew or _writes_unsaid(node) or not varying.isdisjoint(inputs):
+            if made_anew or writes_unsaid(node) or not varying.isdisjoint(inputs):
                 varying.add(node)
             else:
                 fixed.append(node)

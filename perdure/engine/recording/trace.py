@@ -19,6 +19,7 @@ from perdure.engine.flops import count_flops
 from perdure.engine.recording import memory, passes
 from perdure.engine.recording.code import compiled
 from perdure.engine.recording.record import record
+from perdure.engine.recording.scripted import OFTEN, scripted
 
 # Steps for which the random numbers are drawn in one go, and the bytes that they may take.
 BLOCK, BLOCK_BYTES = 64, 1 << 24
@@ -68,6 +69,7 @@ class Traced:
         passes.shorten_calls(graph)
         self.graph, self.constants = graph, constants
         self._run = compiled(graph, constants)
+        self._donated, self._calls = donated, 0
         self._spec = out_spec[-1]
         self._block: list[Tensor] = []
         self._first, self._length = -1, 0
@@ -86,7 +88,7 @@ class Traced:
             flat += self._leaves(place, arg)
         if self.draws:
             flat += self._draw(flat, step, ahead)
-        out = self._run(*flat)
+        out = self._called(flat)
         if self._in_place and all(map(operator.is_, out, flat)):
             return args[0]
         result = pytree.tree_unflatten(out, self._spec)
@@ -111,7 +113,7 @@ class Traced:
             inputs = [*flat, *held, at, *fixed]
             if self.draws:
                 inputs += self._draw(inputs, first + done, len(steps) - done)
-            out = self._run(*inputs)
+            out = self._called(inputs)
             flat = out[: self._carried]
             rows.append(out[self._carried :])
             if look is not None:
@@ -119,6 +121,13 @@ class Traced:
         stacked = [torch.stack(some, 1) for some in zip(*rows, strict=True)]
         found: tuple[Any, Any] = pytree.tree_unflatten([*flat, *stacked], self._spec)
         return found
+
+    def _called(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Run the record once; one that is run often is from then on run without Python."""
+        self._calls += 1
+        if self._calls == OFTEN:
+            self._run = scripted(self._run, self.graph, inputs, self._donated) or self._run
+        return self._run(*inputs)
 
     def _leaves(self, place: int, arg: Any) -> list[Tensor]:
         """Return an argument's tensors; what was passed (or returned) last time is not walked again."""

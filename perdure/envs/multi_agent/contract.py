@@ -24,7 +24,7 @@ class TeamEnv(Env):
     What agent ``i`` sees is ``table[i] [entities, FEATURES]``: a row for each entity, the agent itself first.
     The columns are the same in every environment of teams (:func:`perdure.core.entities.row` makes one), so
     one policy may learn in several. An action of an agent is one of :attr:`moves`, or it is taken on an
-    entity of its table: the number of moves plus the entity's row. All agents act at once, and share one reward.
+    entity of its table: the number of moves plus the entity's row. All agents act at once, for one reward.
 
     Tasks of a stream need tables of one size and one number of actions. An environment is therefore padded to
     ``seats`` agents, ``slots`` entities and ``choices`` moves: padding is rows of zeros, agents that are not
