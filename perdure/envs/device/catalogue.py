@@ -65,9 +65,11 @@ class Catalogue:
             if name not in self.layouts:
                 raise unknown(f"screen that {layout.name} leads to", name, self.layouts)
         for effect in effects:
-            for target, _ in effect.puts:
-                if target.place not in ("draft", "row"):
-                    self.field(target, layout, effect.adds)
+            for target, source in effect.puts:
+                # A button may open the form of another type of records: what drafts have is not known here.
+                for of in (target, source):
+                    if isinstance(of, Of) and of.place != "draft":
+                        self.field(of, layout, effect.adds)
 
     # ---- what is where --------------------------------------------------------------------------------
 

@@ -96,8 +96,13 @@ class Of:
     name: str
 
 
-# What an element shows, or an effect writes: a field's value, or always the same.
-Source = Of | Value
+@dataclass(frozen=True)
+class Count:
+    """How many rows the screen has, above and below what is seen too."""
+
+
+# What an element shows, or an effect writes: a field's value, the number of rows, or always the same.
+Source = Of | Count | Value
 
 
 @dataclass(frozen=True)
@@ -114,10 +119,10 @@ class Effect:
     go:
         The screen; none: it stays.
     puts:
-        What is written where. Writing to ``"record"`` while none is open adds one.
+        What is written where, of one record besides the draft and what is only looked at.
     opens:
-        Which record is open from then on: ``"row"``, ``"none"``, ``"saved"`` (the one written to), or none
-        of these: it stays.
+        Which record is open from then on: ``"row"``, ``"none"``, ``"saved"`` (the one that is written to,
+        which is added where none is open), or none of these: it stays.
     adds:
         The type of a ``"new"`` record.
     deletes:

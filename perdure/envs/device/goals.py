@@ -169,3 +169,17 @@ class Answer(Goal):
         for place in matching(oracle.phone.contents, self.record, where):
             one = isinstance(oracle.catalogue.records[self.record], One)
             yield from oracle.answer(self.record, None if one else place, self.field)
+
+
+class Number(Goal):
+    """How many records have a value is answered: ``Number("calendar.event", date="{date}")``, of one field.
+
+    The app must have a list that is by this field: its header tells how many.
+    """
+
+    def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
+        return [str(len(matching(contents, self.record, self.filled(declared, params))))]
+
+    def steps(self, oracle: Oracle) -> Iterator[Action]:
+        (name, value), = self.filled(oracle.catalogue, oracle.params).items()
+        yield from oracle.count(self.record, name, value)

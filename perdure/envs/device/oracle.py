@@ -10,6 +10,7 @@ from perdure.core.errors import PerdureError
 from perdure.envs.device.actions import Action
 from perdure.envs.device.declare import Effect, Flip, Item, Layout, Of
 from perdure.envs.device.fields import Value
+from perdure.envs.device.goals import matching
 from perdure.envs.device.phone import Element, Phone
 from perdure.envs.device.task import Task
 
@@ -61,11 +62,13 @@ class Oracle:
         """Add a record: at once where a button does just that, or with the form."""
         whole = {**self.catalogue.records[record].defaults(), **values}
         for layout, item in self._items():
-            effect = item.click
-            if effect and effect.adds == record and self._adds(effect, whole):
-                yield from self.go(layout.name)
-                yield from self._click(self._is(item))
-                return
+            if item.click is None or item.click.adds != record:
+                continue
+            for place in self._places(layout.record):
+                if self._adds(item.click, layout.record, place, whole):
+                    yield from self.go(layout.name, layout.record, place)
+                    yield from self._click(self._is(item))
+                    return
         yield from self.go(self._form(record))
         yield from self._fill(values)
 
@@ -98,6 +101,18 @@ class Oracle:
         held = self.phone.contents[record][place or 0] or {}
         text = self.catalogue.records[record].fields[field].show(held[field])
         yield Action("answer", text=text)
+
+    def count(self, record: str, field: str, value: Value) -> Steps:
+        """Answer how many records have a value, as a list of these tells."""
+        for layout in self.catalogue.layouts.values():
+            where = layout.rows.where if layout.rows and layout.rows.record == record else None
+            if where and where[0] == field and (isinstance(where[1], Of) or where[1] == value):
+                if isinstance(where[1], Of):
+                    yield from self.put(where[1], value)
+                yield from self.go(layout.name)
+                yield Action("answer", text=str(len(matching(self.phone.contents, record, {field: value}))))
+                return
+        raise PerdureError(f"expected a list of {record} by {field}; found none")
 
     def put(self, of: Of, value: Value, record: str = "", place: int | None = None) -> Steps:
         """Make a field have a value, the shortest way there is."""
@@ -237,10 +252,16 @@ class Oracle:
                 return layout.name
         raise PerdureError(f"expected a form for {record}; found none")
 
-    def _adds(self, effect: Effect, whole: dict[str, Value]) -> bool:
-        """Tell whether an effect adds just such a record."""
+    def _places(self, record: str) -> list[int | None]:
+        """Return the places of a type's records; for none, that no record need be open."""
+        if not record:
+            return [None]
+        return [i for i, one in enumerate(self.phone.contents[record]) if one is not None]
+
+    def _adds(self, effect: Effect, record: str, place: int | None, whole: dict[str, Value]) -> bool:
+        """Tell whether an effect adds just such a record, while another one is open."""
         puts = {target.name: source for target, source in effect.puts if target.place == "new"}
-        held = {name: self._held(s, "", None) if isinstance(s, Of) else s for name, s in puts.items()}
+        held = {name: self._held(s, record, place) if isinstance(s, Of) else s for name, s in puts.items()}
         return held == whole
 
     def _fill(self, values: dict[str, Value]) -> Steps:
@@ -248,7 +269,7 @@ class Oracle:
         record, form = self.phone.layout.record, self.phone.layout
         for name, value in values.items():
             yield from self.put(Of("draft", name), value, record, self.phone.open)
-        save = next(item for item in form.pinned if item.text == "Save")
+        save = next(item for item in form.pinned if item.click and item.click.opens == "saved")
         yield from self._click(self._is(save))
 
     def _show(self, record: str, place: int | None, field: str) -> Steps:

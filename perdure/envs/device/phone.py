@@ -9,7 +9,7 @@ from typing import Any
 from perdure.core.errors import PerdureError, shown, unknown
 from perdure.envs.device.actions import Action
 from perdure.envs.device.catalogue import Catalogue, catalogue
-from perdure.envs.device.declare import PAGE, Effect, Flip, Item, Layout, Of, One, Source
+from perdure.envs.device.declare import PAGE, Count, Effect, Flip, Item, Layout, Of, One, Source
 from perdure.envs.device.fields import Value
 
 # Pixels: the screen, where what stays ends, and how high an element of the contents is.
@@ -183,12 +183,16 @@ class Phone:
         )  # fmt: skip
 
     def _text(self, source: Source, row: int | None) -> str:
+        if isinstance(source, Count):
+            return str(len(self._entries()))
         if not isinstance(source, Of):
             return str(source)
         value = self._value(source, row)
         return "" if value is None else self.catalogue.field(source, self.layout).show(value)
 
     def _value(self, source: Source, row: int | None) -> Value | None:
+        if isinstance(source, Count):
+            return len(self._entries())
         if not isinstance(source, Of):
             return source
         if source.place == "draft":
@@ -285,7 +289,7 @@ class Phone:
             if target.place == "draft":
                 self.draft[target.name] = value
             elif place is None:
-                added[target.name] = value
+                added |= {target.name: value} if target.place == "new" or effect.opens == "saved" else {}
             elif (record := self.contents[kind][place]) is not None:
                 self.contents[kind][place] = {**record, target.name: value}
         saved = self.open

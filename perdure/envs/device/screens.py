@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from perdure.core.errors import unknown
 from perdure.envs.device.declare import (
     App,
+    Count,
     Effect,
     Flip,
     Item,
@@ -23,10 +24,13 @@ from perdure.envs.device.fields import Field, Value
 
 @dataclass(frozen=True)
 class New:
-    """Open a form for a new record; fields that are not given have their defaults."""
+    """Open a form for a new record; fields that are not given have their defaults.
+
+    Values may come from the open record or a :class:`One`: ``{"contact": Of("record", "contact")}``.
+    """
 
     form: str
-    values: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Source] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ class List(Screen):
         controls, pickers = _controls(app, self.name, [Of(*c.split(".")) for c in self.controls])
         where = (self.where[0], _outside(app, self.where[1])) if self.where else None
         rows = Rows(outer(app, self.record), Item("ListItem", shown[0], shown[1:], click), where)
-        pinned = (_label(self.title), *_buttons(app, buttons), *controls)
+        counted = Item("TextView", Count(), ("records",))
+        pinned = (_label(self.title), counted, *_buttons(app, buttons), *controls)
         name, up = screen(app, self.name), _up(app, self.name, self.up)
         return [Layout(name, self.kind, self.title, up, pinned, rows=rows), *pickers]
 
@@ -186,7 +191,7 @@ class Detail(Screen):
 
 @dataclass(frozen=True)
 class Form(Screen):
-    """Fields of a record to be filled in; "Save" writes them, going back does not.
+    """Fields of a record to be filled in; the button "Save" writes them, going back does not.
 
     Parameters
     ----------
@@ -196,18 +201,21 @@ class Form(Screen):
         What the screen is called.
     after:
         Where saving leads, and going back too.
+    save:
+        What the button says.
     """
 
     name: str
     record: str
     title: str
     after: str
+    save: str = "Save"
 
     def layouts(self, app: App) -> list[Layout]:
         kind = find(app, self.record)
         content, pickers = _controls(app, self.name, [Of("draft", name) for name in kind.fields], kind)
         puts = tuple((Of("record", name), Of("draft", name)) for name in kind.fields)
-        save = Item("Button", "Save", click=outside(app, Effect(go=self.after, puts=puts, opens="saved")))
+        save = Item("Button", self.save, click=outside(app, Effect(go=self.after, puts=puts, opens="saved")))
         record = outer(app, self.record)
         pinned = (_label(self.title), save)
         own = Layout(screen(app, self.name), "form", self.title, screen(app, self.after), pinned, content, record=record)
@@ -363,7 +371,8 @@ def resolve(app: App, act: Act) -> Effect:
     if isinstance(act, Edit):
         copied = tuple((Of("draft", name), Of("record", name)) for name in kind.fields)
         return Effect(go=screen(app, act.form), puts=copied)
-    filled = tuple((Of("draft", name), value) for name, value in {**kind.defaults(), **act.values}.items())
+    values = {**kind.defaults(), **act.values}
+    filled = tuple((Of("draft", name), _outside(app, value)) for name, value in values.items())
     return Effect(go=screen(app, act.form), puts=filled, opens="none")
 
 
