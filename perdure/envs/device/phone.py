@@ -294,10 +294,11 @@ class Phone:
                 self.contents[kind][place] = {**record, target.name: value}
         saved = self.open
         if added:
-            rows = self.contents[effect.adds or self.layout.record]
+            kind = effect.adds or self.layout.record
+            rows = self.contents[kind]
             if None in rows:
                 saved = rows.index(None)
-                rows[saved] = added
+                rows[saved] = {name: added[name] for name in self.catalogue.records[kind].fields}
         if effect.deletes and self.open is not None:
             self.contents[self.layout.record][self.open] = None
         self.open = {"row": row, "none": None, "saved": saved}.get(effect.opens, self.open)
