@@ -58,6 +58,10 @@ from perdure.envs.device.episode import Episode
 from perdure.envs.device.oracle import Oracle
 from perdure.envs.device.phone import Element, Phone
 from perdure.envs.device.render import render
-from perdure.envs.device.task import Task, get_task, template, templates
+from perdure.envs.device.task import Given, Slot, Task, get_task, template, templates
+from perdure.envs.device.world import Device
 
-__all__ = ["Action", "App", "Element", "Episode", "Oracle", "Phone", "Task", "get_task", "render", "template", "templates"]
+__all__ = [
+    "Action", "App", "Device", "Element", "Episode", "Given", "Oracle", "Phone", "Slot", "Task", "get_task", "render",
+    "template", "templates",
+]  # fmt: skip
