@@ -148,7 +148,9 @@ class Coding:
         table = np.zeros((ELEMENTS, FEATURES), dtype=np.float32)
         for i, element in enumerate(elements):
             table[i] = self._features(element, slots, known)
-        return np.concatenate([np.array(head, dtype=np.float32), table.ravel()])
+        cuts = np.cumsum([len(CLASSES) + len(FLAGS), VALUES, SLOTS])
+        parts = [part.ravel() for part in np.split(table, cuts, axis=1)]
+        return np.concatenate([np.array(head, dtype=np.float32), *parts])
 
     def _features(self, element: Element, slots: list[str], known: list[bool]) -> list[float]:
         values = (element.text, *element.details, "", "")[:VALUES]

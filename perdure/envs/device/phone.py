@@ -280,25 +280,23 @@ class Phone:
         return placed[index] if index is not None and 0 <= index < len(placed) else (None, None)
 
     def _apply(self, effect: Effect, row: int | None) -> None:
-        """Write all that an effect says, then go where it leads."""
+        """Write all that an effect says, then go where it leads; where no record can be added, only go."""
         values = [(target, self._result(target, source, row)) for target, source in effect.puts]
-        # Records are added in one go: what one lacks is never seen.
-        added: dict[str, Value] = {}
+        adding = effect.adds or (self.layout.record if effect.opens == "saved" and self.open is None else "")
+        saved = self.open
+        if adding and None not in self.contents[adding]:
+            values = []
+        elif adding:
+            saved = self.contents[adding].index(None)
+            self.contents[adding][saved] = self.catalogue.records[adding].defaults()
         for target, value in values:
-            kind, place = self.catalogue.type_of(target, self.layout, effect.adds), self._place(target, row)
             if target.place == "draft":
                 self.draft[target.name] = value
-            elif place is None:
-                added |= {target.name: value} if target.place == "new" or effect.opens == "saved" else {}
-            elif (record := self.contents[kind][place]) is not None:
+                continue
+            kind = self.catalogue.type_of(target, self.layout, effect.adds)
+            place = {"row": row, "record": saved if adding else self.open, "new": saved}.get(target.place, 0)
+            if place is not None and (record := self.contents[kind][place]) is not None:
                 self.contents[kind][place] = {**record, target.name: value}
-        saved = self.open
-        if added:
-            kind = effect.adds or self.layout.record
-            rows = self.contents[kind]
-            if None in rows:
-                saved = rows.index(None)
-                rows[saved] = {name: added[name] for name in self.catalogue.records[kind].fields}
         if effect.deletes and self.open is not None:
             self.contents[self.layout.record][self.open] = None
         self.open = {"row": row, "none": None, "saved": saved}.get(effect.opens, self.open)
@@ -306,10 +304,6 @@ class Phone:
             self._go(effect.go)
         elif self.scroll and self.scroll >= len(self._entries()):
             self.scroll = 0
-
-    def _place(self, target: Of, row: int | None) -> int | None:
-        """Return the place of the record that is written to; nothing for one that is added."""
-        return {"row": row, "record": self.open, "new": None}.get(target.place, 0)
 
     def _result(self, target: Of, source: Source | Flip, row: int | None) -> Value:
         value = self._value(target, row) is not True if isinstance(source, Flip) else self._value(source, row)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from perdure.core.batch import State
 from perdure.core.checks import check_whole
@@ -14,17 +15,20 @@ from perdure.core.errors import PerdureError, near, shown
 from perdure.core.random import Rng
 from perdure.envs.actions import Discrete
 from perdure.envs.contract import Env
-from perdure.envs.device.coding import OFF, ON, Coding, coding
+from perdure.envs.device.coding import ON, ZERO, Coding, coding
 from perdure.envs.device.declare import CAPACITY, ELEMENTS, PAGE, VALUES, WIDTH
 from perdure.envs.device.tables import (
     ACTION,
     ADDS,
+    COUNTED,
     EFFECT,
     NONE,
+    PARTS,
     ROW,
     SAVED,
     SAVES,
     SCREEN,
+    STANCES,
     Bank,
     Tables,
     answer_hash,
@@ -34,6 +38,8 @@ from perdure.envs.device.tables import (
 )
 from perdure.envs.device.task import SLOTS, Task, get_task, templates
 from perdure.envs.registry import environment
+
+UP, PINNED = SCREEN.index("up"), SCREEN.index("pinned")
 
 
 @environment("device")
@@ -112,8 +118,8 @@ class Device(Env):
         """Return copies at the start of the instances of some numbers, ``[n]``."""
         held, tables = self._bank(instance.device), tables_on(instance.device)
         zero = torch.zeros_like(instance)
-        cells, slots = held.cells[instance], held.slots[instance]
-        view = _seen(tables, cells, zero, zero, zero - 1, held.told[instance], slots)
+        cells = held.cells[instance]
+        view = _seen(tables, held, cells, instance, zero, zero, zero - 1, held.told[instance])
         return {
             "cells": cells, "instance": instance, "screen": zero, "record": zero - 1, "focus": zero,
             "left": held.budget[instance], "digest": held.digest[instance], "answered": zero, **view,
@@ -121,34 +127,35 @@ class Device(Env):
 
     def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
         held, tables = self._bank(action.device), tables_on(action.device)
-        instance, record = state["instance"], state["record"]
-        slots, done = held.slots[instance], _columns(ACTION, tables.action[action])
+        instance, record, focus = state["instance"], state["record"], state["focus"]
+        done = _columns(ACTION, tables.action, action)
         # ---- what is pointed at
-        element, slot = done["element"].unsqueeze(-1), done["slot"].unsqueeze(-1)
+        element, slot = done["element"].unsqueeze(-1), done["slot"]
         item, row = (state[name].gather(1, element).squeeze(-1) for name in ("items", "rows"))
+        value = held.slots[instance * SLOTS + slot]
+        able = (state["known"] >> slot & 1) > 0
+        taken = tables.takes[tables.accepts[focus] + value.clamp_min(0)]
+        typed = (done["type"] > 0) & able & taken
         clicked = done["click"] > 0
-        value = slots.gather(1, slot).squeeze(-1)
-        able = state["known"].gather(1, slot).squeeze(-1)
-        focus = state["focus"]
-        typed = (done["type"] > 0) & able & tables.takes[tables.accepts[focus], value.clamp_min(0)]
         effect = torch.where(clicked, item, torch.where(typed, tables.typing[focus], 0))
         # ---- what is written
-        does = _columns(EFFECT, tables.effect[effect])
+        does = _columns(EFFECT, tables.effect, effect)
         row = torch.where(clicked, row, record).clamp_min(0)
         adds = (does["target"] == ADDS) | ((does["target"] == SAVES) & (record < 0))
         lost = adds & (state["free"] < 0)
         place = torch.where(adds, state["free"].clamp_min(0), row)
-        cells = _written(tables, state["cells"], effect, does, row, place, lost, value)
+        cells = _written(tables, state["cells"], torch.where(lost, 0, effect), does, row, place, value)
         digest = state["digest"] + _changed(tables, state["cells"], cells, does, place)
         opens = does["opens"]
-        record = torch.where(opens == ROW, row, torch.where(opens == NONE, -1, record))
-        record = torch.where((opens == SAVED) & ~lost, place, record)
+        saved = torch.where(lost, record, place)
+        record = torch.where(opens == SAVED, saved, torch.where(opens == ROW, row, record))
+        record = torch.where(opens == NONE, -1, record)
         # ---- where it leads
         back = done["back"] > 0
         ahead = torch.maximum(does["go"], done["go"])
         moved = back | (ahead >= 0)
-        screen = torch.where(ahead >= 0, ahead, state["screen"])
-        screen = torch.where(back, tables.screen[state["screen"], SCREEN.index("up")], screen)
+        screen = torch.where(back, tables.screen[:, UP][state["screen"]], state["screen"])
+        screen = torch.where(ahead >= 0, ahead, screen)
         focusing = clicked & (tables.typing[item] > 0)
         focus = torch.where(moved, 0, torch.where(focusing, item, focus))
         further = state["scroll"] + PAGE * done["scroll"]
@@ -156,13 +163,13 @@ class Device(Env):
         scroll = torch.where(moved, 0, further)
         # ---- what has been said
         text = state["values"][:, :, 0].gather(1, element).squeeze(-1).long()
-        told = (done["answer_element"] > 0) & (item > 0)
-        answered = state["answered"] + torch.where(told, answer_hash(text), 0)
-        told = (done["answer_slot"] > 0) & able
-        answered = answered + torch.where(told, answer_hash(value), 0)
+        by_element = (done["answer_element"] > 0) & (item > 0)
+        by_slot = (done["answer_slot"] > 0) & able
+        said = answer_hash(torch.where(by_element, text, value))
+        answered = state["answered"] + torch.where(by_element | by_slot, said, 0)
         left = state["left"] - 1
         reached = (digest == held.goal[instance]) & (answered == held.answers[instance])
-        view = _seen(tables, cells, screen, scroll, record, state["known"], slots)
+        view = _seen(tables, held, cells, instance, screen, scroll, record, state["known"])
         new = {
             "cells": cells, "instance": instance, "screen": screen, "record": record, "focus": focus,
             "left": left, "digest": digest, "answered": answered, **view,
@@ -172,27 +179,26 @@ class Device(Env):
     def observe(self, state: State) -> Tensor:
         device = state["screen"].device
         held, tables, codes = self._bank(device), tables_on(device), coding()
-        instance, known, values = state["instance"], state["known"], state["values"]
-        slots, texts = held.slots[instance], len(codes.texts)
-        app = tables.app[state["screen"]]
-        one_hots = [(held.template[instance], len(codes.templates)), (app, len(codes.apps)),
-                    (state["screen"], len(codes.screens))]  # fmt: skip
-        scroll, count = state["scroll"], state["count"]
-        head = [
-            *((number.unsqueeze(-1) == torch.arange(n, device=device)).float() for number, n in one_hots),
-            torch.where(known, slots, 0) / texts, known.float(),
-            torch.stack([state["left"] / codes.longest, (scroll > 0).float(), (scroll + PAGE < count).float()], -1),
-        ]  # fmt: skip
-        items, shown = state["items"], values[:, :, :VALUES]
-        equal = (shown.unsqueeze(-1) == slots[:, None, None]) & known[:, None, None]
-        pinned = tables.screen[state["screen"], SCREEN.index("pinned")].unsqueeze(-1)
-        scrolls = (count > PAGE).unsqueeze(-1) & (torch.arange(ELEMENTS, device=device) >= pinned) & (items > 0)
-        focused = (items > 0) & (items == state["focus"].unsqueeze(-1))
-        flags = torch.stack([values[:, :, VALUES] == ON, scrolls, focused], -1)
-        table = torch.cat(
-            [tables.looks[items], flags.float(), shown / texts, equal[:, :, 0].float(), equal[:, :, 1:].any(2).float()], -1
+        instance, items, values, count = (state[name] for name in ("instance", "items", "values", "count"))
+        known = embedding(state["known"], tables.bits)
+        rest = torch.stack(
+            [state["left"] / codes.longest, (state["scroll"] > 0).float(), (state["scroll"] + PAGE < count).float()], -1
         )
-        return torch.cat([*head, table.flatten(1)], -1)
+        # ---- elements: looks, values, and which known slots these equal
+        pinned = tables.screen[:, PINNED][state["screen"]]
+        first = torch.where(count > PAGE, pinned, ELEMENTS).unsqueeze(-1)
+        scrolls = torch.arange(ELEMENTS, device=device) >= first
+        focused = (items == state["focus"].unsqueeze(-1)).long()
+        stance = (values[:, :, VALUES] == ON).long() * 4 + scrolls.long() * 2 + focused
+        looks = embedding(items * STANCES + stance, tables.looks)
+        equal = (state["equal"] & state["known"][:, None, None]).long()
+        text, details = equal[:, :, 0], equal[:, :, 1] | equal[:, :, 2]
+        parts = [
+            embedding(instance, held.template), embedding(state["screen"], tables.where),
+            embedding(instance, held.shares) * known, known, rest, looks,
+            values[:, :, :VALUES] / len(codes.texts), embedding(text, tables.bits), embedding(details, tables.bits),
+        ]  # fmt: skip
+        return torch.cat([part.flatten(1) for part in parts], -1)
 
     def _bank(self, device: torch.device) -> Bank:
         return _bank_on(self.task, self.instances, self.seed, device)
@@ -214,71 +220,89 @@ def named(task: str) -> list[str]:
 # ---- parts of a step ----------------------------------------------------------------------------------
 
 
-def _columns(names: tuple[str, ...], rows: Tensor) -> dict[str, Tensor]:
-    return dict(zip(names, rows.unbind(-1), strict=True))
+def _columns(names: tuple[str, ...], table: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    # Each column by itself in memory: operations on it are several times as fast.
+    each = embedding(rows, table).transpose(0, 1).contiguous()
+    return dict(zip(names, each.unbind(0), strict=True))
 
 
 def _written(
-    tables: Tables, cells: Tensor, effect: Tensor, does: dict[str, Tensor], row: Tensor, place: Tensor,
-    lost: Tensor, value: Tensor,
-) -> Tensor:  # fmt: skip
+    tables: Tables, cells: Tensor, effect: Tensor, does: dict[str, Tensor], row: Tensor, place: Tensor, value: Tensor
+) -> Tensor:
     """Return the cells after an effect."""
-    to, per_place, source, per_row, constant = tables.writes[effect].unbind(1)
-    held = cells.gather(1, source + per_row * row.unsqueeze(-1)).long()
-    written = torch.where(constant < 0, held, constant)
-    written = torch.where(does["flip"].unsqueeze(-1) > 0, ON + OFF - written, written)
-    written = torch.where(does["typed"].unsqueeze(-1) > 0, value.unsqueeze(-1), written)
-    at = torch.where(lost.unsqueeze(-1), tables.cells - 1, to + per_place * place.unsqueeze(-1))
-    return cells.scatter(1, at, written.to(cells.dtype))
+    source = embedding(effect * CAPACITY + row, tables.reads)
+    at = embedding(effect * CAPACITY + place, tables.writes).long()
+    read = _read(tables, cells, source)
+    offset = (does["offset"] + does["typed"] * value).to(cells.dtype).unsqueeze(-1)
+    return cells.scatter(1, at, offset + does["sign"].to(cells.dtype).unsqueeze(-1) * read)
+
+
+def _read(tables: Tables, cells: Tensor, address: Tensor) -> Tensor:
+    """Return the texts at addresses ``[n, k]``: of cells, or beyond them those that are always the same."""
+    held = cells.gather(1, address.clamp(0, tables.cells - 1).long())
+    return torch.where(address < tables.cells, held, address - tables.cells)
 
 
 def _changed(tables: Tables, before: Tensor, after: Tensor, does: dict[str, Tensor], place: Tensor) -> Tensor:
     """Return the difference that an effect makes to the hash of what counts."""
-    salts = tables.salts[does["hash_type"]]
+    salts = embedding(does["hash_type"], tables.salts)
     at = (does["hash_base"] + does["hash_stride"] * place).unsqueeze(-1)
     at = at + torch.arange(WIDTH, device=at.device)
-    return record_hash(after.gather(1, at).long(), salts) - record_hash(before.gather(1, at).long(), salts)
+    new, old = record_hash(torch.stack([after.gather(1, at), before.gather(1, at)]).long(), salts).unbind(0)
+    return new - old
 
 
 def _seen(
-    tables: Tables, cells: Tensor, screen: Tensor, scroll: Tensor, record: Tensor, known: Tensor, slots: Tensor
-) -> State:
-    """Return what a screen shows: items, the places of their records, and their values."""
-    device = screen.device
-    its = {name: column.unsqueeze(-1) for name, column in _columns(SCREEN, tables.screen[screen]).items()}
-    scroll, rows = scroll.unsqueeze(-1), its["has_rows"] > 0
+    tables: Tables, held: Bank, cells: Tensor, instance: Tensor, screen: Tensor, scroll: Tensor, record: Tensor,
+    known: Tensor,
+) -> State:  # fmt: skip
+    """Return what a screen shows: items, the places of their records, values, and the slots that these equal."""
+    its = _columns(SCREEN, tables.screen, screen)
+    wide = {name: column.unsqueeze(-1) for name, column in its.items()}
+    rows = its["has_rows"] > 0
     # ---- which records are listed, or which places are free
-    places = torch.arange(CAPACITY, device=device)
-    at = its["scan"] + its["stride"] * places
-    live, key = cells.gather(1, at) > 0, cells.gather(1, at + its["key"])
-    wanted = torch.where(its["wanted"] < 0, cells.gather(1, its["wanted_at"]), its["wanted"])
-    fits = (places < its["capacity"]) & torch.where(rows, live & ((key == wanted) | (wanted == 0)), ~live)
+    places = torch.arange(CAPACITY, device=screen.device)
+    at = wide["scan"] + wide["stride"] * places
+    live, key = cells.gather(1, at), cells.gather(1, at + wide["key"])
+    sought = cells.gather(1, wide["wanted_at"]).squeeze(-1)
+    wanted = torch.where(its["wanted"] < 0, sought, its["wanted"]).unsqueeze(-1)
+    matches = (live > 0) & ((key == wanted) | (wanted == 0))
+    fits = (places < wide["capacity"]) & torch.where(rows.unsqueeze(-1), matches, live == 0)
     rank = fits.cumsum(-1)
-    found = rank[:, -1:]
+    found = rank[:, -1]
     count = torch.where(rows, found, its["contents"])
     scroll = torch.where(scroll < count, scroll, 0)
-    seat = rank - 1 - torch.where(rows, scroll, 0)
-    seat = torch.where(fits & (seat >= 0) & (seat < PAGE), seat, PAGE)
-    listed = torch.zeros_like(seat[:, : PAGE + 1]).scatter(1, seat, places.expand_as(seat))
-    free = torch.where(rows | (found == 0), -1, listed[:, :1])
     # ---- what stands where
-    index = torch.arange(ELEMENTS, device=device)
-    nth = index - its["pinned"]
-    stays, entry = nth < 0, scroll + nth
-    there = stays | ((nth < PAGE) & (entry < count))
-    content = its["first_content"] + torch.where(rows, 0, entry)
-    items = torch.where(there, torch.where(stays, its["first_pinned"] + index, content), 0)
-    own = torch.where(rows & ~stays, listed.gather(1, nth.clamp(0, PAGE - 1)), record.unsqueeze(-1)).clamp_min(0)
+    part = torch.where(rows, (count - scroll).clamp_max(PAGE), scroll // PAGE)
+    items = embedding(screen * PARTS + part, tables.items)
+    # The first that is listed stands behind what stays; of free places, the first one comes first.
+    ahead = torch.where(rows, its["pinned"] - 1 - scroll, -1).unsqueeze(-1)
+    seat, least = rank + ahead, torch.where(rows, its["pinned"], 0).unsqueeze(-1)
+    seat = torch.where(fits & (seat >= least) & (seat < ELEMENTS), seat, ELEMENTS)
+    listed = torch.zeros_like(items[:, :1]).expand(-1, ELEMENTS + 1).scatter(1, seat, places.expand_as(seat))
+    free = torch.where(rows | (found == 0), -1, listed[:, 0])
+    own = torch.where(rows.unsqueeze(-1), listed[:, :ELEMENTS], record.clamp_min(0).unsqueeze(-1))
     # ---- and what it says
-    constant, counted, base, stride = tables.shown[items].unbind(-2)
-    held = cells.gather(1, (base + stride * own.unsqueeze(-1)).flatten(1)).view_as(base)
-    values = torch.where(constant < 0, held, constant + counted * count.unsqueeze(-1)).to(cells.dtype)
-    texts = values[:, :, :VALUES].flatten(1).unsqueeze(-1)
-    known = known | (texts == slots.unsqueeze(1)).any(1)
+    address = embedding(items * CAPACITY + own, tables.shows)
+    values = _read(tables, cells, address.flatten(1)).view_as(address)
+    number = (count + ZERO).to(cells.dtype)[:, None, None]
+    values = torch.where(address == COUNTED, number, values)
+    texts = len(held.equal) // len(held.budget)
+    index = (instance * texts)[:, None, None] + values[:, :, :VALUES]
+    equal = held.equal.index_select(0, index.flatten()).view_as(index)
     return {
-        "scroll": scroll.squeeze(-1), "count": count.squeeze(-1), "free": free.squeeze(-1), "items": items,
-        "rows": own, "values": values, "known": known,
+        "scroll": scroll, "count": count, "free": free, "items": items, "rows": own, "values": values,
+        "equal": equal, "known": known | _any(equal.flatten(1)).long(),
     }  # fmt: skip
+
+
+def _any(bits: Tensor) -> Tensor:
+    """Return the bits that are in any of some numbers, ``[n, 3 * 2^k]``."""
+    while bits.shape[-1] % 2 == 0:
+        one, other = bits.chunk(2, -1)
+        bits = one | other
+    one, two, three = bits.unbind(-1)
+    return one | two | three
 
 
 # ---- tables where they are needed ---------------------------------------------------------------------
