@@ -283,25 +283,25 @@ def _seen(
     free = torch.where(rows | (found == 0), -1, listed[:, 0])
     own = torch.where(rows.unsqueeze(-1), listed[:, :ELEMENTS], record.clamp_min(0).unsqueeze(-1))
     # ---- and what it says
-    address = embedding(items * CAPACITY + own, tables.shows)
-    values = _read(tables, cells, address.flatten(1)).view_as(address)
-    number = (count + ZERO).to(cells.dtype)[:, None, None]
-    values = torch.where(address == COUNTED, number, values)
+    address = embedding(items * CAPACITY + own, tables.shows).flatten(1)
+    number = (count + ZERO).to(cells.dtype).unsqueeze(-1)
+    values = torch.where(address == COUNTED, number, _read(tables, cells, address))
     texts = len(held.equal) // len(held.budget)
-    index = (instance * texts)[:, None, None] + values[:, :, :VALUES]
+    index = values.long() + (instance * texts).unsqueeze(-1)
     equal = held.equal.index_select(0, index.flatten()).view_as(index)
     return {
-        "scroll": scroll, "count": count, "free": free, "items": items, "rows": own, "values": values,
-        "equal": equal, "known": known | _any(equal.flatten(1)).long(),
+        "scroll": scroll, "count": count, "free": free, "items": items, "rows": own,
+        "values": values.unflatten(1, (ELEMENTS, VALUES + 1)), "equal": equal.unflatten(1, (ELEMENTS, VALUES + 1)),
+        "known": known | _any(equal).long(),
     }  # fmt: skip
 
 
 def _any(bits: Tensor) -> Tensor:
-    """Return the bits that are in any of some numbers, ``[n, 3 * 2^k]``."""
-    while bits.shape[-1] % 2 == 0:
+    """Return the slots that any element's values equal, ``[n]``, from ``[n, ELEMENTS * (VALUES + 1)]``."""
+    while bits.shape[-1] > VALUES + 1:
         one, other = bits.chunk(2, -1)
         bits = one | other
-    one, two, three = bits.unbind(-1)
+    one, two, three, _ = bits.unbind(-1)
     return one | two | three
 
 
