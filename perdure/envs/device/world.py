@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -78,6 +79,8 @@ class Device(Env):
     seed: int = 0
     limit: int = field(default=200, kw_only=True)
 
+    entry_point: ClassVar[str] = "perdure.envs.device.gym:Readable"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("instances", self.instances)
@@ -111,8 +114,11 @@ class Device(Env):
     # ---- the environment ------------------------------------------------------------------------------
 
     def reset(self, rng: Rng, n: int) -> State:
-        held = self._bank(rng.seed.device)
-        return self.start(rng.integers("instance", len(held.budget), n))
+        return self.start(self.drawn(rng, n))
+
+    def drawn(self, rng: Rng, n: int) -> Tensor:
+        """Return the numbers of the instances that ``n`` copies start with."""
+        return rng.integers("instance", len(named(self.task)) * self.instances, n)
 
     def start(self, instance: Tensor) -> State:
         """Return copies at the start of the instances of some numbers, ``[n]``."""
