@@ -52,7 +52,7 @@ class Goal(ABC):
         Values of fields; texts may have ``{slots}``.
     """
 
-    def __init__(self, record: str, **values: Value) -> None:
+    def __init__(self, record: str, /, **values: Value) -> None:
         self.record, self.values = record, values
 
     @abstractmethod
@@ -63,11 +63,13 @@ class Goal(ABC):
     def steps(self, oracle: Oracle) -> Iterator[Action]:
         """Give the actions that get there."""
 
-    def filled(self, declared: Catalogue, params: Mapping[str, str], **values: Value) -> dict[str, Value]:
+    def filled(
+        self, declared: Catalogue, params: Mapping[str, str], values: Mapping[str, Value] | None = None
+    ) -> dict[str, Value]:
         """Return values with slots filled in, by default the goal's."""
         if self.record not in declared.records:
             raise unknown("type of records", self.record, declared.records)
-        return filled(declared.records[self.record], values or self.values, params)
+        return filled(declared.records[self.record], self.values if values is None else values, params)
 
     def found(self, contents: Contents, where: Mapping[str, Value]) -> list[int]:
         """Return the places of the records that are meant: at least one."""
@@ -78,7 +80,15 @@ class Goal(ABC):
 
 
 class Add(Goal):
-    """A record is there that was not: ``Add("calendar.event", title="{title}")``; other fields: defaults."""
+    """A record is there that was not: ``Add("calendar.event", title="{title}")``; other fields: defaults.
+
+    ``Add("calendar.event", "calendar/day", ...)`` names the screen whose button "Add" the oracle takes, where
+    the form that it opens is filled in partly.
+    """
+
+    def __init__(self, record: str, screen: str = "", /, **values: Value) -> None:
+        super().__init__(record, **values)
+        self.screen = screen
 
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
         rows, new = contents[self.record], self.filled(declared, params)
@@ -88,25 +98,25 @@ class Add(Goal):
         return []
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
-        yield from oracle.add(self.record, self.filled(oracle.catalogue, oracle.params))
+        yield from oracle.add(self.record, self.filled(oracle.catalogue, oracle.params), self.screen)
 
 
 class Change(Goal):
     """Records with some values have others: ``Change("calendar.event", {"title": "{title}"}, time="{time}")``."""
 
-    def __init__(self, record: str, where: Mapping[str, Value], **values: Value) -> None:
+    def __init__(self, record: str, where: Mapping[str, Value], /, **values: Value) -> None:
         super().__init__(record, **values)
         self.where = where
 
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
         new = self.filled(declared, params)
-        for place in self.found(contents, self.filled(declared, params, **self.where)):
+        for place in self.found(contents, self.filled(declared, params, self.where)):
             contents[self.record][place] = {**(contents[self.record][place] or {}), **new}
         return []
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
         new = self.filled(oracle.catalogue, oracle.params)
-        where = self.filled(oracle.catalogue, oracle.params, **self.where)
+        where = self.filled(oracle.catalogue, oracle.params, self.where)
         for place in matching(oracle.phone.contents, self.record, where):
             yield from oracle.change(self.record, place, new)
 
@@ -152,7 +162,7 @@ class Read(Goal):
 class Answer(Goal):
     """A field is answered, ``Answer("calendar.event", "time", title="{title}")``: of all records that match."""
 
-    def __init__(self, record: str, field: str, **where: Value) -> None:
+    def __init__(self, record: str, field: str, /, **where: Value) -> None:
         super().__init__(record, **where)
         self.field = field
 
@@ -160,12 +170,12 @@ class Answer(Goal):
         kind = declared.records[self.record]
         if self.field not in kind.fields:
             raise unknown(f"field of {self.record}", self.field, kind.fields)
-        where = self.filled(declared, params) if self.values else {}
+        where = self.filled(declared, params)
         found: list[Any] = [contents[self.record][place] for place in self.found(contents, where)]
         return [kind.fields[self.field].show(one[self.field]) for one in found]
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
-        where = self.filled(oracle.catalogue, oracle.params) if self.values else {}
+        where = self.filled(oracle.catalogue, oracle.params)
         for place in matching(oracle.phone.contents, self.record, where):
             one = isinstance(oracle.catalogue.records[self.record], One)
             yield from oracle.answer(self.record, None if one else place, self.field)

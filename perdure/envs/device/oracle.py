@@ -58,8 +58,10 @@ class Oracle:
 
     # ---- what goals ask for ---------------------------------------------------------------------------
 
-    def add(self, record: str, values: dict[str, Value]) -> Steps:
-        """Add a record: at once where a button does just that, or with the form."""
+    def add(self, record: str, values: dict[str, Value], screen: str = "") -> Steps:
+        """Add a record: at once where a button does just that, or with the form, from a screen if one is told."""
+        if screen:
+            yield from self.go(screen)
         whole = {**self.catalogue.records[record].defaults(), **values}
         for layout, item in self._items():
             if item.click is None or item.click.adds != record:
@@ -120,7 +122,7 @@ class Oracle:
         if held == value and type(held) is type(value):
             return
         ways = self._ways(of, value, record)
-        reached = [(len(way), i) for i, (layout, _) in enumerate(ways)
+        reached = [(len(way) + (item.kind == "EditText"), i) for i, (layout, item) in enumerate(ways)
                    if (way := self._way(layout.name, record, place)) is not None]  # fmt: skip
         if not reached:
             raise PerdureError(f"expected a way to set {of.place}.{of.name} to {value}; found none")

@@ -61,7 +61,7 @@ class Given:
     Fields that are not told are drawn, those of a :class:`One` stay as they are.
     """
 
-    def __init__(self, record: str, **values: Value) -> None:
+    def __init__(self, record: str, /, **values: Value) -> None:
         self.record, self.values = record, values
 
 
