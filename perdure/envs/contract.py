@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -31,6 +32,9 @@ class Env(Named, ABC):
     """
 
     limit: int = field(default=500, kw_only=True)
+
+    # What Gymnasium makes one copy with.
+    entry_point: ClassVar[str] = "perdure.envs.gym:Single"
 
     def __post_init__(self) -> None:
         check_whole("limit", self.limit)

@@ -20,7 +20,7 @@ Rule = Callable[[tuple[Any, ...], Any], Any]
 
 TYPES = {
     torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64, torch.int32: np.int32,
-    torch.uint8: np.uint8, torch.bool: np.bool_,
+    torch.int16: np.int16, torch.uint8: np.uint8, torch.bool: np.bool_,
 }  # fmt: skip
 # What these give depends on shapes alone, which stay.
 FILLED = {

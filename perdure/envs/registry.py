@@ -49,7 +49,7 @@ def _announce(name: str, kind: Any) -> None:
         del registry[key]
     register(
         key,
-        entry_point="perdure.envs.gym:Single",
+        entry_point=kind.entry_point,
         vector_entry_point="perdure.envs.gym:Batched",
         max_episode_steps=kind.limit,
         kwargs={"env": name},

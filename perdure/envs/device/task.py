@@ -1,0 +1,269 @@
+"""Tasks on a phone: a goal in words, how the phone is prepared for it, and when it is reached.
+
+The life cycle is AndroidWorld's (Rawles et al., 2024, arXiv 2405.14573). What counts as success is said by
+goals (:mod:`perdure.envs.device.goals`): the phone must hold exactly what it held before, changed as they say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections import Counter
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import ClassVar
+
+from perdure.core.errors import PerdureError, shown, unknown
+from perdure.envs.device.catalogue import Catalogue, catalogue
+from perdure.envs.device.declare import One
+from perdure.envs.device.fields import Field, Value
+from perdure.envs.device.goals import Goal, filled
+from perdure.envs.device.phone import Contents, Phone, kept
+
+# How many slots a task may have, and how hard one is.
+SLOTS = 10
+DIFFICULTIES = ("easy", "medium", "hard")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What a parameter may be: a value of a field, ``Slot("calendar.event.title")``, or one of some words.
+
+    A slot that the task's wording does not name is hidden: the agent has to find it out on the phone.
+    """
+
+    of: str = ""
+    among: tuple[str, ...] = ()
+
+    def field(self, declared: Catalogue) -> Field | None:
+        """Return the field that it is a value of."""
+        if not self.of:
+            return None
+        kind, _, name = self.of.rpartition(".")
+        if kind not in declared.records:
+            raise unknown("type of records", kind, declared.records)
+        if name not in declared.records[kind].fields:
+            raise unknown(f"field of {kind}", name, declared.records[kind].fields)
+        return declared.records[kind].fields[name]
+
+    def texts(self, declared: Catalogue) -> list[str]:
+        """Return what it may be."""
+        field = self.field(declared)
+        return list(self.among) or [field.show(value) for value in field.values if value != ""] if field else [*self.among]
+
+
+class Given:
+    """What is on the phone before: ``Given("calendar.event", title="{title}")``.
+
+    Fields that are not told are drawn, those of a :class:`One` stay as they are.
+    """
+
+    def __init__(self, record: str, /, **values: Value) -> None:
+        self.record, self.values = record, values
+
+
+class Task:
+    """A task: class attributes say what it is, an instance is one with its parameters.
+
+    Attributes
+    ----------
+    template:
+        The goal with ``{slots}``.
+    app_names:
+        The apps that it is about, by name; the first one is what it is counted to.
+    complexity:
+        A tenth of the steps that it may take.
+    difficulty:
+        easy, medium or hard.
+    schema:
+        What each parameter may be.
+    tags:
+        Such as data_entry, data_edit, search, information_retrieval.
+    setup:
+        What is on the phone before, besides records at random that have none of the parameters' values.
+    goals:
+        What has to be done, in this order.
+    noise:
+        How many records at random there are of a type, least and most, where not as many as usual.
+
+    Parameters
+    ----------
+    params:
+        A text for each slot.
+    seed:
+        Of what is on the phone besides.
+
+    Examples
+    --------
+    >>> task = get_task("CalendarAddEvent")
+    >>> task.goal
+    'Add an event called Gym to the calendar, on Nov 23 at 12:30.'
+    """
+
+    template: ClassVar[str]
+    app_names: ClassVar[tuple[str, ...]]
+    complexity: ClassVar[float]
+    difficulty: ClassVar[str] = "easy"
+    schema: ClassVar[Mapping[str, Slot]] = {}
+    tags: ClassVar[tuple[str, ...]] = ()
+    setup: ClassVar[tuple[Given, ...]] = ()
+    goals: ClassVar[tuple[Goal, ...]] = ()
+    noise: ClassVar[Mapping[str, tuple[int, int]]] = {}
+
+    def __init__(self, params: Mapping[str, str], seed: int = 0, declared: Catalogue | None = None) -> None:
+        self.catalogue = declared or catalogue()
+        missing = [name for name in self.schema if not isinstance(params.get(name), str)]
+        if missing or set(params) - set(self.schema):
+            raise PerdureError(f"{self.name()} takes {', '.join(self.schema) or 'no parameters'} as texts; "
+                               f"found {shown(dict(params))}")  # fmt: skip
+        self.params, self.seed = dict(params), seed
+
+    # ---- what it is -----------------------------------------------------------------------------------
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the template's name."""
+        return cls.__name__
+
+    @classmethod
+    def budget(cls) -> int:
+        """Return how many steps an agent may take."""
+        return int(10 * cls.complexity)
+
+    @classmethod
+    def told(cls) -> tuple[str, ...]:
+        """Return the slots that the wording names, in the order of the schema."""
+        named = {name for _, name, _, _ in string.Formatter().parse(cls.template) if name}
+        return tuple(name for name in cls.schema if name in named)
+
+    @property
+    def goal(self) -> str:
+        """The goal in words."""
+        return self.template.format(**self.params)
+
+    @classmethod
+    def generate_random_params(cls, rng: Random, declared: Catalogue | None = None) -> dict[str, str]:
+        """Draw a value for each slot, no two the same where there are enough."""
+        params: dict[str, str] = {}
+        for name, slot in cls.schema.items():
+            texts = slot.texts(declared or catalogue())
+            params[name] = rng.choice([t for t in texts if t not in params.values()] or texts)
+        return params
+
+    # ---- its life -------------------------------------------------------------------------------------
+
+    def initialize_task(self, phone: Phone) -> None:
+        """Prepare a phone: it holds what is given, and records at random."""
+        phone.reset()
+        rng = Random(self.seed)
+        for name, kind in self.catalogue.records.items():
+            given = [filled(kind, one.values, self.params) for one in self.setup if one.record == name]
+            if isinstance(kind, One):
+                for values in given:
+                    phone.add(name, values)
+                continue
+            n = rng.randint(*self.noise.get(name, kind.noise))
+            keys: set[Value] = set()
+            drawn = [self._drawn(name, rng, keys) for _ in range(n)]
+            rows = [*drawn, *({**self._drawn(name, rng, keys), **values} for values in given)]
+            rng.shuffle(rows)
+            for row in rows:
+                phone.add(name, row)
+        self._expected, self._answers = self._aim(phone.contents)
+
+    def _drawn(self, name: str, rng: Random, keys: set[Value]) -> dict[str, Value]:
+        """Draw a record that no task's slot is about, and that no other has the first field of."""
+        kind, row = self.catalogue.records[name], {}
+        for i, (key, field) in enumerate(kind.fields.items()):
+            taken = {self.params[slot] for slot, one in self.schema.items() if one.of == f"{name}.{key}"}
+            free = [value for value in field.values if field.show(value) not in taken]
+            fresh = [value for value in free if value not in keys] if i == 0 else free
+            row[key] = rng.choice(fresh or free or [field.default])
+        keys.add(next(iter(row.values())))
+        return row
+
+    def _aim(self, contents: Contents) -> tuple[Contents, list[str]]:
+        """Return what the phone must hold in the end, and what must have been answered."""
+        wanted, answers = deepcopy(contents), []
+        for goal in self.goals:
+            answers += goal.reach(self.catalogue, wanted, self.params)
+        return wanted, answers
+
+    @property
+    def expected(self) -> Contents:
+        """What the phone must hold in the end."""
+        self._check_begun()
+        return self._expected
+
+    @property
+    def answers(self) -> list[str]:
+        """What must have been answered, in any order."""
+        self._check_begun()
+        return self._answers
+
+    def is_successful(self, phone: Phone) -> float:
+        """Return 1 where the goal is reached and the agent has declared so, else 0."""
+        self._check_begun()
+        done = phone.status == "complete" and Counter(phone.answers) == Counter(self._answers)
+        return float(done and phone.kept() == kept(self.catalogue, self._expected))
+
+    def tear_down(self, phone: Phone) -> None:
+        """Leave a phone as it comes from the factory."""
+        phone.reset()
+
+    def _check_begun(self) -> None:
+        if not hasattr(self, "_expected"):
+            raise PerdureError(f"{self.name()}: expected initialize_task first")
+
+
+# ---- the table of templates ---------------------------------------------------------------------------
+
+TEMPLATES: dict[str, type[Task]] = {}
+
+
+def template(kind: type[Task]) -> type[Task]:
+    """Enter a class of tasks in the table, under its name.
+
+    Raises
+    ------
+    PerdureError
+        For what says not all that a template has to, and a name that is taken.
+    """
+    name, told = kind.__name__, getattr(kind, "template", "")
+    before = TEMPLATES.get(name)
+    if before is not None and before.__module__ != kind.__module__:
+        raise PerdureError(f"template {name!r} is registered already")
+    missing = [key for key in ("template", "app_names", "complexity") if not getattr(kind, key, None)]
+    if missing or not kind.goals:
+        raise PerdureError(f"{name} must say its {', '.join(missing) or 'goals'}")
+    unknown_slots = {slot for _, slot, _, _ in string.Formatter().parse(told) if slot} - set(kind.schema)
+    if unknown_slots:
+        raise PerdureError(f"{name} must have {', '.join(sorted(unknown_slots))} in its schema")
+    if kind.difficulty not in DIFFICULTIES or len(kind.schema) > SLOTS:
+        raise PerdureError(f"{name} must be {', '.join(DIFFICULTIES)}, with at most {SLOTS} slots; found "
+                           f"{shown(kind.difficulty)} with {len(kind.schema)}")  # fmt: skip
+    TEMPLATES[name] = kind
+    return kind
+
+
+def templates() -> dict[str, type[Task]]:
+    """Return all templates by name, in order."""
+    catalogue()
+    return dict(sorted(TEMPLATES.items()))
+
+
+def instance_seed(seed: int, name: str, index: int) -> int:
+    """Return the seed of one instance of a suite: of the SHA-256 of ``seed_name_index``."""
+    return int.from_bytes(hashlib.sha256(f"{seed}_{name}_{index}".encode()).digest()[:4], "big")
+
+
+def get_task(name: str, seed: int = 0, index: int = 0) -> Task:
+    """Return an instance of a template: the ``index``-th of the suite with a seed."""
+    every = templates()
+    if name not in every:
+        raise unknown("task", name, every)
+    kind, own = every[name], instance_seed(seed, name, index)
+    return kind(kind.generate_random_params(Random(own)), own)

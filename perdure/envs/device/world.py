@@ -1,0 +1,332 @@
+"""The phone over tensors: thousands at once, by the same declarations as the readable one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from perdure.core.batch import State
+from perdure.core.checks import check_whole
+from perdure.core.errors import PerdureError, near, shown
+from perdure.core.random import Rng
+from perdure.envs.actions import Discrete
+from perdure.envs.contract import Env
+from perdure.envs.device.coding import ON, ZERO, Coding, coding
+from perdure.envs.device.declare import CAPACITY, ELEMENTS, PAGE, VALUES, WIDTH
+from perdure.envs.device.tables import (
+    ACTION,
+    ADDS,
+    COUNTED,
+    EFFECT,
+    NONE,
+    PARTS,
+    ROW,
+    SAVED,
+    SAVES,
+    SCREEN,
+    STANCES,
+    Bank,
+    Tables,
+    answer_hash,
+    bank,
+    compiled,
+    record_hash,
+)
+from perdure.envs.device.task import SLOTS, Task, get_task, templates
+from perdure.envs.registry import environment
+
+UP, PINNED = SCREEN.index("up"), SCREEN.index("pinned")
+
+
+@environment("device")
+@dataclass(frozen=True, repr=False)
+class Device(Env):
+    """Use a phone: 1 when the agent declares a task done and it is, else 0.
+
+    An episode is an instance of a task, one of those there are, each as likely. It ends when the agent declares
+    it complete or infeasible, or the task's budget of steps is used up. Actions and observations are numbered in
+    :mod:`perdure.envs.device.coding`; both have the same shapes whatever the task.
+
+    Parameters
+    ----------
+    task:
+        The name of a template, that of an app for its templates, or ``"all"``.
+    instances:
+        How many instances of each template there are.
+    seed:
+        Of the instances.
+    limit:
+        Steps after which an episode is cut off, if not by its budget.
+
+    Raises
+    ------
+    PerdureError
+        For tasks that there are not.
+
+    Examples
+    --------
+    >>> Device("SettingsWifi", instances=1).actions.n > 50
+    True
+    """
+
+    task: str = "all"
+    instances: int = 4
+    seed: int = 0
+    limit: int = field(default=200, kw_only=True)
+
+    entry_point: ClassVar[str] = "perdure.envs.device.gym:Readable"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("instances", self.instances)
+        check_whole("seed", self.seed, least=0)
+        named(self.task)
+
+    # ---- what there is --------------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The instances, in order."""
+        return [get_task(name, self.seed, i) for name in named(self.task) for i in range(self.instances)]
+
+    @property
+    def coding(self) -> Coding:
+        """What the numbers of actions and observations mean."""
+        return coding()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (coding().size,)
+
+    @property
+    def actions(self) -> Discrete:
+        return Discrete(len(coding().actions))
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        return torch.zeros(self.shape), torch.ones(self.shape)
+
+    # ---- the environment ------------------------------------------------------------------------------
+
+    def reset(self, rng: Rng, n: int) -> State:
+        return self.start(self.drawn(rng, n))
+
+    def drawn(self, rng: Rng, n: int) -> Tensor:
+        """Return the numbers of the instances that ``n`` copies start with."""
+        return rng.integers("instance", len(named(self.task)) * self.instances, n)
+
+    def start(self, instance: Tensor) -> State:
+        """Return copies at the start of the instances of some numbers, ``[n]``."""
+        held, tables = self._bank(instance.device), tables_on(instance.device)
+        zero = torch.zeros_like(instance)
+        cells = held.cells[instance]
+        view = _seen(tables, held, cells, instance, zero, zero, zero - 1, held.told[instance])
+        return {
+            "cells": cells, "instance": instance, "screen": zero, "record": zero - 1, "focus": zero,
+            "left": held.budget[instance], "digest": held.digest[instance], "answered": zero, **view,
+        }  # fmt: skip
+
+    def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
+        held, tables = self._bank(action.device), tables_on(action.device)
+        instance, record, focus = state["instance"], state["record"], state["focus"]
+        done = _columns(ACTION, tables.action, action)
+        # ---- what is pointed at
+        element, slot = done["element"].unsqueeze(-1), done["slot"]
+        item, row = (state[name].gather(1, element).squeeze(-1) for name in ("items", "rows"))
+        value = held.slots[instance * SLOTS + slot]
+        able = (state["known"] >> slot & 1) > 0
+        taken = tables.takes[tables.accepts[focus] + value.clamp_min(0)]
+        typed = (done["type"] > 0) & able & taken
+        clicked = done["click"] > 0
+        effect = torch.where(clicked, item, torch.where(typed, tables.typing[focus], 0))
+        # ---- what is written
+        does = _columns(EFFECT, tables.effect, effect)
+        row = torch.where(clicked, row, record).clamp_min(0)
+        adds = (does["target"] == ADDS) | ((does["target"] == SAVES) & (record < 0))
+        lost = adds & (state["free"] < 0)
+        place = torch.where(adds, state["free"].clamp_min(0), row)
+        cells = _written(tables, state["cells"], torch.where(lost, 0, effect), does, row, place, value)
+        digest = state["digest"] + _changed(tables, state["cells"], cells, does, place)
+        opens = does["opens"]
+        saved = torch.where(lost, record, place)
+        record = torch.where(opens == SAVED, saved, torch.where(opens == ROW, row, record))
+        record = torch.where(opens == NONE, -1, record)
+        # ---- where it leads
+        back = done["back"] > 0
+        ahead = torch.maximum(does["go"], done["go"])
+        moved = back | (ahead >= 0)
+        screen = torch.where(back, tables.screen[:, UP][state["screen"]], state["screen"])
+        screen = torch.where(ahead >= 0, ahead, screen)
+        focusing = clicked & (tables.typing[item] > 0)
+        focus = torch.where(moved, 0, torch.where(focusing, item, focus))
+        further = state["scroll"] + PAGE * done["scroll"]
+        further = torch.where((further >= 0) & (further < state["count"]), further, state["scroll"])
+        scroll = torch.where(moved, 0, further)
+        # ---- what has been said
+        text = state["values"][:, :, 0].gather(1, element).squeeze(-1).long()
+        by_element = (done["answer_element"] > 0) & (item > 0)
+        by_slot = (done["answer_slot"] > 0) & able
+        said = answer_hash(torch.where(by_element, text, value))
+        answered = state["answered"] + torch.where(by_element | by_slot, said, 0)
+        left = state["left"] - 1
+        reached = (digest == held.goal[instance]) & (answered == held.answers[instance])
+        view = _seen(tables, held, cells, instance, screen, scroll, record, state["known"])
+        new = {
+            "cells": cells, "instance": instance, "screen": screen, "record": record, "focus": focus,
+            "left": left, "digest": digest, "answered": answered, **view,
+        }  # fmt: skip
+        return new, (reached & (done["complete"] > 0)).float(), (done["status"] > 0) | (left <= 0)
+
+    def observe(self, state: State) -> Tensor:
+        device = state["screen"].device
+        held, tables, codes = self._bank(device), tables_on(device), coding()
+        instance, items, values, count = (state[name] for name in ("instance", "items", "values", "count"))
+        known = embedding(state["known"], tables.bits)
+        rest = torch.stack(
+            [state["left"] / codes.longest, (state["scroll"] > 0).float(), (state["scroll"] + PAGE < count).float()], -1
+        )
+        # ---- elements: looks, values, and which known slots these equal
+        pinned = tables.screen[:, PINNED][state["screen"]]
+        first = torch.where(count > PAGE, pinned, ELEMENTS).unsqueeze(-1)
+        scrolls = torch.arange(ELEMENTS, device=device) >= first
+        focused = (items == state["focus"].unsqueeze(-1)).long()
+        stance = (values[:, :, VALUES] == ON).long() * 4 + scrolls.long() * 2 + focused
+        looks = embedding(items * STANCES + stance, tables.looks)
+        equal = (state["equal"] & state["known"][:, None, None]).long()
+        text, details = equal[:, :, 0], equal[:, :, 1] | equal[:, :, 2]
+        parts = [
+            embedding(instance, held.template), embedding(state["screen"], tables.where),
+            embedding(instance, held.shares) * known, known, rest, looks,
+            values[:, :, :VALUES] / len(codes.texts), embedding(text, tables.bits), embedding(details, tables.bits),
+        ]  # fmt: skip
+        return torch.cat([part.flatten(1) for part in parts], -1)
+
+    def _bank(self, device: torch.device) -> Bank:
+        return _bank_on(self.task, self.instances, self.seed, device)
+
+
+def named(task: str) -> list[str]:
+    """Return the names of the templates that a word stands for: a template, an app's, or all."""
+    every = templates()
+    if task == "all":
+        return list(every)
+    found = [name for name, kind in every.items() if task in (name, kind.app_names[0])]
+    if not found:
+        words = sorted({"all", *every, *coding().apps})
+        close = ", ".join(near(task, words)) or "all"
+        raise PerdureError(f"unknown task {shown(task)}: did you mean {close}?")
+    return found
+
+
+# ---- parts of a step ----------------------------------------------------------------------------------
+
+
+def _columns(names: tuple[str, ...], table: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    # Each column by itself in memory: operations on it are several times as fast.
+    each = embedding(rows, table).transpose(0, 1).contiguous()
+    return dict(zip(names, each.unbind(0), strict=True))
+
+
+def _written(
+    tables: Tables, cells: Tensor, effect: Tensor, does: dict[str, Tensor], row: Tensor, place: Tensor, value: Tensor
+) -> Tensor:
+    """Return the cells after an effect."""
+    source = embedding(effect * CAPACITY + row, tables.reads)
+    at = embedding(effect * CAPACITY + place, tables.writes).long()
+    read = _read(tables, cells, source)
+    offset = (does["offset"] + does["typed"] * value).to(cells.dtype).unsqueeze(-1)
+    return cells.scatter(1, at, offset + does["sign"].to(cells.dtype).unsqueeze(-1) * read)
+
+
+def _read(tables: Tables, cells: Tensor, address: Tensor) -> Tensor:
+    """Return the texts at addresses ``[n, k]``: of cells, or beyond them those that are always the same."""
+    held = cells.gather(1, address.clamp(0, tables.cells - 1).long())
+    return torch.where(address < tables.cells, held, address - tables.cells)
+
+
+def _changed(tables: Tables, before: Tensor, after: Tensor, does: dict[str, Tensor], place: Tensor) -> Tensor:
+    """Return the difference that an effect makes to the hash of what counts."""
+    salts = embedding(does["hash_type"], tables.salts)
+    at = (does["hash_base"] + does["hash_stride"] * place).unsqueeze(-1)
+    at = at + torch.arange(WIDTH, device=at.device)
+    new, old = record_hash(torch.stack([after.gather(1, at), before.gather(1, at)]).long(), salts).unbind(0)
+    return new - old
+
+
+def _seen(
+    tables: Tables, held: Bank, cells: Tensor, instance: Tensor, screen: Tensor, scroll: Tensor, record: Tensor,
+    known: Tensor,
+) -> State:  # fmt: skip
+    """Return what a screen shows: items, the places of their records, values, and the slots that these equal."""
+    its = _columns(SCREEN, tables.screen, screen)
+    wide = {name: column.unsqueeze(-1) for name, column in its.items()}
+    rows = its["has_rows"] > 0
+    # ---- which records are listed, or which places are free
+    places = torch.arange(CAPACITY, device=screen.device)
+    at = wide["scan"] + wide["stride"] * places
+    live, key = cells.gather(1, at), cells.gather(1, at + wide["key"])
+    sought = cells.gather(1, wide["wanted_at"]).squeeze(-1)
+    wanted = torch.where(its["wanted"] < 0, sought, its["wanted"]).unsqueeze(-1)
+    matches = (live > 0) & ((key == wanted) | (wanted == 0))
+    fits = (places < wide["capacity"]) & torch.where(rows.unsqueeze(-1), matches, live == 0)
+    rank = fits.cumsum(-1)
+    found = rank[:, -1]
+    count = torch.where(rows, found, its["contents"])
+    scroll = torch.where(scroll < count, scroll, 0)
+    # ---- what stands where
+    part = torch.where(rows, (count - scroll).clamp_max(PAGE), scroll // PAGE)
+    items = embedding(screen * PARTS + part, tables.items)
+    # The first that is listed stands behind what stays; of free places, the first one comes first.
+    ahead = torch.where(rows, its["pinned"] - 1 - scroll, -1).unsqueeze(-1)
+    seat, least = rank + ahead, torch.where(rows, its["pinned"], 0).unsqueeze(-1)
+    seat = torch.where(fits & (seat >= least) & (seat < ELEMENTS), seat, ELEMENTS)
+    listed = torch.zeros_like(items[:, :1]).expand(-1, ELEMENTS + 1).scatter(1, seat, places.expand_as(seat))
+    free = torch.where(rows | (found == 0), -1, listed[:, 0])
+    own = torch.where(rows.unsqueeze(-1), listed[:, :ELEMENTS], record.clamp_min(0).unsqueeze(-1))
+    # ---- and what it says
+    address = embedding(items * CAPACITY + own, tables.shows).flatten(1)
+    number = (count + ZERO).to(cells.dtype).unsqueeze(-1)
+    values = torch.where(address == COUNTED, number, _read(tables, cells, address))
+    texts = len(held.equal) // len(held.budget)
+    index = values.long() + (instance * texts).unsqueeze(-1)
+    equal = held.equal.index_select(0, index.flatten()).view_as(index)
+    return {
+        "scroll": scroll, "count": count, "free": free, "items": items, "rows": own,
+        "values": values.unflatten(1, (ELEMENTS, VALUES + 1)), "equal": equal.unflatten(1, (ELEMENTS, VALUES + 1)),
+        "known": known | _any(equal).long(),
+    }  # fmt: skip
+
+
+def _any(bits: Tensor) -> Tensor:
+    """Return the slots that any element's values equal, ``[n]``, from ``[n, ELEMENTS * (VALUES + 1)]``."""
+    while bits.shape[-1] > VALUES + 1:
+        one, other = bits.chunk(2, -1)
+        bits = one | other
+    one, two, three, _ = bits.unbind(-1)
+    return one | two | three
+
+
+# ---- tables where they are needed ---------------------------------------------------------------------
+
+
+def _moved(tables: Tables | Bank, device: torch.device) -> dict[str, object]:
+    each = {f.name: getattr(tables, f.name) for f in fields(tables)}
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in each.items()}
+
+
+@lru_cache(maxsize=4)
+def tables_on(device: torch.device) -> Tables:
+    """Return the tables of the phone on a device."""
+    return Tables(**_moved(compiled()[1], device))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=64)
+def _bank_on(task: str, instances: int, seed: int, device: torch.device) -> Bank:
+    compiler, tables = compiled()
+    tasks = [get_task(name, seed, i) for name in named(task) for i in range(instances)]
+    return Bank(**_moved(bank(compiler, tables, tasks), device))  # type: ignore[arg-type]
