@@ -11,6 +11,7 @@ from perdure.scenarios.contract.objective import Classification, Objective
 from perdure.scenarios.contract.several import Targets
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task, samples
+from perdure.scenarios.contract.world import World
 
 SHOWN = 5
 
@@ -28,7 +29,9 @@ def doubts(stream: Stream) -> list[str]:
         Any stream that keeps the contract.
     """
     found = [*stream.notes, *(_directions(stream) or _scored_apart(stream))]
-    if all(isinstance(task.objective, Classification) for task in stream):
+    # Where episodes are scored, labels are what somebody did.
+    played = any(isinstance(task.test, World) for task in stream)
+    if all(isinstance(task.objective, Classification) for task in stream) and not played:
         found += _alone(stream) if stream.setting == "task" else []
         found += _strangers(stream) if stream.setting == "domain" else _shared(stream)
     return found

@@ -1,0 +1,119 @@
+"""Streams of tasks on a simulated phone, learned from what an oracle does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perdure.core.checks import check_whole, checked
+from perdure.core.errors import PerdureError
+from perdure.envs.device.coding import coding
+from perdure.envs.device.episode import Episode
+from perdure.envs.device.task import get_task, templates
+from perdure.envs.device.world import Device, named
+from perdure.scenarios.contract.stream import Stream
+from perdure.scenarios.contract.task import Part, Task
+from perdure.scenarios.rl.acting import Acting
+from perdure.scenarios.rl.imitation import Imitation
+
+# Seeds of the instances that are learned from, chosen by, and scored on.
+TRAIN, VAL, TEST = 0, 1, 2
+SETTINGS = {"model": "mlp(hidden=[256, 256])", "optimizer": "adam", "lr": 0.001, "epochs": 30, "batch_size": 64}
+
+
+@checked
+def device_apps(tasks: int = 4, *, instances: int = 20, episodes: int = 100) -> Stream:
+    """Make tasks of using one app of a phone after the other, as an oracle does.
+
+    A sample is what the phone shows and the number of the oracle's next action, in instances of all the app's
+    templates; a score is the share of episodes, in other instances, that the policy declares done and that
+    are. All tasks share one policy.
+
+    Parameters
+    ----------
+    tasks:
+        How many apps: those with the most templates.
+    instances:
+        How many instances of each template are learned from.
+    episodes:
+        How many episodes are scored.
+    """
+    apps = by_size()
+    if check_whole("tasks", tasks) > len(apps):
+        raise PerdureError(f"tasks must be at most {len(apps)}, one for each app; found {tasks}")
+    return imitated("device-apps", {app: (app,) for app in apps[:tasks]}, instances, episodes)
+
+
+@checked
+def device_templates(
+    tasks: int = 5, app: str = "settings", *, instances: int = 50, episodes: int = 50
+) -> Stream:
+    """Make tasks of one template of an app after the other, as an oracle carries them out.
+
+    Parameters
+    ----------
+    tasks:
+        How many templates.
+    app:
+        The app, or ``"all"``.
+    instances, episodes:
+        As for :func:`device_apps`.
+    """
+    every = named(app)
+    if check_whole("tasks", tasks) > len(every):
+        raise PerdureError(f"tasks must be at most {len(every)}, the templates of {app}; found {tasks}")
+    return imitated("device-templates", {name: (name,) for name in every[:tasks]}, instances, episodes)
+
+
+def by_size() -> list[str]:
+    """Return the apps that have templates, those with the most of them first."""
+    counts: dict[str, int] = {}
+    for kind in templates().values():
+        counts[kind.app_names[0]] = counts.get(kind.app_names[0], 0) + 1
+    return sorted(counts, key=lambda app: (-counts[app], app))
+
+
+def imitated(name: str, tasks: Mapping[str, tuple[str, ...]], instances: int, episodes: int) -> Stream:
+    """Return a stream whose tasks are apps or templates, by the task's name."""
+    check_whole("instances", instances)
+    outputs = tuple(range(len(coding().actions)))
+    made = []
+    for title, words in tasks.items():
+        train = Part(*shown([one for word in words for one in named(word)], instances))
+        made.append(Task(title, train, *(played(words, s, episodes) for s in (VAL, TEST)), outputs, Imitation()))
+    info = {"tasks": list(tasks), "worst": 0.0, "best": 1.0}
+    return Stream(name, tuple(made), "domain", len(outputs), info=info, defaults=SETTINGS)
+
+
+def played(words: tuple[str, ...], seed: int, episodes: int) -> Acting:
+    """Return episodes of instances of a seed."""
+    env = Device(words[0], seed=seed)
+    budget = max(templates()[one].budget() for one in named(words[0]))
+    return Acting(
+        horizon=1, passes=1, limit=budget, samples=1, env=env, copies=1, episodes=episodes,
+        part={VAL: "val", TEST: "test"}[seed], first=0,
+    )  # fmt: skip
+
+
+def shown(names: Iterable[str], instances: int) -> tuple[Tensor, Tensor]:
+    """Return what the oracle saw ``[n, size]`` and the numbers of what it did ``[n]``."""
+    each = [_shown(name, i) for name in names for i in range(instances)]
+    x, y = (np.concatenate(some) for some in zip(*each, strict=True))
+    return torch.from_numpy(x), torch.from_numpy(y)
+
+
+@lru_cache(maxsize=4096)
+def _shown(name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+    episode = Episode(get_task(name, TRAIN, index))
+    seen, done = [], []
+    for action in episode.oracle():
+        seen.append(episode.observe())
+        done.append(episode.number(action))
+        episode.step(action)
+        if episode.over:
+            break
+    return np.stack(seen), np.array(done, dtype=np.int64)
