@@ -11,9 +11,10 @@ from torch import Tensor
 
 from perdure.core.checks import check_whole, checked
 from perdure.core.errors import PerdureError
-from perdure.envs.device.coding import coding
+from perdure.envs.device.coding import FLAGS, coding
+from perdure.envs.device.declare import CLASSES, ELEMENTS, VALUES
 from perdure.envs.device.episode import Episode
-from perdure.envs.device.task import get_task, templates
+from perdure.envs.device.task import SLOTS, get_task, templates
 from perdure.envs.device.world import Device, named
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Part, Task
@@ -22,7 +23,7 @@ from perdure.scenarios.rl.imitation import Imitation
 
 # Seeds of the instances that are learned from, chosen by, and scored on.
 TRAIN, VAL, TEST = 0, 1, 2
-SETTINGS = {"model": "mlp(hidden=[256, 256])", "optimizer": "adam", "lr": 0.001, "epochs": 30, "batch_size": 64}
+SETTINGS = {"optimizer": "adam", "lr": 0.001, "epochs": 30, "batch_size": 64}
 
 
 @checked
@@ -86,7 +87,14 @@ def imitated(name: str, tasks: Mapping[str, tuple[str, ...]], instances: int, ep
         train = Part(*shown([one for word in words for one in named(word)], instances))
         made.append(Task(title, train, *(played(words, s, episodes) for s in (VAL, TEST)), outputs, Imitation()))
     info = {"tasks": list(tasks), "worst": 0.0, "best": 1.0}
-    return Stream(name, tuple(made), "domain", len(outputs), info=info, defaults=SETTINGS)
+    return Stream(name, tuple(made), "domain", len(outputs), info=info, defaults={"model": model(), **SETTINGS})
+
+
+def model() -> str:
+    """Return the model that suits a phone: one that points at the elements of a screen."""
+    points = [i for i, one in enumerate(coding().actions) if one.element == 0]
+    features = [len(CLASSES) + len(FLAGS), VALUES, SLOTS, SLOTS]
+    return f"pointer(elements={ELEMENTS}, features={features}, points={points})"
 
 
 def played(words: tuple[str, ...], seed: int, episodes: int) -> Acting:

@@ -1,0 +1,106 @@
+"""The simulated phone: is every task solvable, can one be solved by luck, and how fast are its two layers?
+
+    python benchmarks/device.py            ten minutes on a CPU
+    python benchmarks/device.py --quick    a minute
+
+Prints how many tasks the oracle solves over 20 instances each; the share of episodes that a random policy
+solves, with numbered actions; how many of 10,000 random sequences of actions end in an error, or are successes
+of one layer and not of the other; and steps per second of the readable layer, and of the batched one with 1,024
+phones on two threads (bar: a million), the median of five turns after one that is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from statistics import median
+
+import torch
+
+from perdure.core.random import Rng
+from perdure.envs import Device
+from perdure.envs.device import Episode, get_task
+from perdure.envs.device.coding import coding
+from perdure.envs.device.task import templates
+
+PHONES, TURNS = 1024, 5
+
+
+def solved(instances: int) -> str:
+    """Tell how many instances the oracle solves within their budgets."""
+    done, steps, failed = 0, 0, []
+    for name in templates():
+        for index in range(instances):
+            episode = Episode(get_task(name, 0, index))
+            if episode.play(episode.oracle()) == 1.0:
+                done, steps = done + 1, steps + episode.task.budget() - episode.left
+            else:
+                failed.append(f"{name} {index}")
+    total = len(templates()) * instances
+    mean = f"{steps / max(done, 1):.1f} steps on average"
+    return f"oracle: {done} of {total} ({len(templates())} templates), {mean}; failed: {failed[:5]}"
+
+
+def at_random(sequences: int) -> str:
+    """Let numbered actions be drawn on both layers at once; tell of successes, errors and differences."""
+    n = len(coding().actions)
+    wins, errors, apart = 0, 0, 0
+    world = Device("all", instances=1)
+    tasks = world.tasks
+    zero = torch.tensor(0)
+    for i in range(sequences):
+        which = i % len(tasks)
+        episode, state = Episode(tasks[which]), world.start(torch.tensor([which]))
+        actions = Rng(torch.tensor(i), zero).integers("luck", n, episode.left).tolist()
+        reward, both = 0.0, 0.0
+        try:
+            for action in actions:
+                reward = episode.step(action)
+                state, found, _ = world.step(state, torch.tensor([action]), Rng(zero, zero))
+                both = float(found)
+                if episode.over:
+                    break
+        except Exception as error:
+            errors += 1
+            print(f"{tasks[which].name()}: {type(error).__name__}: {error}", flush=True)
+            continue
+        wins += reward == 1.0
+        apart += reward != both
+    share = 100 * wins / sequences
+    return f"random: {share:.2f} % of {sequences} episodes; errors {errors}; layers apart {apart}"
+
+
+def speeds(turns: int) -> str:
+    """Tell the steps per second of both layers, drawing the actions left out."""
+    n, zero = len(coding().actions), torch.tensor(0)
+    world = Device("all", instances=4)
+    torch.set_num_threads(2)
+    found: list[float] = []
+    with torch.no_grad():
+        for _ in range(turns + 1):
+            state = world.reset(Rng(zero, zero), PHONES)
+            actions = Rng(zero, zero).integers("act", n, 100, PHONES).unbind()
+            began = time.perf_counter()
+            for action in actions:
+                state, _, _ = world.step(state, action, Rng(zero, zero))
+            found.append(100 * PHONES / (time.perf_counter() - began))
+    steps, began = 0, time.perf_counter()
+    for name in list(templates())[:: max(1, len(templates()) // 20)]:
+        episode = Episode(get_task(name))
+        episode.play(episode.oracle())
+        steps += episode.task.budget() - episode.left
+    readable = steps / (time.perf_counter() - began)
+    return f"steps per second: readable {readable:,.0f}, batched {median(found[1:]):,.0f} at {PHONES} phones (bar 1,000,000)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    print(speeds(TURNS), flush=True)
+    print(solved(2 if quick else 20), flush=True)
+    print(at_random(200 if quick else 10_000), flush=True)
+
+
+if __name__ == "__main__":
+    main()
