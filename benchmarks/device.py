@@ -90,7 +90,8 @@ def speeds(turns: int) -> str:
         episode.play(episode.oracle())
         steps += episode.task.budget() - episode.left
     readable = steps / (time.perf_counter() - began)
-    return f"steps per second: readable {readable:,.0f}, batched {median(found[1:]):,.0f} at {PHONES} phones (bar 1,000,000)"
+    batched = f"{median(found[1:]):,.0f} at {PHONES} phones (bar 1,000,000)"
+    return f"steps per second: readable {readable:,.0f}, batched {batched}"
 
 
 def main() -> None:

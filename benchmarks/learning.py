@@ -25,7 +25,7 @@ from perdure.scenarios import get
 from perdure.scenarios.generators.physics import BALANCE, SWING
 from perdure.scenarios.generators.recipes import Recipe
 
-# Enough episodes that where they start does not decide: a pendulum that hangs costs more than one that stands.
+# Enough episodes that where they start does not decide: one that starts hanging costs more.
 SEEDS, STEPS, EPISODES = 5, 100_000, 100
 # Rollouts between two looks.
 CASES: dict[str, tuple[str, str, Recipe, int]] = {
