@@ -11,4 +11,6 @@ from perdure.models.backbones.resnet import resnet
 from perdure.models.registry import MODELS, get
 from perdure.models.teams import team_net
 
-__all__ = ["MODELS", "actor_critic", "cnn", "encoder", "get", "matcher", "mlp", "pointer", "resnet", "team_net"]
+__all__ = [
+    "MODELS", "actor_critic", "cnn", "encoder", "get", "matcher", "mlp", "pointer", "resnet", "team_net",
+]  # fmt: skip

@@ -13,9 +13,7 @@ from perdure.models.registry import MODELS, Builder, sized
 
 
 @MODELS.register("pointer")
-def pointer(
-    elements: int, features: Sequence[int], points: Sequence[int], width: int = 128
-) -> Builder:
+def pointer(elements: int, features: Sequence[int], points: Sequence[int], width: int = 128) -> Builder:
     """Build a model that scores each element of a table by one net, and what needs no element by another.
 
     An input is a vector: a head, then tables ``[elements, f]`` one after the other, each flattened. Of the
@@ -46,8 +44,8 @@ def pointer(
         apart = all(b - a >= elements for a, b in zip(starts, [*starts[1:], outputs], strict=True))
         if len(shape) != 1 or shape[0] <= table or not starts or not apart:
             raise PerdureError(
-                f"pointer needs inputs of more than {table} numbers, and {elements} outputs from each of {starts} "
-                f"on; found inputs {list(shape)} and {outputs} outputs"
+                f"pointer needs inputs of more than {table} numbers, and {elements} outputs from each of "
+                f"{starts} on; found inputs {list(shape)} and {outputs} outputs"
             )
         return Pointer(shape[0] - table, elements, tuple(features), starts, outputs, width)
 

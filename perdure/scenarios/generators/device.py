@@ -85,9 +85,12 @@ def imitated(name: str, tasks: Mapping[str, tuple[str, ...]], instances: int, ep
     made = []
     for title, words in tasks.items():
         train = Part(*shown([one for word in words for one in named(word)], instances))
-        made.append(Task(title, train, *(played(words, s, episodes) for s in (VAL, TEST)), outputs, Imitation()))
+        val, test = (played(words, seed, episodes) for seed in (VAL, TEST))
+        made.append(Task(title, train, val, test, outputs, Imitation()))
     info = {"tasks": list(tasks), "worst": 0.0, "best": 1.0}
-    return Stream(name, tuple(made), "domain", len(outputs), info=info, defaults={"model": model(), **SETTINGS})
+    return Stream(
+        name, tuple(made), "domain", len(outputs), info=info, defaults={"model": model(), **SETTINGS}
+    )
 
 
 def model() -> str:
