@@ -1,12 +1,12 @@
-"""The simulated phone: is every task solvable, can one be solved by luck, and how fast are its two layers?
+"""The simulated phone: whether every task can be solved, whether by luck, and how fast its layers are.
 
     python benchmarks/device.py            ten minutes on a CPU
     python benchmarks/device.py --quick    a minute
 
 Prints how many tasks the oracle solves over 20 instances each; the share of episodes that a random policy
-solves, with numbered actions; how many of 10,000 random sequences of actions end in an error, or are successes
-of one layer and not of the other; and steps per second of the readable layer, and of the batched one with 1,024
-phones on two threads (bar: a million), the median of five turns after one that is not counted.
+solves, with numbered actions; how many of 10,000 random sequences of actions end in an error, or are a success
+of one layer and not of the other; and steps per second of the readable layer, and of the batched one with
+1,024 phones on two threads (bar: a million), the median of five turns after one that is not counted.
 """
 
 from __future__ import annotations
