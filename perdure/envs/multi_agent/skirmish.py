@@ -35,7 +35,7 @@ class Skirmish(TeamEnv):
 
         (1 - bonus) (health that enemies lose) / (health that all had) + bonus [all enemies are dead]
 
-    at each step, so that an episode that is won brings 1 in all, and any other less than ``1 - bonus``.
+    at each step, so that an episode that is won brings 1 in all, and any other ``1 - bonus`` at most.
 
     Each party starts in the two outermost columns of its side, agents on the left, at different cells that
     are drawn for each episode.
