@@ -10,6 +10,7 @@ from perdure.envs.registry import ENVS, environment, get
 from perdure.envs.single_agent import Acrobot, CartPole, Catch, GridWorld, MountainCar, Pendulum, Reacher
 
 __all__ = [
-    "ENVS", "Acrobot", "Actions", "AliceBob", "CartPole", "Catch", "Continuous", "Discrete", "Env", "GridWorld",
-    "MountainCar", "Pendulum", "Reacher", "Referential", "Skirmish", "Team", "TeamEnv", "environment", "get",
+    "ENVS", "Acrobot", "Actions", "AliceBob", "CartPole", "Catch", "Continuous", "Discrete", "Env",
+    "GridWorld", "MountainCar", "Pendulum", "Reacher", "Referential", "Skirmish", "Team", "TeamEnv",
+    "environment", "get",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 import pytest
 
 from perdure import PerdureError, check_stream, compare
-from perdure.scenarios import alicebob_agents, get, skirmish_units
+from perdure.scenarios import alicebob_agents, get
 
 SHAPES = {"alicebob-agents": (3, 7, 24), "skirmish-units": (5, 10, 24)}
 
@@ -24,9 +24,11 @@ def test_tasks_are_of_one_size(name):
     assert stream.outputs == agents * (5 + rows) + 1
 
 
-def test_one_policy_learns_teams_of_several_sizes():
-    stream = skirmish_units(2, steps=1, episodes=2)
-    results = compare(stream, "naive", seeds=2, quiet=True)
+@pytest.mark.slow  # records of two teams
+@pytest.mark.parametrize("name", SHAPES)
+def test_one_policy_learns_teams_of_several_sizes(name):
+    stream = get(f"{name}(tasks=2, steps=1, episodes=2)")
+    results = compare(stream, "naive", seeds=2, quiet=True, model="team-net(width=8)")
     assert results.scores["naive"].shape == (2, 2, 2)
     assert 0 <= results.scores["naive"].min() <= results.scores["naive"].max() <= 1
     assert results.extras["naive"]["mapped"]

@@ -6,4 +6,4 @@ from perdure.envs.multi_agent.contract import TeamEnv
 from perdure.envs.multi_agent.referential import Referential
 from perdure.envs.multi_agent.skirmish import Skirmish
 
-__all__ = ["AliceBob", "FEATURES", "KINDS", "Referential", "Skirmish", "TeamEnv", "row"]
+__all__ = ["FEATURES", "KINDS", "AliceBob", "Referential", "Skirmish", "TeamEnv", "row"]

@@ -59,10 +59,14 @@ class AliceBob(TeamEnv):
     belongs to a key is fixed, unless ``shuffled``.
 
     An agent's table has itself, the other agents, the keys and the goals, in the order of their numbers. What
-    is not in the square of ``view`` rows and columns around it is not present there. Places are (row, column):
-    its own from -1 at the first row or column of the floor to 1 at the last, those of others in cells from
-    it. Of agents it is told the number, one-hot (five numbers: a policy that all share could not tell them
-    apart), of keys and goals the pair, one-hot (four numbers), and whether the key is held or the goal latched.
+    is not in the square of ``view`` rows and columns around it is not present there. Places are (row,
+    column): its own from -1 at the first row or column of the floor to 1 at the last, those of others in
+    cells from it. Of agents it is told the number, one-hot (five numbers: a policy that all share could not
+    tell them apart), of keys and goals the pair, one-hot (four numbers), and whether the key is held or the
+    goal latched.
+
+    A team can win without messages: one agent waits at a goal until it sees it latched, the other one goes
+    round by all keys. With messages it need not go round.
 
     Parameters
     ----------
@@ -138,7 +142,9 @@ class AliceBob(TeamEnv):
     def _places(self) -> tuple[list[Cell], list[Cell]]:
         """Cells of the keys and of the goals, by pair."""
         at = {"u": 1, "l": 1, "m": (self.size - 1) // 2, "d": self._last, "r": self._last}
-        pairs = [[(at[y], at[x]) for y, x in pair] for pair in PLACES[self.layout][: self.pairs]]
+        pairs = [
+            [(at[place[0]], at[place[1]]) for place in pair] for pair in PLACES[self.layout][: self.pairs]
+        ]
         keys, goals = zip(*pairs, strict=True)
         return list(keys), list(goals)
 
@@ -215,7 +221,7 @@ class AliceBob(TeamEnv):
     # ---- pictures -------------------------------------------------------------------------------------
 
     def frame(self, state: State) -> Tensor:
-        """Return pictures: agents are blue, keys discs, goals boxes of their key's colour, full when latched."""
+        """Return pictures: agents blue, keys discs, goals boxes of their key's colour, full when latched."""
         place, goal, latched = state["place"], state["goal"], state["latched"]
         middle, half = self.size / 2, self.size / 2 - 1
         picture = Picture.blank(place, 0.0, 0.0, float(self.size)).box((middle, middle), middle, middle, GREY)

@@ -120,7 +120,8 @@ class Skirmish(TeamEnv):
     def reset(self, rng: Rng, n: int) -> State:
         left: list[Cell] = [(i, j) for i in range(self.size) for j in range(DEEP)]
         right = [(i, self.size - 1 - j) for i, j in left]
-        ally, enemy = drawn(rng, "allies", left, n, self.allies), drawn(rng, "enemies", right, n, self.enemies)
+        ally = drawn(rng, "allies", left, n, self.allies)
+        enemy = drawn(rng, "enemies", right, n, self.enemies)
         healths = [torch.zeros_like(place[..., 0], dtype=torch.float32) for place in (ally, enemy)]
         return {
             "ally": ally,
@@ -134,7 +135,7 @@ class Skirmish(TeamEnv):
         mates = others(self.allies, ally.device)
         there = (ours > 0).unsqueeze(-1)
         ours, theirs = ours / self.ally_health, theirs / self.enemy_health
-        able = [min(1.0, self.ally_damage / self.enemy_health), min(1.0, self.enemy_damage / self.ally_health)]
+        able = (self.ally_damage / self.enemy_health, self.enemy_damage / self.ally_health)
 
         def seen(kind: str, where: Tensor, health: Tensor, damage: float, reach: int) -> Tensor:
             away = where - ally.unsqueeze(2)
@@ -142,10 +143,10 @@ class Skirmish(TeamEnv):
             known = there & (health > 0)
             near, target = known & (steps <= self.sight_range), known & (steps <= reach)
             place = away.to(health.dtype) / self.sight_range
-            return row(kind, place, health, 0 * health + damage, present=near, target=target)
+            return row(kind, place, health, 0 * health + min(1.0, damage), present=near, target=target)
 
         place = scaled(ally, 0, self.size - 1).to(ours.dtype)
-        own = row("agent", place, ours, 0 * ours + able[0], own=True, present=there.squeeze(-1))
+        own = row("agent", place, ours, 0 * ours + min(1.0, able[0]), own=True, present=there.squeeze(-1))
         return torch.cat(
             [
                 own.unsqueeze(2),
@@ -159,7 +160,8 @@ class Skirmish(TeamEnv):
     def act(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
         ally, enemy, ours, theirs = (state[k] for k in ("ally", "enemy", "ally_health", "enemy_health"))
         alive = ours > 0
-        aimed = (action - MOVES - self.allies).unsqueeze(-1) == torch.arange(self.enemies, device=action.device)
+        numbers = torch.arange(self.enemies, device=action.device)
+        aimed = (action - MOVES - self.allies).unsqueeze(-1) == numbers
         near = (enemy.unsqueeze(1) - ally.unsqueeze(2)).abs().sum(-1) <= self.attack_range
         hits = (aimed & near & alive.unsqueeze(-1)).sum(1)
         left = (theirs - self.ally_damage * hits).clamp_min(0)
@@ -189,7 +191,7 @@ class Skirmish(TeamEnv):
         return enemy + step * goes.unsqueeze(-1), hurt
 
     def frame(self, state: State) -> Tensor:
-        """Return pictures: agents are blue, enemies red, with what health is left above; the dead are gone."""
+        """Return pictures: agents blue, enemies red, with what health is left above; the dead are gone."""
         parties = (("ally", self.ally_health, BLUE), ("enemy", self.enemy_health, RED))
         picture = Picture.blank(state["ally"], 0.0, 0.0, float(self.size))
         for k in range(1, self.size):

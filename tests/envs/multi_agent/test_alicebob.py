@@ -32,7 +32,9 @@ def walk(env, state, *actions):
     [
         AliceBob(),
         AliceBob(size=5, agents=5, pairs=1, view=5),
-        AliceBob(size=7, agents=3, pairs=4, layout="diagonals", shuffled=True, shaping=0.5, seats=4, slots=12),
+        AliceBob(
+            size=7, agents=3, pairs=4, layout="diagonals", shuffled=True, shaping=0.5, seats=4, slots=12
+        ),
     ],
     ids=str,
 )
@@ -122,6 +124,26 @@ def test_a_scripted_team_solves_it_within_the_limit(given, most):
         total, running = total + reward * running, running & ~ended
     assert not running.any()
     torch.testing.assert_close(total, torch.full((50,), most))
+
+
+def test_silent_agents_without_memory_can_win():
+    env = AliceBob()
+    state, running = env.reset(RNG, 200), torch.ones(200, dtype=torch.bool)
+    for _ in range(env.limit):
+        seen = env.observe(state)
+        row, column = ((seen[:, :, 0, PLACE : PLACE + 2] + 1) * 3.5 + 1).round().unbind(-1)
+        # One goes down by the keys and up beside them, round and round.
+        down, beside = torch.where(row < 8, DOWN, RIGHT), torch.where(row > 1, UP, LEFT)
+        first = torch.where(column == 1, down, torch.where(column == 2, beside, LEFT))[:, 0]
+        # The other one stays at a goal until it sees it latched.
+        latched = seen[:, 1, -env.pairs :, MORE + 4].any(-1)
+        closed = (column == 8) & ((row == 1) | (row == 8)) & ~latched.unsqueeze(-1)
+        back = torch.where(row > 1, UP, RIGHT)
+        round_ = torch.where(column == 8, torch.where(row < 8, DOWN, LEFT), back)
+        second = torch.where(closed, STAY, round_)[:, 1]
+        state, _, ended = env.step(state, torch.stack([first, second], -1), RNG)
+        running = running & ~ended
+    assert not running.any()
 
 
 def test_one_agent_alone_opens_nothing():

@@ -202,7 +202,9 @@ def test_the_picture():
     dead = fight([[1, 1], [6, 6]], [[1, 6], [6, 1]], [3.0, 0.0], [2.0, 0.0])
     frame, fewer = PAIR.frame(alive)[0], PAIR.frame(dead)[0]
     assert frame.shape == (96, 96, 3)
-    colours = [[tuple(f[y, x].tolist()) for y, x in [(18, 18), (78, 78), (18, 78), (78, 18)]] for f in (frame, fewer)]
+    colours = [
+        [tuple(f[y, x].tolist()) for y, x in [(18, 18), (78, 78), (18, 78), (78, 18)]] for f in (frame, fewer)
+    ]
     assert colours[0] == [(60, 100, 180)] * 2 + [(205, 70, 70)] * 2
     assert colours[1] == [(60, 100, 180), (255,) * 3, (205, 70, 70), (255,) * 3]
 
