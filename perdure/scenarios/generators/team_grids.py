@@ -45,7 +45,8 @@ def alicebob_agents(
         Share of the reward that comes as each goal is opened, in [0, 1]. With 0 the only reward is for all of
         them, which agents that act at random find in fewer than one of a thousand episodes.
     steps:
-        Steps of the environment that each task is learned for.
+        Steps of the environment that each task is learned for. Goals are rarely opened by chance: 64,000 steps
+        taught one team nothing.
     episodes:
         How many are scored.
     """
@@ -55,7 +56,7 @@ def alicebob_agents(
 
 
 @checked
-def skirmish_units(tasks: int = 2, *, steps: int = 300_000, episodes: int = 50) -> Stream:
+def skirmish_units(tasks: int = 2, *, steps: int = 100_000, episodes: int = 50) -> Stream:
     """Make tasks of a small fight: the number and strength of units change.
 
     Learned by multi-agent PPO, scored by episodes that start in the same way each time; a return is 1 where
@@ -66,7 +67,8 @@ def skirmish_units(tasks: int = 2, *, steps: int = 300_000, episodes: int = 50) 
     tasks:
         How many, up to three: three against three, two stronger ones against three, and five against five.
     steps:
-        Steps of the environment that each task is learned for.
+        Steps of the environment that each task is learned for; after 40,000 one team of three had a return of
+        .75, from 0.
     episodes:
         How many are scored.
     """
