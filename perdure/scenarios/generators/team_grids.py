@@ -43,10 +43,10 @@ def alicebob_agents(
         and two with keys and goals across the diagonals.
     shaping:
         Share of the reward that comes as each goal is opened, in [0, 1]. With 0 the only reward is for all of
-        them, which agents that act at random find in fewer than one of a thousand episodes.
+        them, which two agents that act at random found in none of 2,000 episodes.
     steps:
-        Steps of the environment that each task is learned for. Goals are rarely opened by chance: 64,000 steps
-        taught one team nothing.
+        Steps of the environment that each task is learned for. Goals are rarely opened by chance:
+        64,000 steps taught one team nothing.
     episodes:
         How many are scored.
     """
