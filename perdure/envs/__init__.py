@@ -6,12 +6,29 @@
 from perdure.envs.actions import Actions, Continuous, Discrete, Team
 from perdure.envs.contract import Env
 from perdure.envs.device import Device
-from perdure.envs.multi_agent import Referential, TeamEnv
+from perdure.envs.multi_agent import AliceBob, Referential, Skirmish, TeamEnv
 from perdure.envs.registry import ENVS, environment, get
 from perdure.envs.single_agent import Acrobot, CartPole, Catch, GridWorld, MountainCar, Pendulum, Reacher
 
 __all__ = [
-    "ENVS", "Acrobot", "Actions", "CartPole", "Catch", "Continuous", "Device", "Discrete", "Env",
-    "GridWorld", "MountainCar", "Pendulum", "Reacher", "Referential", "Team", "TeamEnv", "environment",
+    "ENVS",
+    "Acrobot",
+    "Actions",
+    "AliceBob",
+    "CartPole",
+    "Catch",
+    "Continuous",
+    "Device",
+    "Discrete",
+    "Env",
+    "GridWorld",
+    "MountainCar",
+    "Pendulum",
+    "Reacher",
+    "Referential",
+    "Skirmish",
+    "Team",
+    "TeamEnv",
+    "environment",
     "get",
-]  # fmt: skip
+]

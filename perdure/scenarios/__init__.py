@@ -10,6 +10,7 @@ from perdure.scenarios.contract.task import Task
 from perdure.scenarios.generators import (
     acrobot_physics,
     adult_two_targets,
+    alicebob_agents,
     cartpole_physics,
     catch_shift,
     covariance_alignment,
@@ -27,6 +28,7 @@ from perdure.scenarios.generators import (
     reacher_targets,
     referential_games,
     rotated,
+    skirmish_units,
     split,
     table_targets,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "Task",
     "acrobot_physics",
     "adult_two_targets",
+    "alicebob_agents",
     "blur",
     "cartpole_physics",
     "catch_shift",
@@ -78,6 +81,7 @@ __all__ = [
     "register",
     "repeat",
     "rotated",
+    "skirmish_units",
     "sources",
     "split",
     "table",

@@ -14,6 +14,7 @@ from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.generators import (
     acrobot_physics,
     adult_two_targets,
+    alicebob_agents,
     cartpole_physics,
     catch_shift,
     covariance_alignment,
@@ -29,6 +30,7 @@ from perdure.scenarios.generators import (
     reacher_targets,
     referential_games,
     rotated,
+    skirmish_units,
     split,
     table_targets,
 )
@@ -41,11 +43,13 @@ GENERATORS: dict[str, Callable[..., Stream]] = {"split": split, "permuted": perm
 # Streams of no source, with names of their own.
 MADE: dict[str, Callable[..., Stream]] = {
     "adult-two-targets": adult_two_targets,
+    "alicebob-agents": alicebob_agents,
     "acrobot-physics": acrobot_physics,
     "cartpole-physics": cartpole_physics,
     "catch-shift": catch_shift,
     "grid-world-goals": grid_world_goals,
     "referential-games": referential_games,
+    "skirmish-units": skirmish_units,
     "gymnasium": gymnasium_ids,
     "minigrid-five": minigrid_five,
     "mujoco-gravity": mujoco_gravity,

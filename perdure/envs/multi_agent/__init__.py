@@ -1,7 +1,9 @@
 """Environments of several agents, which see tables of entities and share a reward."""
 
 from perdure.core.entities import FEATURES, KINDS, row
+from perdure.envs.multi_agent.alicebob import AliceBob
 from perdure.envs.multi_agent.contract import TeamEnv
 from perdure.envs.multi_agent.referential import Referential
+from perdure.envs.multi_agent.skirmish import Skirmish
 
-__all__ = ["FEATURES", "KINDS", "Referential", "TeamEnv", "row"]
+__all__ = ["FEATURES", "KINDS", "AliceBob", "Referential", "Skirmish", "TeamEnv", "row"]

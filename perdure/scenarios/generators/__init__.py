@@ -14,11 +14,13 @@ from perdure.scenarios.generators.multitab_bench import multitab_bench
 from perdure.scenarios.generators.physics import acrobot_physics, cartpole_physics, pendulum_physics
 from perdure.scenarios.generators.r_mtgb import r_mtgb
 from perdure.scenarios.generators.table_targets import table_targets
+from perdure.scenarios.generators.team_grids import alicebob_agents, skirmish_units
 from perdure.scenarios.generators.teams import referential_games
 
 __all__ = [
     "acrobot_physics",
     "adult_two_targets",
+    "alicebob_agents",
     "cartpole_physics",
     "catch_shift",
     "covariance_alignment",
@@ -36,6 +38,7 @@ __all__ = [
     "reacher_targets",
     "referential_games",
     "rotated",
+    "skirmish_units",
     "split",
     "table_targets",
 ]
