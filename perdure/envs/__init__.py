@@ -5,11 +5,12 @@
 
 from perdure.envs.actions import Actions, Continuous, Discrete, Team
 from perdure.envs.contract import Env
-from perdure.envs.multi_agent import Referential, TeamEnv
+from perdure.envs.multi_agent import Reference, Referential, SpeakerListener, Spread, TeamEnv
 from perdure.envs.registry import ENVS, environment, get
 from perdure.envs.single_agent import Acrobot, CartPole, Catch, GridWorld, MountainCar, Pendulum, Reacher
 
 __all__ = [
     "ENVS", "Acrobot", "Actions", "CartPole", "Catch", "Continuous", "Discrete", "Env", "GridWorld",
-    "MountainCar", "Pendulum", "Reacher", "Referential", "Team", "TeamEnv", "environment", "get",
+    "MountainCar", "Pendulum", "Reacher", "Reference", "Referential", "SpeakerListener", "Spread", "Team",
+    "TeamEnv", "environment", "get",
 ]  # fmt: skip

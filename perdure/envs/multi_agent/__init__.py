@@ -2,6 +2,11 @@
 
 from perdure.core.entities import FEATURES, KINDS, row
 from perdure.envs.multi_agent.contract import TeamEnv
+from perdure.envs.multi_agent.reference import Reference
 from perdure.envs.multi_agent.referential import Referential
+from perdure.envs.multi_agent.speaker_listener import SpeakerListener
+from perdure.envs.multi_agent.spread import Spread
 
-__all__ = ["FEATURES", "KINDS", "Referential", "TeamEnv", "row"]
+__all__ = [
+    "FEATURES", "KINDS", "Reference", "Referential", "SpeakerListener", "Spread", "TeamEnv", "row",
+]  # fmt: skip
