@@ -12,7 +12,7 @@ from perdure.core.batch import State
 from perdure.core.checks import check_whole
 from perdure.core.entities import row
 from perdure.core.random import Rng
-from perdure.envs.drawing import BLACK, BLUE, BROWN, GOLD, GREEN, GREY, RED
+from perdure.envs.drawing import BLACK, BLUE, BROWN, GOLD, GREEN, GREY, RED, SILVER
 from perdure.envs.multi_agent.particles import Particles, cut, gaps, middles
 
 COLOURS = (RED, GREEN, BLUE, GOLD, BROWN)
@@ -42,6 +42,10 @@ class Coloured(Particles):
     @abstractmethod
     def radius(self) -> float:
         """Of an agent in pictures."""
+
+    @abstractmethod
+    def seekers(self, state: State) -> Tensor:
+        """Return where the agents are that are to go to the goals, ``[n, goals, 2]``."""
 
     @property
     def team(self) -> int:
@@ -79,8 +83,8 @@ class Coloured(Particles):
 
     def frame(self, state: State) -> Tensor:
         picture = self.view(state)
-        for middle in middles(self.goal_places(state)):
-            picture = picture.disc(middle, 0.13, BLACK)
+        for start, end in zip(middles(self.seekers(state)), middles(self.goal_places(state)), strict=True):
+            picture = picture.line(start, end, 0.02, SILVER).disc(end, 0.13, BLACK)
         # The first colour's landmark first, and so on.
         order = state["colour"].argsort(-1).unsqueeze(-1)
         places = state["landmarks"].gather(1, order.expand(*order.shape[:-1], 2))

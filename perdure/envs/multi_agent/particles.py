@@ -135,13 +135,13 @@ def contact(position: Tensor, radius: float) -> Tensor:
     apart = length(gap).unsqueeze(-1)
     depth = torch.nn.functional.softplus(2 * radius - apart, beta=1 / MARGIN)
     # The gap of an agent to itself is 0, and so is its force.
-    return (STIFFNESS * depth * gap / apart.clamp_min(1e-12)).sum(2)
+    force: Tensor = (STIFFNESS * depth * gap / apart.clamp_min(1e-12)).sum(2)
+    return force
 
 
 def length(vector: Tensor) -> Tensor:
     """Return the lengths of vectors ``[..., 2]``."""
-    found: Tensor = vector.square().sum(-1).sqrt()
-    return found
+    return vector.square().sum(-1).sqrt()
 
 
 def others(values: Tensor) -> Tensor:

@@ -79,6 +79,10 @@ class Reference(Coloured):
         return torch.cat(rows, 2)
 
     def rewards(self, state: State) -> Tensor:
-        # The goal that an agent knows is the other one's.
-        own = -length(state["position"].flip(1) - self.goal_places(state))
+        own = -length(self.seekers(state) - self.goal_places(state))
         return self.local_ratio * own + (1 - self.local_ratio) * own.mean(1, keepdim=True)
+
+    def seekers(self, state: State) -> Tensor:
+        # The goal that an agent knows is the other one's.
+        others: Tensor = state["position"].flip(1)
+        return others

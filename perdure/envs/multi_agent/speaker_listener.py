@@ -82,5 +82,9 @@ class SpeakerListener(Coloured):
         return torch.cat([self.own_rows(state, nowhere), heard, seen, goal], 2)
 
     def rewards(self, state: State) -> Tensor:
-        far: Tensor = (state["position"][:, 1:] - self.goal_places(state)).square().sum(-1)
+        far = (self.seekers(state) - self.goal_places(state)).square().sum(-1)
         return -far.expand(-1, 2)
+
+    def seekers(self, state: State) -> Tensor:
+        listener: Tensor = state["position"][:, 1:]
+        return listener
