@@ -151,7 +151,8 @@ def others(values: Tensor) -> Tensor:
 
 def gaps(state: State) -> Tensor:
     """Return where the landmarks are from each agent, ``[n, team, landmarks, 2]``."""
-    return state["landmarks"].unsqueeze(1) - state["position"].unsqueeze(2)
+    gap: Tensor = state["landmarks"].unsqueeze(1) - state["position"].unsqueeze(2)
+    return gap
 
 
 def middles(places: Tensor) -> list[Point]:
