@@ -14,7 +14,7 @@ from perdure.scenarios.generators.multitab_bench import multitab_bench
 from perdure.scenarios.generators.physics import acrobot_physics, cartpole_physics, pendulum_physics
 from perdure.scenarios.generators.r_mtgb import r_mtgb
 from perdure.scenarios.generators.table_targets import table_targets
-from perdure.scenarios.generators.teams import referential_games
+from perdure.scenarios.generators.teams import reference_games, referential_games, spread_agents
 
 __all__ = [
     "acrobot_physics",
@@ -34,8 +34,10 @@ __all__ = [
     "permuted",
     "r_mtgb",
     "reacher_targets",
+    "reference_games",
     "referential_games",
     "rotated",
     "split",
+    "spread_agents",
     "table_targets",
 ]
