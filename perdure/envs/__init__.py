@@ -6,7 +6,15 @@
 from perdure.envs.actions import Actions, Continuous, Discrete, Team
 from perdure.envs.contract import Env
 from perdure.envs.device import Device
-from perdure.envs.multi_agent import AliceBob, Referential, Skirmish, TeamEnv
+from perdure.envs.multi_agent import (
+    AliceBob,
+    Reference,
+    Referential,
+    Skirmish,
+    SpeakerListener,
+    Spread,
+    TeamEnv,
+)
 from perdure.envs.registry import ENVS, environment, get
 from perdure.envs.single_agent import Acrobot, CartPole, Catch, GridWorld, MountainCar, Pendulum, Reacher
 
@@ -25,8 +33,11 @@ __all__ = [
     "MountainCar",
     "Pendulum",
     "Reacher",
+    "Reference",
     "Referential",
     "Skirmish",
+    "SpeakerListener",
+    "Spread",
     "Team",
     "TeamEnv",
     "environment",

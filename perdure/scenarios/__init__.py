@@ -26,10 +26,12 @@ from perdure.scenarios.generators import (
     permuted,
     r_mtgb,
     reacher_targets,
+    reference_games,
     referential_games,
     rotated,
     skirmish_units,
     split,
+    spread_agents,
     table_targets,
 )
 from perdure.scenarios.operators import blur, concat, imbalance, limit, noise_labels, repeat, take
@@ -77,6 +79,7 @@ __all__ = [
     "permuted",
     "r_mtgb",
     "reacher_targets",
+    "reference_games",
     "referential_games",
     "register",
     "repeat",
@@ -84,6 +87,7 @@ __all__ = [
     "skirmish_units",
     "sources",
     "split",
+    "spread_agents",
     "table",
     "table_targets",
     "take",

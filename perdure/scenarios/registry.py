@@ -28,10 +28,12 @@ from perdure.scenarios.generators import (
     permuted,
     r_mtgb,
     reacher_targets,
+    reference_games,
     referential_games,
     rotated,
     skirmish_units,
     split,
+    spread_agents,
     table_targets,
 )
 from perdure.scenarios.operators import OPERATORS
@@ -48,8 +50,10 @@ MADE: dict[str, Callable[..., Stream]] = {
     "cartpole-physics": cartpole_physics,
     "catch-shift": catch_shift,
     "grid-world-goals": grid_world_goals,
+    "reference-games": reference_games,
     "referential-games": referential_games,
     "skirmish-units": skirmish_units,
+    "spread-agents": spread_agents,
     "gymnasium": gymnasium_ids,
     "minigrid-five": minigrid_five,
     "mujoco-gravity": mujoco_gravity,

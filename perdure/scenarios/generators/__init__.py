@@ -15,7 +15,7 @@ from perdure.scenarios.generators.physics import acrobot_physics, cartpole_physi
 from perdure.scenarios.generators.r_mtgb import r_mtgb
 from perdure.scenarios.generators.table_targets import table_targets
 from perdure.scenarios.generators.team_grids import alicebob_agents, skirmish_units
-from perdure.scenarios.generators.teams import referential_games
+from perdure.scenarios.generators.teams import reference_games, referential_games, spread_agents
 
 __all__ = [
     "acrobot_physics",
@@ -36,9 +36,11 @@ __all__ = [
     "permuted",
     "r_mtgb",
     "reacher_targets",
+    "reference_games",
     "referential_games",
     "rotated",
     "skirmish_units",
     "split",
+    "spread_agents",
     "table_targets",
 ]
