@@ -30,6 +30,7 @@ from perdure.envs.contract import Env
 from perdure.envs.gym import Single
 from perdure.envs.multi_agent.contract import TeamEnv
 from perdure.envs.numpy_rules import Array
+from perdure.envs.spaces import spaces_of
 
 # Without the extra this module can be read all the same: `parallel` says what is missing.
 ParallelEnv: Any = import_module("pettingzoo").ParallelEnv if find_spec("pettingzoo") else object
@@ -84,6 +85,8 @@ class Parallel(ParallelEnv):  # type: ignore[misc]
     def __init__(
         self, env: Env | str, render_mode: str | None, max_cycles: int | None, physics: dict[str, Any]
     ) -> None:
+        if "limit" in physics:
+            raise PerdureError(f"write max_cycles={physics['limit']!r}; found limit={physics['limit']!r}")
         self._single = Single(env, render_mode, **physics)
         team = self._single.inner
         if not isinstance(team, TeamEnv):
@@ -95,7 +98,7 @@ class Parallel(ParallelEnv):  # type: ignore[misc]
         self.possible_agents = [f"agent_{i}" for i in range(team.team)]
         self.agents: list[str] = []
         # Each agent has spaces of its own, which draw by themselves.
-        self.state_space = self._single.observation_space
+        self.state_space, _ = spaces_of(team)
         bounds = zip(self.possible_agents, self.state_space.low, self.state_space.high, strict=False)
         self.observation_spaces = {a: spaces.Box(low, high, dtype=np.float32) for a, low, high in bounds}
         self.action_spaces = {a: spaces.Discrete(team.actions.n) for a in self.possible_agents}
