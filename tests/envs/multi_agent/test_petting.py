@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from torch.func import vmap
 
 from perdure import PerdureError, check_env
-from perdure.core.entities import FEATURES, PRESENT, row
+from perdure.core.entities import FEATURES, PRESENT, TARGET, row
 from perdure.core.random import Rng
 from perdure.envs import ENVS, TeamEnv
 from perdure.envs.gym import Single
@@ -77,6 +77,15 @@ class Blinking(Walkers):
 
     def there(self, age, place):
         return (age % 2 == 0) | (torch.arange(3) == 2)
+
+
+class Haunted(Walkers):
+    """The landmark is marked as a target, and is not there."""
+
+    def tables(self, state):
+        shown = super().tables(state)
+        ghost = torch.zeros(FEATURES).index_fill(0, torch.tensor([TARGET]), 1.0)
+        return torch.cat([shown[:, :, :1], ghost.expand_as(shown[:, :, 1:])], 2)
 
 
 NAMES = [name for name in ENVS if isinstance(ENVS.get(name), TeamEnv)]
@@ -238,6 +247,11 @@ def test_what_can_be_done_is_what_a_policy_may_do(team):
         *_, infos = env.step(draw(env, infos)) if env.agents else env.reset()
 
 
+def test_nothing_is_done_to_what_is_not_there():
+    _, infos = parallel(Haunted()).reset(seed=0)
+    assert [info["action_mask"].tolist() for info in infos.values()] == [[1, 1, 1, 0, 0]] * 3
+
+
 @each
 def test_episodes_are_cut_off(team):
     env = parallel(team, max_cycles=3)
@@ -341,13 +355,14 @@ def test_what_was_told_is_the_users_own():
         env, kept = parallel(Walkers(stay=9)), []
         told = env.reset(seed=0)
         for _ in range(4):
-            kept.append(copy.deepcopy((told, env.state())))
+            kept.append(copy.deepcopy(told))
             if spoil:
                 env.state()[:] = 1
                 for table in told[0].values():
                     table[:] = 1
                 for info in told[-1].values():
                     info["action_mask"][:] = 1
+            kept.append(env.state())
             told = env.step(dict.fromkeys(env.agents, 2))
         return kept
 
