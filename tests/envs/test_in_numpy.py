@@ -44,7 +44,7 @@ FUNCTIONS = {
     ],
     "orders": lambda x, y, i, b: [
         x.argsort(-1), i.argsort(1, descending=True), b.long().argsort(stable=True), *x.sort(0), *y.topk(2),
-        torch.searchsorted(x.flatten(), y, sorter=x.flatten().argsort()), *x.max(1), i.argmin(0, keepdim=True),
+        torch.searchsorted(x.flatten(), y, sorter=x.flatten().argsort()), *x.max(1), i.argmin(0, True),
     ],
     "places": lambda x, y, i, b: [
         i.gather(1, (i % 3)), i.unsqueeze(-1).gather(1, (i % 3).unsqueeze(-1)), x.scatter(1, i % 3, y),
