@@ -100,7 +100,7 @@ class _Writer:
         plain = not options or (func is aten._to_copy.default and options == {"dtype"})
         made = rule(args, found) if rule is not None and plain else None
         if made is None:
-            made = _by_torch(func, kwargs), list(args), None
+            made = _by_torch(func, tuple(kwargs)), [*args, *kwargs.values()], None
         made, values, dtype = made
         inputs = ", ".join(self._text(v, dtype) for v in values)
         name = f"v{len(self.lines)}"
@@ -127,8 +127,8 @@ class _Writer:
         return name
 
 
-def _by_torch(func: Any, kwargs: dict[str, Any]) -> Callable[..., Any]:
-    """Return torch's own operation, on the memory of arrays."""
+def _by_torch(func: Any, names: tuple[str, ...]) -> Callable[..., Any]:
+    """Return torch's own operation, on the memory of arrays; the last values go by names."""
 
     def tensor(value: Any) -> Any:
         if isinstance(value, list):
@@ -136,7 +136,9 @@ def _by_torch(func: Any, kwargs: dict[str, Any]) -> Callable[..., Any]:
         return torch.as_tensor(value) if isinstance(value, np.ndarray | np.generic) else value
 
     def call(*values: Any) -> Any:
-        found = func(*(tensor(v) for v in values), **kwargs)
+        given = [tensor(v) for v in values]
+        by_place = len(given) - len(names)
+        found = func(*given[:by_place], **dict(zip(names, given[by_place:], strict=True)))
         return found.numpy() if isinstance(found, Tensor) else [v.numpy() for v in found]
 
     return call

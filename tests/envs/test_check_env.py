@@ -347,7 +347,7 @@ class Fails(Walk):
         (Shadows, "must name 'reset' otherwise"),
         (Disguised, "must be what its name builds"),
         (NoShape, "shape must be a tuple of whole numbers"),
-        (CountsActions, "actions must be Discrete or Continuous; found int"),
+        (CountsActions, "actions must be Discrete, Continuous or Team; found int"),
         (NarrowBounds, "bounds must be two tensors [2]"),
         (CrossedBounds, "bounds must have low < high"),
         (TightBounds, "observations must lie within bounds"),

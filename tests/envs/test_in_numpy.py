@@ -42,6 +42,15 @@ FUNCTIONS = {
         x.view(3, 4), x.flatten(), x.reshape(2, 6), x.unsqueeze(0).squeeze(0), x.expand(2, 4, 3),
         x[:, None, 2:], x.permute(1, 0).reshape(-1),
     ],
+    "orders": lambda x, y, i, b: [
+        x.argsort(-1), i.argsort(1, descending=True), b.long().argsort(stable=True), *x.sort(0), *y.topk(2),
+        torch.searchsorted(x.flatten(), y, sorter=x.flatten().argsort()), *x.max(1), i.argmin(0, True),
+    ],
+    "places": lambda x, y, i, b: [
+        i.gather(1, (i % 3)), i.unsqueeze(-1).gather(1, (i % 3).unsqueeze(-1)), x.scatter(1, i % 3, y),
+        x.take_along_dim(i % 3, 1), x[torch.arange(4), i[:, 1] % 3], x[:, i[0] % 3], x.masked_fill(b, 0.0),
+        i.scatter_add(1, i % 3, i), torch.nn.functional.pad(i, (0, 2, 1, 0)), i.unsqueeze(1).expand(4, 2, 3),
+    ],
     "joins": lambda x, y, i, b: [
         torch.stack([x, y]), torch.stack([x, y], -1), torch.stack([x, i], 1), torch.cat([x, y], 1),
         torch.cat([i, b.long()]), torch.cat([x, i], -1),
@@ -90,8 +99,9 @@ def test_every_rule_is_tried():
         lambda x: [x.clone().add_(1.0)],
         lambda x: [x * float(x.sum())],
         lambda x: [x.byte() + 300],
+        lambda x: [torch.nn.functional.one_hot(x.long() % 3, 3)],
     ],
-    ids=["in place", "read on the host", "beyond a type"],
+    ids=["in place", "read on the host", "beyond a type", "in place inside"],
 )
 def test_what_cannot_be_written_down_is_called_as_it_is(function):
     form = in_numpy(function, [torch.ones(3)])
@@ -120,7 +130,7 @@ def test_every_environment_steps_in_numpy_as_in_torch(name):
     actions = copies.env.actions
     for _ in range(30):
         if hasattr(actions, "n"):
-            action = rng.integers(actions.n, size=5)
+            action = rng.integers(actions.n, size=(5, *actions.parts))
         else:
             action = rng.uniform(actions.low, actions.high, size=(5, actions.d)).astype(np.float32)
         at = ((copies._first + copies._taken) << 32) + copies.age
