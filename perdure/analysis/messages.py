@@ -84,11 +84,12 @@ class Messages:
 
     def __repr__(self) -> str:
         steps, episodes, agents, size = self.messages.shape
-        found = ((self.returns, "return"), (self.returns_shuffled, "shuffled"), (self.returns_silent, "silent"))
-        told = ", ".join(f"{name} {values.mean():.4g}" for values, name in found)
+        usual, shuffled, silent = (
+            f"{values.mean():.4g}" for values in (self.returns, self.returns_shuffled, self.returns_silent)
+        )
         return (
-            f"Messages of {agents} agents, {size} numbers, {episodes} episodes of up to {steps} steps: {told}, "
-            f"{self.bits_per_step:.4g} bits a step"
+            f"Messages of {size} numbers, {agents} agents, {episodes} episodes of up to {steps} steps: "
+            f"return {usual}, shuffled {shuffled}, silent {silent}, {self.bits_per_step:.4g} bits a step"
         )
 
     @property
@@ -125,13 +126,12 @@ class Messages:
         """
         found, agents = np.asarray(labels), self.present.shape[-1]
         if found.shape != self.on.shape or not np.issubdtype(found.dtype, np.integer):
-            raise PerdureError(
-                f"expected labels {list(self.on.shape)}, whole numbers; found {list(found.shape)} {found.dtype}"
-            )
+            kind = f"{list(found.shape)} {found.dtype}"
+            raise PerdureError(f"expected labels {list(self.on.shape)}, whole numbers; found {kind}")
         check_whole("agent", agent, least=0, most=agents - 1)
         counts = self.on & self.present[:, :, agent]
         if not counts.any():
-            raise PerdureError(f"expected an agent who says something; found agent {agent}, who is never there")
+            raise PerdureError(f"expected an agent who is there; found agent {agent}, who never is")
         codes = codes_of(self.messages[:, :, agent][counts], clusters)
         return mutual_information(codes, found[counts])
 
@@ -147,18 +147,19 @@ def codes_of(messages: Floats, clusters: int = 16) -> Whole:
     kinds, codes = np.unique(messages, axis=0, return_inverse=True)
     codes = codes.reshape(-1)
     if len(kinds) <= clusters:
-        return codes.astype(np.int64)
+        return np.asarray(codes, dtype=np.int64)
     centres = messages[:1]
     for _ in range(clusters - 1):
         centres = np.concatenate([centres, messages[_squares(messages, centres).min(1).argmax()][None]])
     nearest = _squares(messages, centres).argmin(1)
     for _ in range(STEPS):
-        means = [messages[nearest == k].mean(0) if (nearest == k).any() else centres[k] for k in range(clusters)]
-        centres, before = np.stack(means), nearest
+        # Each centre has a message: no two are alike, as there are more different messages than centres.
+        centres = np.stack([messages[nearest == k].mean(0) for k in range(clusters)])
+        before = nearest
         nearest = _squares(messages, centres).argmin(1)
         if np.array_equal(nearest, before):
             break
-    return nearest.astype(np.int64)
+    return np.asarray(nearest, dtype=np.int64)
 
 
 def _squares(messages: Floats, centres: Floats) -> Floats:
@@ -187,8 +188,8 @@ def mutual_information(codes: npt.ArrayLike, labels: npt.ArrayLike, seed: int = 
     first, second = (np.unique(values, return_inverse=True)[1] for values in (first, second))
     draws = np.random.Generator(np.random.Philox(seed))
     control = [_information(first, draws.permutation(second)) for _ in range(ORDERS)]
-    share = np.bincount(second) / len(second)
-    return Information(_information(first, second), float(np.mean(control)), -float((share * np.log2(share)).sum()))
+    entropy = _information(second, second)
+    return Information(_information(first, second), float(np.mean(control)), entropy)
 
 
 def _information(codes: Any, labels: Any) -> float:
@@ -196,4 +197,5 @@ def _information(codes: Any, labels: Any) -> float:
     np.add.at(joint, (codes, labels), 1.0 / len(codes))
     apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     there = joint > 0
-    return float((joint[there] * np.log2(joint[there] / apart[there])).sum())
+    # Rounding may bring it below 0, where it cannot be.
+    return max(0.0, float((joint[there] * np.log2(joint[there] / apart[there])).sum()))

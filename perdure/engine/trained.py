@@ -218,9 +218,7 @@ class Trained:
         """
         return play(self.program, *self._there(task, replica), episodes)
 
-    def messages(
-        self, task: int | str = 0, replica: int = 0, episodes: int | None = None
-    ) -> Messages:
+    def messages(self, task: int | str = 0, replica: int = 0, episodes: int | None = None) -> Messages:
         """Hear what the agents of a team tell each other: in the first episodes that were scored.
 
         They are played as :meth:`play` does, and twice more: with messages shuffled over the episodes, and in

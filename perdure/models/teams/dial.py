@@ -23,7 +23,7 @@ class Bits(Channel):
         self.value = scaled(nn.Linear(bits, width), 1.0)
 
     def messages(self, own: Tensor, pooled: Tensor) -> Tensor:
-        score = self.say(own)
+        score: Tensor = self.say(own)
         if self.training and self.noise:
             score = score + self.noise * torch.randn_like(score)
         soft = torch.sigmoid(score)

@@ -39,7 +39,10 @@ class Pruned(Channel):
         there = others(present)
         alpha = torch.where(there, score, NEVER).softmax(-1)
         least = self.threshold / (present.sum(-1).to(alpha.dtype) - 1).clamp_min(1.0)
-        return torch.where(there & (alpha >= least.view(-1, 1, 1)), alpha, 0.0)
+        kept = there & (alpha >= least.view(-1, 1, 1))
+        # The same shares again: nothing of a cut link is learned, not even through the sum that they share.
+        score = torch.where(kept, score, torch.where(there, score, NEVER).detach())
+        return torch.where(kept, score.softmax(-1), 0.0)
 
     def heard(self, links: Tensor, messages: Tensor) -> Tensor:
         heard: Tensor = links @ self.value(messages)

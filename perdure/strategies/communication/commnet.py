@@ -24,9 +24,10 @@ class CommNet(Talking):
         How often all speak before they act.
 
     Source: Sukhbaatar, Szlam and Fergus, "Learning multiagent communication with backpropagation", NeurIPS
-    2016, arXiv 1605.07736: ``h_j <- tanh(H h_j + C c_j)``, with weights of each round's own. Deviations: ``H``
-    is the identity and stands outside the tanh, so that an agent alone is as it would be without a channel;
-    all rounds share ``C``; agents are of a team-net, which sees entities, and learn by multi-agent PPO.
+    2016, arXiv 1605.07736: ``h_j <- tanh(H h_j + C c_j)``, with weights of each round's own. Deviations:
+    ``H`` is the identity and stands outside the tanh, so that an agent alone is as it would be without a
+    channel; all rounds share ``C``; agents are of a team-net, which sees entities, and learn by multi-agent
+    PPO.
     """
 
     rounds: int = 2

@@ -16,8 +16,8 @@ class DIAL(Talking):
     """Messages of ``bits`` bits, learned by the gradient that goes through them from receiver to sender.
 
     ``m_i = 1 where s_i + noise e > 0, else 0``, ``s_i`` a linear map of the sender's state and ``e`` a normal
-    number; the gradient is that of ``sigmoid``. Who acts adds no noise: it is there in steps of training only,
-    where it pushes ``s_i`` away from 0. Agents hear the mean of a linear map of the others' bits.
+    number; the gradient is that of ``sigmoid``. Who acts adds no noise: it is there in steps of training
+    only, where it pushes ``s_i`` away from 0. Agents hear the mean of a linear map of the others' bits.
 
     Parameters
     ----------
