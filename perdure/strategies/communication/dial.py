@@ -33,7 +33,7 @@ class DIAL(Talking):
     said; the policy learns by multi-agent PPO, where DIAL learns values of actions with a recurrent net.
     """
 
-    bits: int = 4
+    bits: int = 8
     noise: float = 0.5
 
     def __post_init__(self) -> None:
