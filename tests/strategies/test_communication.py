@@ -322,7 +322,9 @@ def test_strength_zero_is_no_predictor():
 def test_the_predictors_loss_by_hand():
     # q(wait) = 3/4 and q(act) = 1/4, whatever the message; the sender has nothing to act on: q(wait) = 1.
     env, zero, strategy = Referential(objects=2), torch.tensor(0), MCS(strength=2.0)
-    model = strategy.extend(team_net(width=8, heads=1)(env.shape, env.actions.outputs + 1), tiny_team_stream())
+    model = strategy.extend(
+        team_net(width=8, heads=1)(env.shape, env.actions.outputs + 1), tiny_team_stream()
+    )
     put(model.talk.predict[2], torch.zeros(2, 8), [math.log(3), 0])
     params = dict(model.named_parameters())
     x = env.observe(env.reset(Rng(zero, zero), 3))
