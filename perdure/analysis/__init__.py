@@ -3,6 +3,7 @@
 Nothing here imports another room of Perdure, and importing it loads neither pandas nor matplotlib.
 """
 
+from perdure.analysis.messages import Information, Messages, codes_of, mutual_information
 from perdure.analysis.metrics.confusion import per_class_accuracy
 from perdure.analysis.metrics.curves import (
     anytime_average_accuracy,
@@ -42,6 +43,7 @@ from perdure.analysis.metrics.steps import environment_steps, steps_to_threshold
 from perdure.analysis.notes import notes
 from perdure.analysis.outliers import outlier_auroc
 from perdure.analysis.plots.film import plot_filmstrip, write_gif
+from perdure.analysis.plots.messages import plot_bits, plot_links
 from perdure.analysis.plots.pareto import plot_front
 from perdure.analysis.plots.sensitivity import plot_sensitivity
 from perdure.analysis.results import Curve, Results, load
@@ -61,6 +63,8 @@ __all__ = [
     "DIALECTS",
     "METRICS",
     "Curve",
+    "Information",
+    "Messages",
     "Metric",
     "Results",
     "anytime_average_accuracy",
@@ -73,6 +77,7 @@ __all__ = [
     "bootstrap_band",
     "bootstrap_interval",
     "check_out",
+    "codes_of",
     "compute_efficiency",
     "environment_steps",
     "forgetting",
@@ -89,14 +94,17 @@ __all__ = [
     "min_accuracy",
     "model_size_efficiency",
     "multi_task_gain",
+    "mutual_information",
     "notes",
     "outlier_auroc",
     "paired_test",
     "per_class_accuracy",
     "performance_profile",
     "plasticity",
+    "plot_bits",
     "plot_filmstrip",
     "plot_front",
+    "plot_links",
     "plot_sensitivity",
     "pooled_incremental_accuracy",
     "probability_of_improvement",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from perdure.analysis.messages import Messages
 from perdure.core.batch import Params, Rows
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError, unknown
@@ -20,6 +21,7 @@ from perdure.core.net import Net, takes_task
 from perdure.engine.played import Episode, play
 from perdure.engine.replicas import Mapper, Replica
 from perdure.engine.step import Program
+from perdure.engine.talked import talk
 from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.world import World
@@ -214,6 +216,36 @@ class Trained:
         >>> episode.frames.shape, episode.rewards.shape
         ((10, 80, 80, 3), (9,))
         """
+        return play(self.program, *self._there(task, replica), episodes)
+
+    def messages(self, task: int | str = 0, replica: int = 0, episodes: int | None = None) -> Messages:
+        """Hear what the agents of a team tell each other: in the first episodes that were scored.
+
+        They are played as :meth:`play` does, and twice more: with messages shuffled over the episodes, and in
+        silence. A strategy lets agents talk (``mcs``, ``commnet``, ``tarmac``, ``dial``).
+
+        Parameters
+        ----------
+        task:
+            Index or name of a task of the stream that was learned.
+        replica:
+            Whose policy.
+        episodes:
+            How many, up to those that were scored; by default 100, or all where there are fewer.
+
+        Examples
+        --------
+        >>> from perdure import compare
+        >>> stream = "referential-games(steps=256, episodes=20)"
+        >>> results = compare(stream, "dial(bits=3)", seeds=1, quiet=True, keep=True)
+        >>> heard = results.trained["dial(bits=3)"].messages(task=0)
+        >>> heard.messages.shape, heard.links.shape, heard.bits_per_step
+        ((1, 20, 2, 3), (1, 20, 2, 2), 6.0)
+        """
+        return talk(self.program, *self._there(task, replica), episodes)
+
+    def _there(self, task: int | str, replica: int) -> tuple[Replica, int, int, World]:
+        """Return a replica without its axis, its seed, the index of a task with an environment, and that."""
         names = [name for name, _ in self.worlds]
         if not any(world for _, world in self.worlds):
             raise PerdureError("expected a stream of environments to play in; found one of samples")
@@ -224,8 +256,7 @@ class Trained:
         world = self.worlds[t][1]
         if world is None:
             raise PerdureError(f"expected a task with an environment; found {names[t]!r}, which has samples")
-        one = pytree.tree_map(lambda v: v[k], self.replica.view())
-        return play(self.program, one, self.seeds[k], t, world, episodes)
+        return pytree.tree_map(lambda v: v[k], self.replica.view()), self.seeds[k], t, world
 
     def _batched(self, function: Callable[..., Tensor], batch: int, rows: Rows) -> list[Tensor]:
         check_whole("batch", batch)

@@ -22,7 +22,7 @@ from perdure.strategies.adapters import (
 from perdure.strategies.balancing import BALANCING, Balance, FlatRegions, RepMTL, Rule, balancing_rule
 from perdure.strategies.baselines import Cumulative, Joint, Naive, Probe, Single, WatchConflicts
 from perdure.strategies.bayesian import IBCL, Front, Knowledge, Weighted, WeightedReplay, hypervolume, pareto
-from perdure.strategies.communication import MCS, Talking
+from perdure.strategies.communication import DIAL, MCS, CommNet, Talking, TarMAC
 from perdure.strategies.contract import (
     STRATEGIES,
     Composition,
@@ -65,6 +65,7 @@ __all__ = [
     "CGC",
     "CLR",
     "DER",
+    "DIAL",
     "DSMTL",
     "EWC",
     "FPF",
@@ -84,6 +85,7 @@ __all__ = [
     "AlignLoRA",
     "AvalancheStrategy",
     "Balance",
+    "CommNet",
     "Composition",
     "Cumulative",
     "DERpp",
@@ -129,6 +131,7 @@ __all__ = [
     "Strategy",
     "StreamMerge",
     "Talking",
+    "TarMAC",
     "TaskData",
     "Terms",
     "TorchJD",

@@ -9,9 +9,9 @@
 from perdure.scenarios.contract.check_stream import check_stream
 from perdure.testing.check_env import check_env
 from perdure.testing.check_strategy import check_strategy
-from perdure.testing.models import TinyTokens, tiny_model, tiny_norm
+from perdure.testing.models import TinyTokens, tiny_model, tiny_norm, tiny_team
 from perdure.testing.promises import Broken
-from perdure.testing.streams import tiny_stream
+from perdure.testing.streams import tiny_stream, tiny_team_stream
 
 __all__ = [
     "Broken",
@@ -22,4 +22,6 @@ __all__ = [
     "tiny_model",
     "tiny_norm",
     "tiny_stream",
+    "tiny_team",
+    "tiny_team_stream",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from torch import nn
@@ -16,14 +16,15 @@ from perdure.strategies.contract.external import External
 from perdure.strategies.contract.strategy import Strategy
 from perdure.testing.company import Bystander, Reversed
 from perdure.testing.form import check_form
-from perdure.testing.models import tiny_model, tiny_norm
+from perdure.testing.models import tiny_model, tiny_norm, tiny_team
 from perdure.testing.promises import Broken, first_line
 from perdure.testing.runs import CLOSE, Builder, Place, Ran, Stop, anew, check_external, check_same
-from perdure.testing.streams import tiny_stream
+from perdure.testing.streams import tiny_stream, tiny_team_stream
 from perdure.testing.watched import Watched
 
 Level = Literal["quick", "full"]
 Check = Callable[[Strategy, Place], None]
+Case = tuple[str, Stream, Builder, Check]
 
 
 def check_strategy(
@@ -45,7 +46,8 @@ def check_strategy(
     that ``+ naive`` changes nothing, nor does, in front, a strategy that has all hooks and lets everything
     pass.
 
-    A strategy may refuse a stream or a model with a ``PerdureError`` before any training.
+    A strategy may refuse a stream or a model with a ``PerdureError`` before any training. One that refuses
+    all of the tiny streams is checked on one of a team, whose agents it may let talk.
 
     Parameters
     ----------
@@ -71,6 +73,19 @@ def check_strategy(
         raise PerdureError(f"level must be 'quick' or 'full'; found {level!r}")
     check_form(strategy)
     cases = awkward_cases(level) if stream is None else [("the stream given", stream, tiny_model, _thorough)]
+    refusals = _refusals(strategy, cases, model, level)
+    if stream is None and len(refusals) == len(cases):
+        team: list[Case] = [("a stream of a team", tiny_team_stream(), tiny_team, _thorough)]
+        if not _refusals(strategy, team, model, level):
+            return
+    if len(refusals) == len(cases):
+        raise refusals[0]
+
+
+def _refusals(
+    strategy: Strategy, cases: Sequence[Case], model: Builder | nn.Module | None, level: Level
+) -> list[PerdureError]:
+    """Check a strategy in all places, at the quick level until it takes one; return its refusals."""
     refusals: list[PerdureError] = []
     for name, tiny, builder, check in cases:
         place = Place(f"{strategy} on {name}", tiny, model or builder)
@@ -87,12 +102,11 @@ def check_strategy(
             raise Broken(f"{place.where}: {type(error).__name__}: {first_line(error)}") from error
         else:
             if level == "quick":
-                return
-    if len(refusals) == len(cases):
-        raise refusals[0]
+                break
+    return refusals
 
 
-def awkward_cases(level: Level = "full") -> list[tuple[str, Stream, Builder, Check]]:
+def awkward_cases(level: Level = "full") -> list[Case]:
     """Return name, stream, model and what is checked there, of the places where strategies are checked."""
     sizes = (5, 7, 3) if level == "full" else (5, 7)
     return [

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor, nn
 
+from perdure.models import team_net
 from perdure.testing.streams import VOCABULARY
 
 
@@ -40,6 +41,19 @@ def tiny_norm(shape: tuple[int, ...], outputs: int) -> nn.Module:
         nn.Dropout(0.2),
         nn.Linear(6, outputs),
     )
+
+
+def tiny_team(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """Build a policy of a team with rows of 4 numbers, for :func:`perdure.testing.tiny_team_stream`.
+
+    Parameters
+    ----------
+    shape:
+        Of one input: agents, entities and features.
+    outputs:
+        Number of outputs.
+    """
+    return team_net(width=4, heads=1)(shape, outputs)
 
 
 class TinyTokens(nn.Module):

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from perdure.core.batch import Params
+from perdure.core.random import Rng
 from perdure.engine.engine import Engine
 from perdure.engine.external import run_external
 from perdure.engine.replicas import Replica
+from perdure.engine.worlds import STARTS, STEPS
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import samples
+from perdure.scenarios.contract.world import World
 from perdure.strategies.contract.composition import Composition, lay_out, parts
 from perdure.strategies.contract.external import External
 from perdure.strategies.contract.strategy import Strategy
@@ -38,7 +41,7 @@ class Ran:
     params:
         The trained tensors.
     outputs:
-        For all test samples, ``[replicas, n, outputs]``.
+        For all test samples, ``[replicas, n, outputs]``; of worlds, for what is seen at the start.
     scores:
         Before training and after each stage, ``[1 + stages, replicas, tasks]``.
     """
@@ -160,8 +163,8 @@ def train(engine: Engine, where: str, stops: list[Stop] | None = None, since: St
 
 def _outputs(engine: Engine, replica: Replica) -> Tensor:
     view = replica.view()
-    x = torch.cat([engine.place.put(samples(task.test).inputs()) for task in engine.stream])
-    task = torch.cat([torch.full((len(t.test),), i) for i, t in enumerate(engine.stream)])
+    each = [engine.place.put(_inputs(task.test, engine.stream.outputs)) for task in engine.stream]
+    x, task = torch.cat(each), torch.cat([torch.full((len(v),), i) for i, v in enumerate(each)])
 
     def outputs(view: Any, x: Tensor, task: Tensor) -> Tensor:
         net = engine.program.net(view.buffers)
@@ -169,6 +172,18 @@ def _outputs(engine: Engine, replica: Replica) -> Tensor:
 
     with torch.no_grad():
         return engine.mapper(outputs, view, x, task, shared=(1, 2))  # type: ignore[no-any-return]
+
+
+def _inputs(part: Part | World, outputs: int) -> Tensor:
+    """Return the inputs of a part: of a world, what is seen at the start of its episodes."""
+    if isinstance(part, Part):
+        return part.inputs()
+    zero = torch.tensor(0)
+
+    def nothing(x: Tensor) -> Tensor:
+        return torch.zeros(len(x), outputs)
+
+    return part.watch(nothing, part.start(Rng(zero, zero, STARTS)), Rng(zero, zero, STEPS))[1]["x"]
 
 
 def clone(tree: Any) -> Any:

@@ -8,11 +8,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
+from perdure.envs.multi_agent import Referential
 from perdure.scenarios.contract.objective import Classification, Regression
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Task
+from perdure.scenarios.generators.acting import acting
+from perdure.scenarios.generators.recipes import TeamRecipe
+from perdure.scenarios.generators.teams import padded
 
 Kind = Literal["classes", "real", "tokens"]
 # Training samples of the tasks, one after the other: no two neighbours alike, no multiples of a batch.
@@ -73,6 +78,31 @@ def tiny_stream(
         made.append(Task(f"task {t}", part(t, n), part(t, VAL), part(t, TEST), outputs, objective))
     name = "tokens" if kind == "tokens" else "tiny"
     return Stream(name, tuple(made), setting, wide * len(sizes) if own else wide)
+
+
+def tiny_team_stream(tasks: int = 2, *, steps: int = 9, episodes: int = 6) -> Stream:
+    """Make a stream of a team: referential games of 2, 3, ... objects, for ``model=tiny_team``.
+
+    A rollout has 9 samples, whose inputs are tables ``[agents, entities, features]``.
+
+    Parameters
+    ----------
+    tasks:
+        How many, up to 7. Tables have room for the objects of the largest.
+    steps:
+        Of the environment that each task is learned for; whole rollouts, one at least.
+    episodes:
+        How many are scored.
+
+    Examples
+    --------
+    >>> [len(task.train) for task in tiny_team_stream()]
+    [9, 9]
+    """
+    check_whole("tasks", tasks, most=7)
+    games = padded({f"{n} objects": Referential(objects=n) for n in range(2, 2 + tasks)})
+    recipe = TeamRecipe(copies=3, horizon=3, passes=1, batch_size=4, width=4)
+    return acting("tiny-team", games, recipe, "domain", steps, episodes, best=1.0)
 
 
 def _clusters(

@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from perdure.models.teams.channel import Channel, others
 from perdure.models.teams.team_net import NEVER, scaled
 
 
-class Pruned(nn.Module):
+class Pruned(Channel):
     """Messages ``m_i`` of the mean of an agent's entities; agents hear those that they attend to.
 
     ``a_ji = softmax over i != j of (W_q h_j . W_k m_i / sqrt(width))``; a link is kept where ``a_ji`` is at
@@ -19,27 +20,30 @@ class Pruned(nn.Module):
     """
 
     def __init__(self, width: int, message: int, threshold: float, choices: int):
-        super().__init__()
+        super().__init__(message)
         self.threshold = threshold
         self.say = scaled(nn.Linear(width, message), 1.0)
         self.query = scaled(nn.Linear(width, width), 1.0)
         self.key = scaled(nn.Linear(message, width), 1.0)
-        self.hear = scaled(nn.Linear(message, width), 1.0)
+        self.value = scaled(nn.Linear(message, width), 1.0)
         # Not called here: only training asks what a message says of its sender's action.
         self.predict = nn.Sequential(scaled(nn.Linear(message, width), math.sqrt(2)), nn.Tanh())
         self.predict.append(scaled(nn.Linear(width, choices), 1.0))
 
-    def forward(self, own: Tensor, pooled: Tensor, present: Tensor) -> Tensor:
-        message = self.say(pooled)
-        links = self.links(own, message, present)
-        heard: Tensor = links @ self.hear(message)
-        return heard
+    def messages(self, own: Tensor, pooled: Tensor) -> Tensor:
+        message: Tensor = self.say(pooled)
+        return message
 
-    def links(self, own: Tensor, message: Tensor, present: Tensor) -> Tensor:
-        """Return how much each agent hears of each, ``[n, agents, agents]``; 0 where a link is not kept."""
-        score = self.query(own) @ self.key(message).transpose(-2, -1) / math.sqrt(own.shape[-1])
-        other = ~torch.eye(own.shape[1], dtype=torch.bool, device=own.device)
-        there = present.unsqueeze(1) & present.unsqueeze(2) & other
+    def links(self, own: Tensor, messages: Tensor, present: Tensor) -> Tensor:
+        score = self.query(own) @ self.key(messages).transpose(-2, -1) / math.sqrt(own.shape[-1])
+        there = others(present)
         alpha = torch.where(there, score, NEVER).softmax(-1)
         least = self.threshold / (present.sum(-1).to(alpha.dtype) - 1).clamp_min(1.0)
-        return torch.where(there & (alpha >= least.view(-1, 1, 1)), alpha, 0.0)
+        kept = there & (alpha >= least.view(-1, 1, 1))
+        # The same shares again: nothing of a cut link is learned, not even through the sum that they share.
+        score = torch.where(kept, score, torch.where(there, score, NEVER).detach())
+        return torch.where(kept, score.softmax(-1), 0.0)
+
+    def heard(self, links: Tensor, messages: Tensor) -> Tensor:
+        heard: Tensor = links @ self.value(messages)
+        return heard

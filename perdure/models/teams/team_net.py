@@ -128,8 +128,9 @@ def mean_of(rows: Tensor, there: Tensor) -> Tensor:
 
 
 def scaled(layer: nn.Linear, gain: float) -> nn.Linear:
-    """Return a layer with orthogonal weights of a scale, and zero biases."""
+    """Return a layer with orthogonal weights of a scale, and zero biases if it has any."""
     if layer.weight.device.type != "meta":
         nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from perdure.core.batch import Batch, Params, State, weighted_mean
 from perdure.core.checks import check_number, check_whole
-from perdure.core.entities import PRESENT
+from perdure.core.entities import PRESENT, TARGET
 from perdure.core.net import Net
 from perdure.models.teams.mcs import Pruned
-from perdure.models.teams.team_net import TeamNet
+from perdure.models.teams.team_net import NEVER, TeamNet
 from perdure.strategies.communication.talking import Talking
 from perdure.strategies.contract.registry import strategy
 
@@ -57,7 +58,11 @@ class MCS(Talking):
         predictor = net.module.get_submodule("talk.predict")
         names = {k: params[f"talk.predict.{k}"] for k, _ in predictor.named_parameters()}
         logits = functional_call(predictor, names, (message,))
-        # All actions on entities are one here: which rows there are differs from task to task.
+        # All actions on entities are one here: which rows there are differs from task to task. It is left out
+        # where there is nothing to act on.
+        able = ((batch.x[..., TARGET] > 0.5) & (batch.x[..., PRESENT] > 0.5)).any(-1, keepdim=True)
+        last = torch.arange(logits.shape[-1], device=logits.device) == logits.shape[-1] - 1
+        logits = torch.where(able | ~last, logits, NEVER)
         action = batch.rows["action"].clamp_max(logits.shape[-1] - 1)
         each = -logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
         there = batch.x[:, :, 0, PRESENT]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from perdure.core.errors import PerdureError
+from perdure.envs.actions import Team
 from perdure.models.teams.team_net import Silent, TeamNet
 from perdure.strategies.contract.strategy import Strategy
 
@@ -23,6 +24,11 @@ class Talking(Strategy):
         raise PerdureError(f"{type(self).__name__} does not say what agents tell: override `channel`")
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
+        if not all(isinstance(getattr(task.objective, "actions", None), Team) for task in stream):
+            raise PerdureError(
+                f"{self.name} lets agents of a team talk, and needs a stream of teams, such as "
+                f"referential-games; found {stream.name}"
+            )
         if not isinstance(model, TeamNet):
             found = type(model).__name__
             raise PerdureError(

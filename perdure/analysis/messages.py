@@ -1,0 +1,201 @@
+"""What the agents of a team tell each other, what it costs in bits, and what it is good for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perdure.core.checks import check_whole
+from perdure.core.errors import PerdureError
+
+Floats = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+# Random orders of labels that the control of an estimate is the mean of, and steps of k-means at most.
+ORDERS, STEPS = 20, 50
+
+
+@dataclass(frozen=True)
+class Information:
+    """How much a message tells of a label, in bits, and what the same estimate says of no relation at all.
+
+    Parameters
+    ----------
+    bits:
+        Mutual information of the messages' codes and the labels.
+    control:
+        The mean of the same estimate over shuffled labels: its bias, which grows with the number of codes.
+    entropy:
+        Of the labels: the most that a message can tell of them.
+    """
+
+    bits: float
+    control: float
+    entropy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Messages:
+    """What was said and heard in the scored episodes of a team, and what returns are without it.
+
+    All have ``steps`` as many as the longest episode; what is after the end of a shorter one (``on`` is
+    False) does not count, nor what agents say who are not there.
+
+    Parameters
+    ----------
+    messages:
+        What each agent said, ``[steps, episodes, agents, size]``; of several rounds, one behind the other.
+    links:
+        How much each agent (row) heard of each (column), ``[steps, episodes, agents, agents]``, the mean of
+        the rounds: 0 where a link was cut.
+    bits:
+        Sent in a step by all agents together, ``[steps, episodes]``: the bits of a message for each link
+        that was kept, in each round.
+    observations:
+        What the agents saw, ``[steps, episodes, agents, entities, features]``.
+    actions:
+        What they did, ``[steps, episodes, agents]``.
+    present:
+        Which agents there were, ``[steps, episodes, agents]`` bool.
+    on:
+        Which episodes went on, ``[steps, episodes]`` bool.
+    returns:
+        Of the episodes, ``[episodes]``.
+    returns_shuffled:
+        Of the same episodes where each hears, at each step, what is said in another one: always the same one,
+        by the same agents. All else is as it was: starts, draws of the environment, how actions are chosen.
+    returns_silent:
+        Of the same episodes where nobody hears anything.
+    """
+
+    messages: Floats
+    links: Floats
+    bits: Floats
+    observations: Floats
+    actions: Whole
+    present: Mask
+    on: Mask
+    returns: Floats
+    returns_shuffled: Floats
+    returns_silent: Floats
+
+    def __repr__(self) -> str:
+        steps, episodes, agents, size = self.messages.shape
+        usual, shuffled, silent = (
+            f"{values.mean():.4g}" for values in (self.returns, self.returns_shuffled, self.returns_silent)
+        )
+        return (
+            f"Messages of {size} numbers, {agents} agents, {episodes} episodes of up to {steps} steps: "
+            f"return {usual}, shuffled {shuffled}, silent {silent}, {self.bits_per_step:.4g} bits a step"
+        )
+
+    @property
+    def bits_per_step(self) -> float:
+        """Bits sent in a step by all agents together, the mean over all steps of all episodes."""
+        return float(self.bits[self.on].mean())
+
+    @property
+    def who_hears_whom(self) -> Floats:
+        """How often each agent (row) heard each (column), ``[agents, agents]``, where both were there.
+
+        NaN on the diagonal, and where two were never there together.
+        """
+        there = self.on[..., None] & self.present
+        both = there[..., :, None] & there[..., None, :]
+        often = ((self.links > 0) & both).sum((0, 1)) / np.maximum(both.sum((0, 1)), 1)
+        never = (both.sum((0, 1)) == 0) | np.eye(often.shape[0], dtype=bool)
+        return np.where(never, np.nan, often)
+
+    def information(self, labels: npt.ArrayLike, agent: int, clusters: int = 16) -> Information:
+        """Return how much the messages of an agent tell of a label of what it sees.
+
+        Messages become whole numbers by :func:`codes_of`; see :func:`mutual_information`.
+
+        Parameters
+        ----------
+        labels:
+            A whole number for each step of each episode, ``[steps, episodes]``: usually made of
+            :attr:`observations`.
+        agent:
+            Who says the messages.
+        clusters:
+            How many codes there are at most.
+        """
+        found, agents = np.asarray(labels), self.present.shape[-1]
+        if found.shape != self.on.shape or not np.issubdtype(found.dtype, np.integer):
+            kind = f"{list(found.shape)} {found.dtype}"
+            raise PerdureError(f"expected labels {list(self.on.shape)}, whole numbers; found {kind}")
+        check_whole("agent", agent, least=0, most=agents - 1)
+        counts = self.on & self.present[:, :, agent]
+        if not counts.any():
+            raise PerdureError(f"expected an agent who is there; found agent {agent}, who never is")
+        codes = codes_of(self.messages[:, :, agent][counts], clusters)
+        return mutual_information(codes, found[counts])
+
+
+def codes_of(messages: Floats, clusters: int = 16) -> Whole:
+    """Return a whole number for each message ``[n, size]``, ``[n]``: equal ones have the same.
+
+    Up to ``clusters`` different messages, such as those of a few bits, keep a code each. More of them are put
+    together by k-means of at most ``clusters`` centres, which start at messages far from each other: the
+    first one, then always the one that is farthest from those before. There is no draw in it.
+    """
+    check_whole("clusters", clusters)
+    kinds, codes = np.unique(messages, axis=0, return_inverse=True)
+    codes = codes.reshape(-1)
+    if len(kinds) <= clusters:
+        return np.asarray(codes, dtype=np.int64)
+    centres = messages[:1]
+    for _ in range(clusters - 1):
+        centres = np.concatenate([centres, messages[_squares(messages, centres).min(1).argmax()][None]])
+    nearest = _squares(messages, centres).argmin(1)
+    for _ in range(STEPS):
+        # Each centre has a message: no two are alike, as there are more different messages than centres.
+        centres = np.stack([messages[nearest == k].mean(0) for k in range(clusters)])
+        before = nearest
+        nearest = _squares(messages, centres).argmin(1)
+        if np.array_equal(nearest, before):
+            break
+    return np.asarray(nearest, dtype=np.int64)
+
+
+def _squares(messages: Floats, centres: Floats) -> Floats:
+    """Squared distances, ``[n, centres]``."""
+    return np.stack([np.square(messages - centre).sum(1) for centre in centres], 1)
+
+
+def mutual_information(codes: npt.ArrayLike, labels: npt.ArrayLike, seed: int = 0) -> Information:
+    """Return the mutual information of two rows of whole numbers, ``[n]`` each, as their frequencies say.
+
+    ``I = sum_(c, l) p(c, l) log2(p(c, l) / (p(c) p(l)))``. The estimate is too high by about
+    ``(codes - 1) (labels - 1) / (2 n ln 2)`` bits, also where nothing is told: the control shows by how much.
+
+    Parameters
+    ----------
+    codes, labels:
+        The whole numbers.
+    seed:
+        Decides the orders of the control.
+    """
+    first, second = np.asarray(codes), np.asarray(labels)
+    if first.ndim != 1 or first.shape != second.shape or not first.size:
+        raise PerdureError(
+            f"expected as many codes as labels, [n] each; found {list(first.shape)} and {list(second.shape)}"
+        )
+    first, second = (np.unique(values, return_inverse=True)[1] for values in (first, second))
+    draws = np.random.Generator(np.random.Philox(seed))
+    control = [_information(first, draws.permutation(second)) for _ in range(ORDERS)]
+    entropy = _information(second, second)
+    return Information(_information(first, second), float(np.mean(control)), entropy)
+
+
+def _information(codes: Any, labels: Any) -> float:
+    joint = np.zeros((codes.max() + 1, labels.max() + 1))
+    np.add.at(joint, (codes, labels), 1.0 / len(codes))
+    apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    there = joint > 0
+    # Rounding may bring it below 0, where it cannot be.
+    return max(0.0, float((joint[there] * np.log2(joint[there] / apart[there])).sum()))
