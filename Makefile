@@ -60,5 +60,5 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,avalanche,text]"
+	$(INSTALL) -e ".[dev,agents,avalanche,text]"
 	touch $@ $(VENV)/installed
