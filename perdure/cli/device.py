@@ -84,7 +84,9 @@ def read(line: str) -> Action:
     if word in FOLLOWED and rest:
         return FOLLOWED[word](rest)
     if word in FOLLOWED or word in ALONE:
-        raise PerdureError(f"expected {word}{' and what' if word in FOLLOWED else ' alone'}; found {shown(line.strip())}")
+        raise PerdureError(
+            f"expected {word}{' and what' if word in FOLLOWED else ' alone'}; found {shown(line.strip())}"
+        )
     raise unknown("action", word, [*ALONE, *FOLLOWED, "quit"])
 
 
@@ -97,7 +99,9 @@ def written(action: Action) -> str:
     for word, one in ALONE.items():
         if one == action:
             return word
-    rest = next(str(v) for v in (action.index, action.text, action.direction, action.app_name) if v is not None)
+    rest = next(
+        str(v) for v in (action.index, action.text, action.direction, action.app_name) if v is not None
+    )
     words = FOLLOWED if action.index is None else ("click", "hold")
     return next(f"{word} {rest}" for word in words if _reads(f"{word} {rest}") == action)
 

@@ -136,7 +136,9 @@ class Coding:
     def observe(self, task: Task, phone: Phone, known: list[bool], left: int) -> Array:
         """Return what a policy sees, ``[size]`` float32."""
         slots = list(task.params.values())
-        told = [self.texts.get(slot, 0) / len(self.texts) if known[k] else 0.0 for k, slot in enumerate(slots)]
+        told = [
+            self.texts.get(slot, 0) / len(self.texts) if known[k] else 0.0 for k, slot in enumerate(slots)
+        ]
         able = [float(one) for one in known[: len(slots)]]
         rest = [0.0] * (SLOTS - len(slots))
         elements = phone.elements()
@@ -159,7 +161,15 @@ class Coding:
         rest = [0.0] * (SLOTS - len(slots))
         numbers = [self.texts.get(value, 0) / len(self.texts) for value in values]
         flags = [float(getattr(element, flag)) for flag in FLAGS]
-        return [*_one_of(CLASSES, element.class_name), *flags, *numbers, *map(float, text), *rest, *map(float, details), *rest]
+        return [
+            *_one_of(CLASSES, element.class_name),
+            *flags,
+            *numbers,
+            *map(float, text),
+            *rest,
+            *map(float, details),
+            *rest,
+        ]
 
 
 def seen(task: Task, phone: Phone, known: list[bool]) -> list[bool]:

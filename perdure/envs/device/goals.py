@@ -130,7 +130,9 @@ class Remove(Goal):
         return []
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
-        for place in matching(oracle.phone.contents, self.record, self.filled(oracle.catalogue, oracle.params)):
+        for place in matching(
+            oracle.phone.contents, self.record, self.filled(oracle.catalogue, oracle.params)
+        ):
             yield from oracle.remove(self.record, place)
 
 
@@ -191,5 +193,5 @@ class Number(Goal):
         return [str(len(matching(contents, self.record, self.filled(declared, params))))]
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
-        (name, value), = self.filled(oracle.catalogue, oracle.params).items()
+        ((name, value),) = self.filled(oracle.catalogue, oracle.params).items()
         yield from oracle.count(self.record, name, value)

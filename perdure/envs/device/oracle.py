@@ -279,7 +279,9 @@ class Oracle:
         one = place is None
         of = Of(record if one else "record", field)
         for layout, item in self._items():
-            if of in (item.text, item.bound) and (one or (layout.record == record and layout.kind == "detail")):
+            if of in (item.text, item.bound) and (
+                one or (layout.record == record and layout.kind == "detail")
+            ):
                 yield from self.go(layout.name, "" if one else record, place)
                 yield from self._look(self._is(item))
                 return
@@ -299,6 +301,7 @@ class Oracle:
 
     def _is(self, item: Item) -> Callable[[Element], bool]:
         """Tell an element by its class and text, or by its label where the text is what it holds."""
+
         def same(element: Element) -> bool:
             if isinstance(item.text, Of):
                 return element.class_name == item.kind and element.details == item.details
@@ -309,7 +312,11 @@ class Oracle:
     def _is_row(self, item: Item, record: str, place: int) -> Callable[[Element], bool]:
         """Tell the row of a record by all that it shows."""
         held, kind = self.phone.contents[record][place] or {}, self.catalogue.records[record]
-        shown = [kind.fields[of.name].show(held[of.name]) for of in (item.text, *item.details) if isinstance(of, Of)]
+        shown = [
+            kind.fields[of.name].show(held[of.name])
+            for of in (item.text, *item.details)
+            if isinstance(of, Of)
+        ]
         return lambda element: element.class_name == "ListItem" and [element.text, *element.details] == shown
 
     def _look(self, wanted: Callable[[Element], bool]) -> Iterator[Action]:
@@ -326,7 +333,9 @@ class Oracle:
         yield Action("click", index=found[0])
 
 
-def _traced(before: dict[tuple[str, bool], tuple[tuple[str, bool], Move] | None], node: tuple[str, bool]) -> list[Move]:
+def _traced(
+    before: dict[tuple[str, bool], tuple[tuple[str, bool], Move] | None], node: tuple[str, bool]
+) -> list[Move]:
     """Return the moves that led to a node."""
     moves: list[Move] = []
     while (step := before[node]) is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,9 +16,10 @@ from perdure.envs.device.declare import (
     Of,
     Record,
     Rows,
+    Screen,
     Source,
 )
-from perdure.envs.device.fields import Field, Value
+from perdure.envs.device.fields import Field
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,6 @@ class Edit:
 
 # What a button does: the screen that it opens, or more than that.
 Act = str | Effect | New | Edit
-
-
-class Screen(ABC):
-    """A screen of an app."""
-
-    name: str
-
-    @abstractmethod
-    def layouts(self, app: App) -> list[Layout]:
-        """Return the screen, and those that belong to it."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +170,13 @@ class Detail(Screen):
         pinned = (_label(self.title), *_buttons(app, {**buttons, **self.buttons}))
         up = _up(app, self.name, self.up)
         own = Layout(
-            screen(app, self.name), "detail", self.title, up, pinned, tuple(content), record=outer(app, self.record)
+            screen(app, self.name),
+            "detail",
+            self.title,
+            up,
+            pinned,
+            tuple(content),
+            record=outer(app, self.record),
         )
         if not self.deletes:
             return [own, *pickers]
@@ -218,7 +214,15 @@ class Form(Screen):
         save = Item("Button", self.save, click=outside(app, Effect(go=self.after, puts=puts, opens="saved")))
         record = outer(app, self.record)
         pinned = (_label(self.title), save)
-        own = Layout(screen(app, self.name), "form", self.title, screen(app, self.after), pinned, content, record=record)
+        own = Layout(
+            screen(app, self.name),
+            "form",
+            self.title,
+            screen(app, self.after),
+            pinned,
+            content,
+            record=record,
+        )
         return [own, *pickers]
 
 
@@ -306,7 +310,11 @@ def crud(
         Further buttons of the list.
     """
     names = {kind: f"{record}.{kind}" for kind in ("list", "detail", "form", "search")}
-    finds = {"Search": Effect(names["search"], ((Of(searching(names["search"]), "query"), ""),))} if search else {}
+    finds = (
+        {"Search": Effect(names["search"], ((Of(searching(names["search"]), "query"), ""),))}
+        if search
+        else {}
+    )
     screens: tuple[Screen, ...] = (
         List(
             names["list"], record, title, shows, names["detail"], names["form"], {**finds, **(buttons or {})}, up=up
@@ -366,7 +374,9 @@ def resolve(app: App, act: Act) -> Effect:
         return outside(app, act)
     form = next((one for one in app.screens if isinstance(one, Form) and one.name == act.form), None)
     if form is None:
-        raise unknown(f"form of {app.name}", act.form, [one.name for one in app.screens if isinstance(one, Form)])
+        raise unknown(
+            f"form of {app.name}", act.form, [one.name for one in app.screens if isinstance(one, Form)]
+        )
     kind = find(app, form.record)
     if isinstance(act, Edit):
         copied = tuple((Of("draft", name), Of("record", name)) for name in kind.fields)

@@ -166,7 +166,10 @@ class Compiler:
             kind, width = self.catalogue.records[name], self.stride(name)
             for place, one in enumerate(rows):
                 if one is not None:
-                    at, held = self.base[name] + place * width, zip(kind.fields.values(), one.values(), strict=True)
+                    at, held = (
+                        self.base[name] + place * width,
+                        zip(kind.fields.values(), one.values(), strict=True),
+                    )
                     texts = [self.codes.texts.get(field.show(value), 0) for field, value in held]
                     cells[at : at + width] = [1, *texts]
         return cells
@@ -200,7 +203,9 @@ class Compiler:
                 effects.append(self._typed(layout, item.bound))
         takes = [isinstance(f, Text) or f.read(text) is not None for f in fields for text in codes.texts]
         apps = [*codes.apps]
-        where = [[layout.app == app for app in apps] + [layout is one for one in layouts] for layout in layouts]
+        where = [
+            [layout.app == app for app in apps] + [layout is one for one in layouts] for layout in layouts
+        ]
         shows = np.concatenate([self._shown(None, None), *(self._shown(*one) for one in self.numbered)])
         numbers = torch.arange(1 << SLOTS).unsqueeze(-1)
         return Tables(

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
 from random import Random
 from typing import ClassVar
 
@@ -52,7 +51,11 @@ class Slot:
     def texts(self, declared: Catalogue) -> list[str]:
         """Return what it may be."""
         field = self.field(declared)
-        return list(self.among) or [field.show(value) for value in field.values if value != ""] if field else [*self.among]
+        return (
+            list(self.among) or [field.show(value) for value in field.values if value != ""]
+            if field
+            else [*self.among]
+        )
 
 
 class Given:

@@ -188,7 +188,12 @@ class Device(Env):
         instance, items, values, count = (state[name] for name in ("instance", "items", "values", "count"))
         known = embedding(state["known"], tables.bits)
         rest = torch.stack(
-            [state["left"] / codes.longest, (state["scroll"] > 0).float(), (state["scroll"] + PAGE < count).float()], -1
+            [
+                state["left"] / codes.longest,
+                (state["scroll"] > 0).float(),
+                (state["scroll"] + PAGE < count).float(),
+            ],
+            -1,
         )
         # ---- elements: looks, values, and which known slots these equal
         pinned = tables.screen[:, PINNED][state["screen"]]
@@ -233,7 +238,13 @@ def _columns(names: tuple[str, ...], table: Tensor, rows: Tensor) -> dict[str, T
 
 
 def _written(
-    tables: Tables, cells: Tensor, effect: Tensor, does: dict[str, Tensor], row: Tensor, place: Tensor, value: Tensor
+    tables: Tables,
+    cells: Tensor,
+    effect: Tensor,
+    does: dict[str, Tensor],
+    row: Tensor,
+    place: Tensor,
+    value: Tensor,
 ) -> Tensor:
     """Return the cells after an effect."""
     source = embedding(effect * CAPACITY + row, tables.reads)

@@ -6,7 +6,14 @@ from perdure.envs.device.goals import Answer, Set
 from perdure.envs.device.screens import Info, Page
 from perdure.envs.device.task import Given, Slot, Task, template
 
-NETWORKS = ("Home network", "Office network", "Cafe network", "Library network", "Guest network", "Station network")
+NETWORKS = (
+    "Home network",
+    "Office network",
+    "Cafe network",
+    "Library network",
+    "Guest network",
+    "Station network",
+)
 TONES = (
     "Bell", "Chimes", "Waterfall", "Marimba", "Whistle", "Drums", "Harp", "Crickets", "Old phone", "Trumpet",
     "Raindrops", "Gong",
