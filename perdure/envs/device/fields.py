@@ -37,7 +37,7 @@ class Field:
         if len({self.show(value) for value in self.values}) < len(self.values):
             raise PerdureError(f"expected different values; found {shown(self.values)}")
         # Several answers are written with commas between them.
-        wrong = [text for text in map(self.show, self.values) if not text.strip() == text or "," in text]
+        wrong = [text for text in map(self.show, self.values) if text.strip() != text or "," in text]
         if wrong:
             raise PerdureError(f"expected values without commas and outer blanks; found {shown(wrong[0])}")
 

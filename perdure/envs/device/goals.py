@@ -102,7 +102,7 @@ class Add(Goal):
 
 
 class Change(Goal):
-    """Records with some values have others: ``Change("calendar.event", {"title": "{title}"}, time="{time}")``."""
+    """Records with some values have others: ``Change("calendar.event", {"title": "Gym"}, time="{time}")``."""
 
     def __init__(self, record: str, where: Mapping[str, Value], /, **values: Value) -> None:
         super().__init__(record, **values)
@@ -162,7 +162,7 @@ class Read(Goal):
 
 
 class Answer(Goal):
-    """A field is answered, ``Answer("calendar.event", "time", title="{title}")``: of all records that match."""
+    """A field of all that match is answered: ``Answer("calendar.event", "time", title="{title}")``."""
 
     def __init__(self, record: str, field: str, /, **where: Value) -> None:
         super().__init__(record, **where)

@@ -1,9 +1,10 @@
 """The declarations of a phone as tables of whole numbers, which the batched phone looks up.
 
-All that a phone holds is one row of cells: each type's records one after the other, a cell for the presence of
-each and one for each field, then the form's draft. A cell holds the number of a text. What elements show and
-effects write is known by addresses, of each item or effect for each place of a record: a cell, or beyond all cells
-a text that is always the same. A step is then a few look-ups and one gather and one scatter over the cells.
+All that a phone holds is one row of cells: each type's records one after the other, a cell for the presence
+of each and one for each field, then the form's draft. A cell holds the number of a text. What elements show
+and effects write is known by addresses, of each item or effect for each place of a record: a cell, or
+beyond all cells a text that is always the same. A step is then a few look-ups and one gather and one
+scatter over the cells.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ from perdure.envs.numpy_rules import Array
 # Columns of the tables: what is looked up of a screen, of an effect besides its writes, and of an action.
 SCREEN = ("pinned", "contents", "has_rows", "scan", "stride", "capacity", "key", "wanted", "wanted_at", "up")
 EFFECT = ("go", "opens", "target", "offset", "sign", "typed", "hash_base", "hash_stride", "hash_type")
-ACTION = ("click", "type", "scroll", "back", "go", "element", "slot", "answer_element", "answer_slot", "complete",
-          "status")  # fmt: skip
+ACTION = (
+    "click", "type", "scroll", "back", "go", "element", "slot", "answer_element", "answer_slot", "complete",
+    "status",
+)  # fmt: skip
 STAYS, ROW, NONE, SAVED = range(4)
 OPENED, SAVES, ADDS = range(3)
 # Which part of its contents a screen shows: what page of the fixed ones, or how many rows.
@@ -301,8 +304,8 @@ class Compiler:
         kept &= set(self.catalogue.kept)
         flips = sum(isinstance(source, Flip) for _, source in effect.puts)
         if len(kept) > 1 or n >= WIDTH or (flips and n > 1):
-            raise PerdureError(f"a click on {layout.name} must write to one record, or turn one field over; found "
-                               f"{', '.join(sorted(kept))}")  # fmt: skip
+            found = f"{n} fields of {', '.join(sorted(kept)) or 'drafts and views'}"
+            raise PerdureError(f"a click on {layout.name} must write one record, or flip one; found {found}")
         for name in kept:
             step = 0 if isinstance(self.catalogue.records[name], One) else self.stride(name)
             told |= {"hash_base": self.base[name], "hash_stride": step, "hash_type": self.types[name]}

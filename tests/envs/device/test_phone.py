@@ -23,9 +23,11 @@ NOTES = App(
     ),
     screens=(
         *crud("note", "Notes", ("name", "folder"), search="name", changes=("done",),
-              actions={"To work": put("note.list", folder="Work")}, buttons={"More": "more", "Folders": "folders"}),
+              actions={"To work": put("note.list", folder="Work")},
+              buttons={"More": "more", "Folders": "folders"}),
         Page("more", "More", ("camera.flash", "camera.mode"), links={"About": "about"},
-             buttons={"Shoot": add("photo", mode=Of("camera", "mode")), "Night": set_one("camera", mode="night")}),
+             buttons={"Shoot": add("photo", mode=Of("camera", "mode")),
+                      "Night": set_one("camera", mode="night")}),
         List("folders", "note", "Folder", ("name",), set_one("view", "note.list", folder=Of("row", "folder")),
              where=("folder", Of("view", "folder")), controls=("view.folder",)),
         Info("about", "About", ("Version 1", Of("camera", "mode")), up="more"),
@@ -33,9 +35,17 @@ NOTES = App(
 )  # fmt: skip
 
 
+def notes():
+    return Phone(Catalogue([NOTES]))
+
+
+def one(*screens):
+    return Catalogue([App("a", "A", (Record("r", {"t": Text()}),), screens)])
+
+
 @pytest.fixture
 def phone():
-    phone = Phone(Catalogue([NOTES]))
+    phone = notes()
     for i in range(10):
         phone.add("notes.note", {"name": f"Note {i}", "folder": "Work" if i % 2 else "Home"})
     return phone
@@ -56,7 +66,7 @@ def kind(text, **given):
 
 
 OPEN = "open_app", {"app_name": "my NOTES"}
-BACK = "navigate_back", {}
+BACK: tuple[str, dict[str, str]] = "navigate_back", {}
 
 
 def test_a_list_scrolls_by_pages(phone):
@@ -203,10 +213,10 @@ def test_a_long_press_has_an_effect_of_its_own():
         (("click", "1"), "index must be a whole number; found '1'"),
         (("click", None, 3), "needs index, or x and y"),
         (("scroll",), "scroll needs direction"),
-        (("scroll", None, None, None, None, "out"), "direction must be one of up, down, left, right; found 'out'"),
+        (("scroll", None, None, None, None, "out"), "one of up, down, left, right; found 'out'"),
         (("input_text",), "input_text needs text"),
         (("open_app",), "open_app needs app_name"),
-        (("status", None, None, None, None, None, None, "done"), "goal_status must be one of complete, infeasible"),
+        (("status", None, None, None, None, None, None, "done"), "one of complete, infeasible"),
     ],
 )  # fmt: skip
 def test_malformed_actions_are_refused(given, message):
@@ -217,29 +227,27 @@ def test_malformed_actions_are_refused(given, message):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Phone(Catalogue([NOTES])).do("click"), "expected an Action; found 'click'"),
-        (lambda: Phone(Catalogue([NOTES])).records("notes.nota"), "unknown type of records 'notes.nota': .*notes.note"),
-        (lambda: Phone(Catalogue([NOTES])).add("notes.note", {"nam": ""}), "unknown field of notes.note 'nam'"),
-        (lambda: Phone(Catalogue([NOTES])).add("notes.note", {"pages": 10}), "pages does not take 10"),
-        (lambda: [p := Phone(Catalogue([NOTES])), *(p.add("notes.photo", {}) for _ in range(3))], "at most 2 records"),
+        (lambda: notes().do("click"), "expected an Action; found 'click'"),
+        (lambda: notes().records("notes.nota"), "unknown type of records 'notes.nota': .*notes.note"),
+        (lambda: notes().add("notes.note", {"nam": ""}), "unknown field of notes.note 'nam'"),
+        (lambda: notes().add("notes.note", {"pages": 10}), "pages does not take 10"),
+        (lambda: [p := notes(), *(p.add("notes.photo", {}) for _ in range(3))], "at most 2 records"),
         (lambda: Record("x", {}), "must have 1 to 10 fields; found 0"),
         (lambda: Record("x", {"a": Text()}, capacity=13), "capacity must be 1 to 12; found 13"),
+        (lambda: Record("x", {"a": Text()}, noise=(3, 2)), "noise must be least and most"),
         (lambda: Text("a, b"), "without commas"),
         (lambda: Choice("a", "a"), "expected different values"),
         (lambda: Choice("a", "b", default="c"), "default must be one of a, b"),
         (lambda: Int(0, 10, 2, default=3), "default must lie on the way from 0 to 10; found 3"),
-        (lambda: Catalogue([App("a", "A", (), ())]), "a must have screens; found none"),
-        (lambda: App("a", "A", (), ("x",)), "a must have screens; found 'x'"),
-        (lambda: Catalogue([App("a", "A", (), (Info("x", "X", (), {"Go": "y"}),))]), "unknown screen .*'a/y'"),
-        (lambda: Catalogue([App("a", "A", (), (Info("x", "X", ()), Info("x", "X", ())))]), "found a/x twice"),
-        (lambda: Catalogue([App("a", "A", (), (Info("x", "X", (), {"Go": New("y")}),))]), "unknown form of a 'y'"),
-        (lambda: Catalogue([App("a", "A", (), (Form("x", "no", "X", "x"),))]), "unknown record of a 'no'"),
-        (lambda: Catalogue([App("a", "A", (), (Info("x", "X", (), dict.fromkeys("abcdefgh", "x")),))]), "at most 8 elem"),
-        (
-            lambda: Catalogue([App("a", "A", (Record("r", {"t": Text()}),), (
-                Detail("x", "r", "X", buttons={"Put": put(u="1")}),))]),
-            "unknown field of a.r 'u'",
-        ),
+        (lambda: one(), "a must have screens; found none"),
+        (lambda: one("x"), "a must have screens; found 'x'"),
+        (lambda: one(Info("x", "X", (), {"Go": "y"})), "unknown screen .*'a/y'"),
+        (lambda: one(Info("x", "X", ()), Info("x", "X", ())), "found a/x twice"),
+        (lambda: one(Info("x", "X", (), {"Go": New("y")})), "unknown form of a 'y'"),
+        (lambda: one(Form("x", "no", "X", "x")), "unknown record of a 'no'"),
+        (lambda: one(Info("x", "X", (), dict.fromkeys("abcdefgh", "x"))), "at most 8 elements"),
+        (lambda: one(Detail("x", "r", "X", buttons={"Put": put(u="1")})), "unknown field of a.r 'u'"),
+        (lambda: one(List("x", "r", "X", ("t",), buttons={"New": add("r")})), "and show no rows"),
     ],
 )  # fmt: skip
 def test_declarations_that_are_none_are_refused(build, message):

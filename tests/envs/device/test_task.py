@@ -22,6 +22,7 @@ from perdure.envs.device.goals import Add, Change, Remove
 from perdure.envs.device.render import played
 from perdure.envs.device.task import TEMPLATES, instance_seed
 
+EVENT = "calendar.event"
 DONE = Action("status", goal_status="complete")
 
 
@@ -60,7 +61,7 @@ def test_the_life_of_a_task():
 
 
 def test_answers_count_once_each_in_any_order(solved):
-    actions, _, first = solved("CalendarAllOn")
+    _, _, first = solved("CalendarAllOn")
     titles = [first.task.params[name] for name in ("title", "second", "third")]
     for given, reward in (
         ([", ".join(titles)], 1.0), (titles[::-1], 1.0), (titles[:2], 0.0), ([*titles, titles[0]], 0.0),
@@ -136,10 +137,10 @@ def test_own_templates(monkeypatch):
         (lambda: get_task("CalendarWher"), "unknown task 'CalendarWher': did you mean CalendarWhere"),
         (lambda: Device("calender"), "unknown task 'calender': did you mean calendar"),
         (lambda: Device(instances=0), "instances must be a whole number of at least 1"),
-        (lambda: begin(make(goals=(Remove("calendar.event", title="{title}"),))), "expected a record of calendar.event"),
+        (lambda: begin(make(goals=(Remove("calendar.event", title="{title}"),))), "expected a record"),
         (lambda: begin(make(goals=(Change("calendar.event", {}, nope=1),))), "unknown field of event 'nope'"),
-        (lambda: begin(make(goals=(Change("calendar.event", {}, date="Nov 31"),))), "date does not take 'Nov 31'"),
-        (lambda: begin(make(schema={"title": Slot("calendar.event.tite")})), "unknown field of calendar.event 'tite'"),
+        (lambda: begin(make(goals=(Change(EVENT, {}, date="Nov 31"),))), "date does not take 'Nov 31'"),
+        (lambda: begin(make(schema={"title": Slot("calendar.event.tite")})), "unknown field .*'tite'"),
         (lambda: begin(make(schema={"title": Slot("calendar.evnt.title")})), "unknown type of records"),
         (lambda: begin(make(setup=(Given("calendar.event", date=5),))), "date does not take 5"),
     ],

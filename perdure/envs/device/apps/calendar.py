@@ -8,12 +8,12 @@ from perdure.envs.device.task import Given, Slot, Task, template
 
 TITLES = (
     "Gym", "Dentist", "Team meeting", "Lunch with Ada", "Piano lesson", "Book club", "Job interview",
-    "Project review", "Birthday party", "Yoga class", "Car service", "Parent evening", "Concert", "Budget call",
-    "Haircut", "Eye test", "Chess evening", "Choir", "House viewing", "Farewell party",
+    "Project review", "Birthday party", "Yoga class", "Car service", "Parent evening", "Concert",
+    "Budget call", "Haircut", "Eye test", "Chess evening", "Choir", "House viewing", "Farewell party",
 )  # fmt: skip
 PLACES = (
-    "Main street 5", "Room 12", "City hall", "Cafe Blau", "Online", "Station", "Library hall", "Riverside park",
-    "School", "Gallery",
+    "Main street 5", "Room 12", "City hall", "Cafe Blau", "Online", "Station", "Library hall",
+    "Riverside park", "School", "Gallery",
 )  # fmt: skip
 TODAY, TOMORROW, NEXT_WEEK = "Nov 15", "Nov 16", "Nov 22"
 EARLY, NOON, LATE = ("08:00", "08:30", "09:00"), ("12:00", "12:30", "13:00"), ("15:00", "16:30", "18:00")
@@ -142,8 +142,8 @@ class CalendarAddTwo(Calendar):
     """Add two events."""
 
     template = (
-        "Add two events to the calendar: {title} on {date} at {time}, and {second} on {later} at {hour} at the "
-        "place {place}."
+        "Add two events to the calendar: {title} on {date} at {time}, and {second} on {later} at {hour} "
+        "at the place {place}."
     )
     complexity = 4.4
     difficulty = "hard"
