@@ -221,6 +221,23 @@ def report_command(
     print(f"report: {target}")
 
 
+@app.command("device")
+def device_command(
+    name: Annotated[str | None, typer.Argument(help="A task, such as SettingsWifi; none: list them.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the task's parameters and of what is on the phone.")] = 0,
+    index: Annotated[int, typer.Option(help="Which instance of the task with this seed.")] = 0,
+    oracle: Annotated[bool, typer.Option("--oracle", help="Watch the oracle play.")] = False,
+) -> None:
+    """Carry out a task on a simulated phone."""
+    from perdure.cli import device
+
+    if name is not None:
+        device.play(name, seed, index, oracle)
+        return
+    for line in device.listing():
+        print(line)
+
+
 def carry_out(arguments: dict[str, Any], out: Path | None, **options: Any) -> None:
     """Run ``compare``, print the table; status 1 where a strategy failed."""
     stream, strategies = arguments.pop("stream"), arguments.pop("strategies")

@@ -9,9 +9,8 @@ from functools import cached_property, lru_cache
 
 from perdure.core.errors import PerdureError, unknown
 from perdure.envs.device.declare import App, Item, Layout, Of, One, Record, go
-from perdure.envs.device.fields import Field
-from perdure.envs.device.screens import Screen, Search, outer, searching
-from perdure.envs.device.fields import Text
+from perdure.envs.device.fields import Field, Text
+from perdure.envs.device.screens import Search, outer, searching
 
 # So many icons stand on the home screen itself; all are behind "Apps".
 DOCK = 4
@@ -48,11 +47,7 @@ class Catalogue:
         whole = App(app.name, app.title, (*app.records, *views), app.screens)
         for record in whole.records:
             self.records[outer(app, record.name)] = record
-        if not app.screens:
-            raise PerdureError(f"{app.name} must have a screen; found none")
         for one in app.screens:
-            if not isinstance(one, Screen):
-                raise PerdureError(f"{app.name}: expected screens; found {type(one).__name__}")
             for layout in one.layouts(whole):
                 if layout.name in self.layouts:
                     raise PerdureError(f"expected screens with different names; found {layout.name} twice")
@@ -90,13 +85,14 @@ class Catalogue:
 
     def main(self, app: str) -> str:
         """Return the screen that an app opens with."""
-        first = self.apps[app].screens[0]
-        return f"{app}/{first.name}"  # type: ignore[attr-defined]
+        return self.apps[app].main
 
     def app(self, name: str) -> str | None:
         """Return the app that is called so, by its name or its title, in whatever case."""
         plain = name.casefold()
-        return next((app.name for app in self.apps.values() if plain in (app.name, app.title.casefold())), None)
+        return next(
+            (app.name for app in self.apps.values() if plain in (app.name, app.title.casefold())), None
+        )
 
     @cached_property
     def kept(self) -> tuple[str, ...]:
@@ -106,7 +102,7 @@ class Catalogue:
 
 def _shell(apps: list[App]) -> list[Layout]:
     """Return the home screen and the list of apps."""
-    icons = tuple(Item("ImageView", app.title, click=go(f"{app.name}/{app.screens[0].name}")) for app in apps)  # type: ignore[attr-defined]
+    icons = tuple(Item("ImageView", app.title, click=go(app.main)) for app in apps)
     every = Item("Button", "Apps", click=go("apps"))
     return [
         Layout("home", "home", "Home", "home", (Item("TextView", "Home"), every), icons[:DOCK]),

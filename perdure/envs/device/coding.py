@@ -1,12 +1,13 @@
 """Actions and observations as numbers: what policies choose from, and what they see.
 
-Actions are numbered: click on an element, type a slot's value into the field in focus, scroll up and down, back,
-home, open an app, answer an element's text or a slot's value, declare complete or infeasible, wait.
+Actions are numbered: click on an element, type a slot's value into the field in focus, scroll up and down,
+back, home, open an app, answer an element's text or a slot's value, declare complete or infeasible, wait.
 
 An observation is a vector in [0, 1]: the template (one of all), the app, the screen, each slot's value (its
-number among all texts) and whether it is known, the share of steps left, more above, more below; then for each
-element: its class, flags, its values' numbers, and which slots its text, and its details, equal. That relation
-is what makes "the field with the title asked for" something that a policy can learn, whatever the title.
+number among all texts) and whether it is known, the share of steps left, more above, more below; then for
+all elements: class and flags, their values' numbers, which slots the text equals, which slots the details
+equal (:meth:`Coding.elements` makes a table of it). That relation is what makes "the field with the title
+asked for" something that a policy can learn, whatever the title.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import torch
 
 from perdure.core.errors import PerdureError, shown
 from perdure.envs.device.actions import Action
@@ -26,7 +29,9 @@ from perdure.envs.device.task import SLOTS, Task, templates
 from perdure.envs.numpy_rules import Array
 
 FLAGS = ("clickable", "editable", "checkable", "checked", "scrollable", "focused")
-FEATURES = len(CLASSES) + len(FLAGS) + VALUES + 2 * SLOTS
+# An observation has these parts of all elements one after the other: looks, values, slots.
+WIDTHS = (len(CLASSES) + len(FLAGS), VALUES, SLOTS, SLOTS)
+FEATURES = sum(WIDTHS)
 OFF, ON = 1, 2
 # The number of "0"; those of larger numbers of records follow.
 ZERO = 3
@@ -76,7 +81,8 @@ class Coding:
         self.actions = [
             *(Numbered("click", element=e) for e in range(ELEMENTS)),
             *(Numbered("type", slot=k) for k in range(SLOTS)),
-            Numbered("scroll", word="down"), Numbered("scroll", word="up"), Numbered("back"), Numbered("home"),
+            *(Numbered("scroll", word=direction) for direction in ("down", "up")),
+            Numbered("back"), Numbered("home"),
             *(Numbered("open", word=app) for app in self.apps),
             *(Numbered("answer_element", element=e) for e in range(ELEMENTS)),
             *(Numbered("answer_slot", slot=k) for k in range(SLOTS)),
@@ -85,6 +91,20 @@ class Coding:
         self.longest = max((kind.budget() for kind in tasks.values()), default=1)
         self.globals = len(self.templates) + len(self.apps) + len(self.screens) + 2 * SLOTS + 3
         self.size = self.globals + ELEMENTS * FEATURES
+
+    def elements(self, observation: Any) -> Any:
+        """Return the features of the elements that an observation ``[..., size]`` has, as a table.
+
+        Tensors or arrays, ``[..., ELEMENTS, FEATURES]``: class (one of :data:`CLASSES`), :data:`FLAGS`, the
+        values' numbers, which slots the text equals, which slots the details equal.
+        """
+        parts, at = [], self.globals
+        for width in WIDTHS:
+            part = observation[..., at : at + ELEMENTS * width]
+            parts.append(part.reshape(*part.shape[:-1], ELEMENTS, width))
+            at += ELEMENTS * width
+        join = torch.cat if isinstance(observation, torch.Tensor) else np.concatenate
+        return join(parts, -1)
 
     def number(self, action: Action, task: Task, phone: Phone) -> int:
         """Return the number of an action, where it has one; the oracle's have.
@@ -136,7 +156,9 @@ class Coding:
     def observe(self, task: Task, phone: Phone, known: list[bool], left: int) -> Array:
         """Return what a policy sees, ``[size]`` float32."""
         slots = list(task.params.values())
-        told = [self.texts.get(slot, 0) / len(self.texts) if known[k] else 0.0 for k, slot in enumerate(slots)]
+        told = [
+            self.texts.get(slot, 0) / len(self.texts) if known[k] else 0.0 for k, slot in enumerate(slots)
+        ]
         able = [float(one) for one in known[: len(slots)]]
         rest = [0.0] * (SLOTS - len(slots))
         elements = phone.elements()
@@ -148,8 +170,7 @@ class Coding:
         table = np.zeros((ELEMENTS, FEATURES), dtype=np.float32)
         for i, element in enumerate(elements):
             table[i] = self._features(element, slots, known)
-        cuts = np.cumsum([len(CLASSES) + len(FLAGS), VALUES, SLOTS])
-        parts = [part.ravel() for part in np.split(table, cuts, axis=1)]
+        parts = [part.ravel() for part in np.split(table, np.cumsum(WIDTHS)[:-1], axis=1)]
         return np.concatenate([np.array(head, dtype=np.float32), *parts])
 
     def _features(self, element: Element, slots: list[str], known: list[bool]) -> list[float]:
@@ -159,7 +180,15 @@ class Coding:
         rest = [0.0] * (SLOTS - len(slots))
         numbers = [self.texts.get(value, 0) / len(self.texts) for value in values]
         flags = [float(getattr(element, flag)) for flag in FLAGS]
-        return [*_one_of(CLASSES, element.class_name), *flags, *numbers, *map(float, text), *rest, *map(float, details), *rest]
+        return [
+            *_one_of(CLASSES, element.class_name),
+            *flags,
+            *numbers,
+            *map(float, text),
+            *rest,
+            *map(float, details),
+            *rest,
+        ]
 
 
 def seen(task: Task, phone: Phone, known: list[bool]) -> list[bool]:

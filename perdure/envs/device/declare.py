@@ -7,8 +7,9 @@ the readable one and the one over tensors, read nothing else.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from perdure.core.errors import PerdureError, shown
 from perdure.envs.device.fields import Field, Value
@@ -262,6 +263,16 @@ def add(record: str, to: str = "", **values: Source) -> Effect:
     return Effect(go=to, puts=tuple((Of("new", name), value) for name, value in values.items()), adds=record)
 
 
+class Screen(ABC):
+    """A screen of an app, of one of the kinds in :mod:`perdure.envs.device.screens`."""
+
+    name: str
+
+    @abstractmethod
+    def layouts(self, app: App) -> list[Layout]:
+        """Return the screen, and those that belong to it."""
+
+
 @dataclass(frozen=True)
 class App:
     """An app: records, screens, the first of which is where it opens.
@@ -281,4 +292,14 @@ class App:
     name: str
     title: str
     records: tuple[Record, ...]
-    screens: tuple[object, ...] = field(default=())
+    screens: tuple[Screen, ...]
+
+    def __post_init__(self) -> None:
+        wrong = [screen for screen in self.screens if not isinstance(screen, Screen)]
+        if wrong or not self.screens:
+            raise PerdureError(f"{self.name} must have screens; found {shown(wrong[0]) if wrong else 'none'}")
+
+    @property
+    def main(self) -> str:
+        """The screen that it opens with."""
+        return f"{self.name}/{self.screens[0].name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 
 from perdure.core.errors import PerdureError, shown
@@ -38,7 +37,7 @@ class Field:
         if len({self.show(value) for value in self.values}) < len(self.values):
             raise PerdureError(f"expected different values; found {shown(self.values)}")
         # Several answers are written with commas between them.
-        wrong = [text for text in map(self.show, self.values) if not text.strip() == text or "," in text]
+        wrong = [text for text in map(self.show, self.values) if text.strip() != text or "," in text]
         if wrong:
             raise PerdureError(f"expected values without commas and outer blanks; found {shown(wrong[0])}")
 
@@ -102,7 +101,9 @@ class Bool(Field):
 class Int(Field):
     """A whole number from ``low`` to ``high`` in steps, typed."""
 
-    def __init__(self, low: int, high: int, step: int = 1, default: int | None = None, label: str = "") -> None:
+    def __init__(
+        self, low: int, high: int, step: int = 1, default: int | None = None, label: str = ""
+    ) -> None:
         values = tuple(range(low, high + 1, step))
         super().__init__(values, low if default is None else default, label)
         if self.default not in values:

@@ -102,7 +102,7 @@ class Add(Goal):
 
 
 class Change(Goal):
-    """Records with some values have others: ``Change("calendar.event", {"title": "{title}"}, time="{time}")``."""
+    """Records with some values have others: ``Change("calendar.event", {"title": "Gym"}, time="{time}")``."""
 
     def __init__(self, record: str, where: Mapping[str, Value], /, **values: Value) -> None:
         super().__init__(record, **values)
@@ -130,7 +130,9 @@ class Remove(Goal):
         return []
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
-        for place in matching(oracle.phone.contents, self.record, self.filled(oracle.catalogue, oracle.params)):
+        for place in matching(
+            oracle.phone.contents, self.record, self.filled(oracle.catalogue, oracle.params)
+        ):
             yield from oracle.remove(self.record, place)
 
 
@@ -160,7 +162,7 @@ class Read(Goal):
 
 
 class Answer(Goal):
-    """A field is answered, ``Answer("calendar.event", "time", title="{title}")``: of all records that match."""
+    """A field of all that match is answered: ``Answer("calendar.event", "time", title="{title}")``."""
 
     def __init__(self, record: str, field: str, /, **where: Value) -> None:
         super().__init__(record, **where)
@@ -191,5 +193,5 @@ class Number(Goal):
         return [str(len(matching(contents, self.record, self.filled(declared, params))))]
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
-        (name, value), = self.filled(oracle.catalogue, oracle.params).items()
+        ((name, value),) = self.filled(oracle.catalogue, oracle.params).items()
         yield from oracle.count(self.record, name, value)

@@ -1,4 +1,4 @@
-"""A policy that solves every task: it knows the declarations, looks at the elements, scrolls to find, clicks, types."""
+"""A policy that solves every task: it knows the declarations, and looks at the elements."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from perdure.envs.device.phone import Element, Phone
 from perdure.envs.device.task import Task
 
 Steps = Iterator[Action]
+# Elements that change the field to which they are bound.
+TURNED = ("EditText", "Switch")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Oracle:
     # ---- what goals ask for ---------------------------------------------------------------------------
 
     def add(self, record: str, values: dict[str, Value], screen: str = "") -> Steps:
-        """Add a record: at once where a button does just that, or with the form, from a screen if one is told."""
+        """Add a record: at once where a button does just that, or with the form; from a screen, if told."""
         if screen:
             yield from self.go(screen)
         whole = {**self.catalogue.records[record].defaults(), **values}
@@ -122,16 +124,17 @@ class Oracle:
         if held == value and type(held) is type(value):
             return
         ways = self._ways(of, value, record)
-        reached = [(len(way) + (item.kind == "EditText"), i) for i, (layout, item) in enumerate(ways)
-                   if (way := self._way(layout.name, record, place)) is not None]  # fmt: skip
+        found = [(self._way(layout.name, record, place), item, i) for i, (layout, item) in enumerate(ways)]
+        # Where one has to type, that is a step more.
+        reached = [(len(way) + (item.kind == "EditText"), i) for way, item, i in found if way is not None]
         if not reached:
             raise PerdureError(f"expected a way to set {of.place}.{of.name} to {value}; found none")
         layout, item = ways[min(reached)[1]]
         yield from self.go(layout.name, record, place)
-        if layout.rows is not None and item is layout.rows.item:
-            source = next(one for target, one in item.click.puts if target == of)  # type: ignore[union-attr]
-            other = next(i for i, one in enumerate(self.phone.contents[layout.rows.record])
-                         if one is not None and one[source.name] == value)  # fmt: skip
+        if layout.rows is not None and item is layout.rows.item and item.click is not None:
+            source = dict(item.click.puts)[of]
+            name = source.name if isinstance(source, Of) else ""
+            other = matching(self.phone.contents, layout.rows.record, {name: value})[0]
             yield from self._click(self._is_row(item, layout.rows.record, other))
             return
         yield from self._click(self._is(item))
@@ -229,7 +232,7 @@ class Oracle:
         return [
             (layout, item) for layout, item in self._items()
             if (of.place not in ("record", "draft") or layout.record == record)
-            and (item.bound == of if item.kind in ("EditText", "Switch") else self._puts(layout, item, of, value))
+            and (item.bound == of if item.kind in TURNED else self._puts(layout, item, of, value))
         ]  # fmt: skip
 
     def _puts(self, layout: Layout, item: Item, of: Of, value: Value) -> bool:
@@ -279,7 +282,9 @@ class Oracle:
         one = place is None
         of = Of(record if one else "record", field)
         for layout, item in self._items():
-            if of in (item.text, item.bound) and (one or (layout.record == record and layout.kind == "detail")):
+            if of in (item.text, item.bound) and (
+                one or (layout.record == record and layout.kind == "detail")
+            ):
                 yield from self.go(layout.name, "" if one else record, place)
                 yield from self._look(self._is(item))
                 return
@@ -299,6 +304,7 @@ class Oracle:
 
     def _is(self, item: Item) -> Callable[[Element], bool]:
         """Tell an element by its class and text, or by its label where the text is what it holds."""
+
         def same(element: Element) -> bool:
             if isinstance(item.text, Of):
                 return element.class_name == item.kind and element.details == item.details
@@ -309,7 +315,11 @@ class Oracle:
     def _is_row(self, item: Item, record: str, place: int) -> Callable[[Element], bool]:
         """Tell the row of a record by all that it shows."""
         held, kind = self.phone.contents[record][place] or {}, self.catalogue.records[record]
-        shown = [kind.fields[of.name].show(held[of.name]) for of in (item.text, *item.details) if isinstance(of, Of)]
+        shown = [
+            kind.fields[of.name].show(held[of.name])
+            for of in (item.text, *item.details)
+            if isinstance(of, Of)
+        ]
         return lambda element: element.class_name == "ListItem" and [element.text, *element.details] == shown
 
     def _look(self, wanted: Callable[[Element], bool]) -> Iterator[Action]:
@@ -326,7 +336,9 @@ class Oracle:
         yield Action("click", index=found[0])
 
 
-def _traced(before: dict[tuple[str, bool], tuple[tuple[str, bool], Move] | None], node: tuple[str, bool]) -> list[Move]:
+def _traced(
+    before: dict[tuple[str, bool], tuple[tuple[str, bool], Move] | None], node: tuple[str, bool]
+) -> list[Move]:
     """Return the moves that led to a node."""
     moves: list[Move] = []
     while (step := before[node]) is not None:

@@ -100,7 +100,8 @@ class Phone:
         self.answers: list[str] = []
         self.draft: dict[str, Value] = {}
         self.open: int | None = None
-        self._go("home")
+        self.screen, self.scroll = "home", 0
+        self.focus: Of | None = None
 
     # ---- what there is --------------------------------------------------------------------------------
 
@@ -311,7 +312,6 @@ class Phone:
 
     def _go(self, screen: str) -> None:
         self.screen, self.scroll, self.focus = screen, 0, None
-        self.focus: Of | None
 
 
 def kept(declared: Catalogue, contents: Contents) -> dict[str, list[Any]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from perdure.core.errors import unknown
 from perdure.envs.device.declare import (
@@ -17,9 +17,11 @@ from perdure.envs.device.declare import (
     Of,
     Record,
     Rows,
+    Screen,
     Source,
+    set_one,
 )
-from perdure.envs.device.fields import Field, Value
+from perdure.envs.device.fields import Field
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,9 @@ class Edit:
     form: str
 
 
+Named = TypeVar("Named", bound=Source | Flip)
 # What a button does: the screen that it opens, or more than that.
 Act = str | Effect | New | Edit
-
-
-class Screen(ABC):
-    """A screen of an app."""
-
-    name: str
-
-    @abstractmethod
-    def layouts(self, app: App) -> list[Layout]:
-        """Return the screen, and those that belong to it."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +173,13 @@ class Detail(Screen):
         pinned = (_label(self.title), *_buttons(app, {**buttons, **self.buttons}))
         up = _up(app, self.name, self.up)
         own = Layout(
-            screen(app, self.name), "detail", self.title, up, pinned, tuple(content), record=outer(app, self.record)
+            screen(app, self.name),
+            "detail",
+            self.title,
+            up,
+            pinned,
+            tuple(content),
+            record=outer(app, self.record),
         )
         if not self.deletes:
             return [own, *pickers]
@@ -218,7 +217,15 @@ class Form(Screen):
         save = Item("Button", self.save, click=outside(app, Effect(go=self.after, puts=puts, opens="saved")))
         record = outer(app, self.record)
         pinned = (_label(self.title), save)
-        own = Layout(screen(app, self.name), "form", self.title, screen(app, self.after), pinned, content, record=record)
+        own = Layout(
+            screen(app, self.name),
+            "form",
+            self.title,
+            screen(app, self.after),
+            pinned,
+            content,
+            record=record,
+        )
         return [own, *pickers]
 
 
@@ -292,6 +299,8 @@ def crud(
 
     Parameters
     ----------
+    record:
+        The type.
     title:
         Of the list.
     shows:
@@ -304,21 +313,21 @@ def crud(
         Further buttons of a record's screen.
     buttons:
         Further buttons of the list.
+    up:
+        Where going back from the list leads, if not to the app's first screen.
     """
     names = {kind: f"{record}.{kind}" for kind in ("list", "detail", "form", "search")}
-    finds = {"Search": Effect(names["search"], ((Of(searching(names["search"]), "query"), ""),))} if search else {}
+    every: dict[str, Act] = {**(buttons or {})}
+    if search:
+        # A search begins with nothing to look for.
+        every = {"Search": set_one(searching(names["search"]), names["search"], query=""), **every}
+    listed, detail, form = names["list"], names["detail"], names["form"]
     screens: tuple[Screen, ...] = (
-        List(
-            names["list"], record, title, shows, names["detail"], names["form"], {**finds, **(buttons or {})}, up=up
-        ),
-        Detail(
-            names["detail"], record, record.capitalize(), names["form"], names["list"], changes, actions or {},
-            up=names["list"],
-        ),
-        Form(names["form"], record, f"{record.capitalize()} form", names["list"]),
-    )  # fmt: skip
-    found = Search(names["search"], record, search, shows, names["detail"], names["list"]) if search else None
-    return (*screens, found) if found else screens
+        List(listed, record, title, shows, detail, form, every, up=up),
+        Detail(detail, record, record.capitalize(), form, listed, changes, actions or {}, up=listed),
+        Form(form, record, f"{record.capitalize()} form", listed),
+    )
+    return (*screens, Search(names["search"], record, search, shows, detail, listed)) if search else screens
 
 
 def searching(name: str) -> str:
@@ -366,7 +375,8 @@ def resolve(app: App, act: Act) -> Effect:
         return outside(app, act)
     form = next((one for one in app.screens if isinstance(one, Form) and one.name == act.form), None)
     if form is None:
-        raise unknown(f"form of {app.name}", act.form, [one.name for one in app.screens if isinstance(one, Form)])
+        forms = [one.name for one in app.screens if isinstance(one, Form)]
+        raise unknown(f"form of {app.name}", act.form, forms)
     kind = find(app, form.record)
     if isinstance(act, Edit):
         copied = tuple((Of("draft", name), Of("record", name)) for name in kind.fields)
@@ -376,9 +386,9 @@ def resolve(app: App, act: Act) -> Effect:
     return Effect(go=screen(app, act.form), puts=filled, opens="none")
 
 
-def _outside(app: App, value: Source | Flip) -> Source | Flip:
+def _outside(app: App, value: Named) -> Named:
     if isinstance(value, Of) and value.place not in ("row", "record", "draft", "new"):
-        return Of(outer(app, value.place), value.name)
+        return replace(value, place=outer(app, value.place))
     return value
 
 

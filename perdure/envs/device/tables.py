@@ -1,9 +1,10 @@
 """The declarations of a phone as tables of whole numbers, which the batched phone looks up.
 
-All that a phone holds is one row of cells: each type's records one after the other, a cell for the presence of
-each and one for each field, then the form's draft. A cell holds the number of a text. What elements show and
-effects write is known by addresses, of each item or effect for each place of a record: a cell, or beyond all cells
-a text that is always the same. A step is then a few look-ups and one gather and one scatter over the cells.
+All that a phone holds is one row of cells: each type's records one after the other, a cell for the presence
+of each and one for each field, then the form's draft. A cell holds the number of a text. What elements show
+and effects write is known by addresses, of each item or effect for each place of a record: a cell, or
+beyond all cells a text that is always the same. A step is then a few look-ups and one gather and one
+scatter over the cells.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ from perdure.envs.numpy_rules import Array
 # Columns of the tables: what is looked up of a screen, of an effect besides its writes, and of an action.
 SCREEN = ("pinned", "contents", "has_rows", "scan", "stride", "capacity", "key", "wanted", "wanted_at", "up")
 EFFECT = ("go", "opens", "target", "offset", "sign", "typed", "hash_base", "hash_stride", "hash_type")
-ACTION = ("click", "type", "scroll", "back", "go", "element", "slot", "answer_element", "answer_slot", "complete",
-          "status")  # fmt: skip
+ACTION = (
+    "click", "type", "scroll", "back", "go", "element", "slot", "answer_element", "answer_slot", "complete",
+    "status",
+)  # fmt: skip
 STAYS, ROW, NONE, SAVED = range(4)
 OPENED, SAVES, ADDS = range(3)
 # Which part of its contents a screen shows: what page of the fixed ones, or how many rows.
@@ -166,7 +169,10 @@ class Compiler:
             kind, width = self.catalogue.records[name], self.stride(name)
             for place, one in enumerate(rows):
                 if one is not None:
-                    at, held = self.base[name] + place * width, zip(kind.fields.values(), one.values(), strict=True)
+                    at, held = (
+                        self.base[name] + place * width,
+                        zip(kind.fields.values(), one.values(), strict=True),
+                    )
                     texts = [self.codes.texts.get(field.show(value), 0) for field, value in held]
                     cells[at : at + width] = [1, *texts]
         return cells
@@ -200,7 +206,9 @@ class Compiler:
                 effects.append(self._typed(layout, item.bound))
         takes = [isinstance(f, Text) or f.read(text) is not None for f in fields for text in codes.texts]
         apps = [*codes.apps]
-        where = [[layout.app == app for app in apps] + [layout is one for one in layouts] for layout in layouts]
+        where = [
+            [layout.app == app for app in apps] + [layout is one for one in layouts] for layout in layouts
+        ]
         shows = np.concatenate([self._shown(None, None), *(self._shown(*one) for one in self.numbered)])
         numbers = torch.arange(1 << SLOTS).unsqueeze(-1)
         return Tables(
@@ -296,8 +304,8 @@ class Compiler:
         kept &= set(self.catalogue.kept)
         flips = sum(isinstance(source, Flip) for _, source in effect.puts)
         if len(kept) > 1 or n >= WIDTH or (flips and n > 1):
-            raise PerdureError(f"a click on {layout.name} must write to one record, or turn one field over; found "
-                               f"{', '.join(sorted(kept))}")  # fmt: skip
+            found = f"{n} fields of {', '.join(sorted(kept)) or 'drafts and views'}"
+            raise PerdureError(f"a click on {layout.name} must write one record, or flip one; found {found}")
         for name in kept:
             step = 0 if isinstance(self.catalogue.records[name], One) else self.stride(name)
             told |= {"hash_base": self.base[name], "hash_stride": step, "hash_type": self.types[name]}

@@ -1,7 +1,8 @@
 """Tasks on a phone: a goal in words, how the phone is prepared for it, and when it is reached.
 
 The life cycle is AndroidWorld's (Rawles et al., 2024, arXiv 2405.14573). What counts as success is said by
-goals (:mod:`perdure.envs.device.goals`): the phone must hold exactly what it held before, changed as they say.
+goals (:mod:`perdure.envs.device.goals`): the phone must hold exactly what it held before, changed as they
+say.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
 from random import Random
 from typing import ClassVar
 
@@ -52,7 +52,11 @@ class Slot:
     def texts(self, declared: Catalogue) -> list[str]:
         """Return what it may be."""
         field = self.field(declared)
-        return list(self.among) or [field.show(value) for value in field.values if value != ""] if field else [*self.among]
+        return (
+            list(self.among) or [field.show(value) for value in field.values if value != ""]
+            if field
+            else [*self.among]
+        )
 
 
 class Given:
@@ -100,7 +104,7 @@ class Task:
     --------
     >>> task = get_task("CalendarAddEvent")
     >>> task.goal
-    'Add an event called Gym to the calendar, on Nov 23 at 12:30.'
+    'Add an event called Choir to the calendar, on Nov 7 at 18:00.'
     """
 
     template: ClassVar[str]
@@ -158,8 +162,9 @@ class Task:
     def initialize_task(self, phone: Phone) -> None:
         """Prepare a phone: it holds what is given, and records at random."""
         phone.reset()
-        rng = Random(self.seed)
         for name, kind in self.catalogue.records.items():
+            # Each type has draws of its own: what an app holds does not depend on which others there are.
+            rng = Random(instance_seed(self.seed, name, 0))
             given = [filled(kind, one.values, self.params) for one in self.setup if one.record == name]
             if isinstance(kind, One):
                 for values in given:

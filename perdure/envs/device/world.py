@@ -48,9 +48,9 @@ UP, PINNED = SCREEN.index("up"), SCREEN.index("pinned")
 class Device(Env):
     """Use a phone: 1 when the agent declares a task done and it is, else 0.
 
-    An episode is an instance of a task, one of those there are, each as likely. It ends when the agent declares
-    it complete or infeasible, or the task's budget of steps is used up. Actions and observations are numbered in
-    :mod:`perdure.envs.device.coding`; both have the same shapes whatever the task.
+    An episode is an instance of a task, one of those there are, each as likely. It ends when the agent
+    declares it complete or infeasible, or the task's budget of steps, which is seen, is used up. Actions and
+    observations are those of :mod:`perdure.envs.device.coding`; they have the same shapes whatever the task.
 
     Parameters
     ----------
@@ -187,9 +187,8 @@ class Device(Env):
         held, tables, codes = self._bank(device), tables_on(device), coding()
         instance, items, values, count = (state[name] for name in ("instance", "items", "values", "count"))
         known = embedding(state["known"], tables.bits)
-        rest = torch.stack(
-            [state["left"] / codes.longest, (state["scroll"] > 0).float(), (state["scroll"] + PAGE < count).float()], -1
-        )
+        up, down = state["scroll"] > 0, state["scroll"] + PAGE < count
+        rest = torch.stack([state["left"] / codes.longest, up.float(), down.float()], -1)
         # ---- elements: looks, values, and which known slots these equal
         pinned = tables.screen[:, PINNED][state["screen"]]
         first = torch.where(count > PAGE, pinned, ELEMENTS).unsqueeze(-1)
@@ -202,7 +201,8 @@ class Device(Env):
         parts = [
             embedding(instance, held.template), embedding(state["screen"], tables.where),
             embedding(instance, held.shares) * known, known, rest, looks,
-            values[:, :, :VALUES] / len(codes.texts), embedding(text, tables.bits), embedding(details, tables.bits),
+            values[:, :, :VALUES] / len(codes.texts), embedding(text, tables.bits),
+            embedding(details, tables.bits),
         ]  # fmt: skip
         return torch.cat([part.flatten(1) for part in parts], -1)
 
@@ -233,7 +233,13 @@ def _columns(names: tuple[str, ...], table: Tensor, rows: Tensor) -> dict[str, T
 
 
 def _written(
-    tables: Tables, cells: Tensor, effect: Tensor, does: dict[str, Tensor], row: Tensor, place: Tensor, value: Tensor
+    tables: Tables,
+    cells: Tensor,
+    effect: Tensor,
+    does: dict[str, Tensor],
+    row: Tensor,
+    place: Tensor,
+    value: Tensor,
 ) -> Tensor:
     """Return the cells after an effect."""
     source = embedding(effect * CAPACITY + row, tables.reads)
@@ -259,10 +265,10 @@ def _changed(tables: Tables, before: Tensor, after: Tensor, does: dict[str, Tens
 
 
 def _seen(
-    tables: Tables, held: Bank, cells: Tensor, instance: Tensor, screen: Tensor, scroll: Tensor, record: Tensor,
-    known: Tensor,
+    tables: Tables, held: Bank, cells: Tensor, instance: Tensor, screen: Tensor, scroll: Tensor,
+    record: Tensor, known: Tensor,
 ) -> State:  # fmt: skip
-    """Return what a screen shows: items, the places of their records, values, and the slots that these equal."""
+    """Return what a screen shows: items, the places of their records, values, and which slots these equal."""
     its = _columns(SCREEN, tables.screen, screen)
     wide = {name: column.unsqueeze(-1) for name, column in its.items()}
     rows = its["has_rows"] > 0
@@ -297,7 +303,7 @@ def _seen(
     equal = held.equal.index_select(0, index.flatten()).view_as(index)
     return {
         "scroll": scroll, "count": count, "free": free, "items": items, "rows": own,
-        "values": values.unflatten(1, (ELEMENTS, VALUES + 1)), "equal": equal.unflatten(1, (ELEMENTS, VALUES + 1)),
+        "values": values.view(-1, ELEMENTS, VALUES + 1), "equal": equal.view(-1, ELEMENTS, VALUES + 1),
         "known": known | _any(equal).long(),
     }  # fmt: skip
 

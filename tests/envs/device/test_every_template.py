@@ -7,6 +7,8 @@ import torch
 
 from perdure.core.random import Rng
 from perdure.envs.device import Action, Device, Episode, get_task, templates
+from perdure.envs.device.catalogue import catalogue
+from perdure.envs.device.goals import Answer, Number
 from perdure.envs.device.world import named
 
 ZERO = torch.tensor(0)
@@ -18,68 +20,65 @@ def name(request):
     return request.param
 
 
-def test_the_oracle_solves_it_within_its_budget(name):
+def test_the_oracle_solves_it_within_its_budget(name, solved):
     for index in INDICES:
-        episode = Episode(get_task(name, index=index))
-        assert episode.play(episode.oracle()) == 1.0, f"{name} {index}"
-        # A budget is between once and five times what it takes.
-        steps = episode.task.budget() - episode.left
-        assert episode.task.budget() <= 5 * steps
+        actions, _, episode = solved(name, index)
+        assert episode.reward == 1.0, f"{name} {index}: {actions}"
+        # A budget is no more than five times what it takes.
+        assert len(actions) <= episode.task.budget() <= 5 * len(actions)
 
 
-def test_nothing_done_is_no_success(name):
-    for index in INDICES:
-        episode = Episode(get_task(name, index=index))
-        assert episode.step(Action("status", goal_status="complete")) == 0.0
+def test_what_is_no_success(name, solved):
+    actions, _, _ = solved(name)
+    *done, complete = actions
+    infeasible, other = Action("status", goal_status="infeasible"), Action("answer", text="something else")
+    # Nothing done; all but the declaration; another declaration; an answer that nobody asked for.
+    for tried in ([complete], [*done, Action("wait")], [*done, infeasible], [*done, other, complete]):
+        assert Episode(get_task(name)).play(tried) == 0.0
 
 
-def test_all_but_the_declaration_is_no_success(name):
+def test_what_is_lost_beside_is_no_success(name, solved):
+    actions, _, _ = solved(name)
     episode = Episode(get_task(name))
-    for action in episode.oracle():
-        assert episode.step(action if action.action_type != "status" else Action("wait")) == 0.0
-
-
-def test_success_declared_infeasible_is_none(name):
-    episode = Episode(get_task(name))
-    given = [a.action_type for a in episode.oracle() if not episode.over and episode.step(
-        Action("status", goal_status="infeasible") if a.action_type == "status" else a) == 0.0]  # fmt: skip
-    assert episode.over
-    assert given[-1] == "status"
-
-
-def test_a_record_lost_beside_is_no_success(name):
-    for kind in ("calendar.event",):
-        episode = Episode(get_task(name))
-        for action in episode.oracle():
-            if action.action_type == "status":
-                rows = episode.phone.contents[kind]
-                rows[next(i for i, one in enumerate(rows) if one is not None)] = None
-            episode.step(action)
-        assert episode.reward == 0.0
-
-
-def test_the_batched_phone_agrees(name):
-    env = Device(name, instances=len(INDICES))
-    episodes = [Episode(task) for task in env.tasks]
-    oracles = [iter(episode.oracle()) for episode in episodes]
-    state, over = env.start(torch.arange(len(episodes))), torch.zeros(len(episodes), dtype=torch.bool)
-    while not over.all():
-        actions = [0 if episode.over else episode.number(next(oracle))
-                   for episode, oracle in zip(episodes, oracles, strict=True)]  # fmt: skip
-        state, reward, ended = env.step(state, torch.tensor(actions), Rng(ZERO, ZERO))
-        for i, episode in enumerate(episodes):
-            if not episode.over:
-                assert episode.step(actions[i]) == float(reward[i])
-                assert episode.over == bool(ended[i])
-                torch.testing.assert_close(env.observe(state)[i], torch.from_numpy(episode.observe()))
-        over |= ended
-    assert all(episode.reward == 1.0 for episode in episodes)
+    episode.play(actions[:-1])
+    assert episode.task.is_successful(episode.phone) == 0.0
+    kinds = [kind for kind in catalogue().kept if len(episode.phone.records(kind)) > 1]
+    for kind in kinds:
+        rows = episode.phone.contents[kind]
+        place = next(i for i, one in enumerate(rows) if one is not None)
+        kept, rows[place] = rows[place], None
+        episode.phone.status = "complete"
+        assert episode.task.is_successful(episode.phone) == 0.0
+        rows[place] = kept
+    assert episode.task.is_successful(episode.phone) == 1.0
 
 
 def test_its_words(name):
     kind = templates()[name]
     assert re.fullmatch(r"[A-Z].*[.?]", kind.template)
     assert name.startswith(kind.app_names[0].capitalize())
+    assert set(kind.app_names) <= set(catalogue().apps)
     assert name in named(kind.app_names[0])
+    assert kind.__doc__.rstrip().endswith(".")
     goals = {get_task(name, index=index).goal for index in range(4)}
     assert len(goals) > 1 or not kind.told()
+    asks = any(isinstance(goal, Answer | Number) for goal in kind.goals)
+    assert asks == ("information_retrieval" in kind.tags)
+
+
+@pytest.mark.parametrize("app", [*catalogue().apps])
+def test_the_batched_phone_agrees(app, solved):
+    names = [name for name, kind in templates().items() if kind.app_names[0] == app]
+    env = Device(app, instances=2)
+    plans = [solved(name, index)[1] for name in names for index in range(2)]
+    assert [(task.name(), task.goal) for task in env.tasks] == [
+        (name, solved(name, index)[2].task.goal) for name in names for index in range(2)
+    ]
+    state = env.start(torch.arange(len(plans)))
+    for t in range(max(map(len, plans))):
+        # Who has ended goes on to where nobody looks.
+        actions = torch.tensor([plan[min(t, len(plan) - 1)] for plan in plans])
+        state, reward, ended = env.step(state, actions, Rng(ZERO, ZERO))
+        for i, plan in enumerate(plans):
+            if t < len(plan):
+                assert bool(ended[i]) == (t == len(plan) - 1) == bool(reward[i])

@@ -8,12 +8,12 @@ from perdure.envs.device.task import Given, Slot, Task, template
 
 TITLES = (
     "Gym", "Dentist", "Team meeting", "Lunch with Ada", "Piano lesson", "Book club", "Job interview",
-    "Project review", "Birthday party", "Yoga class", "Car service", "Parent evening", "Concert", "Budget call",
-    "Haircut", "Eye test", "Chess evening", "Choir", "House viewing", "Farewell party",
+    "Project review", "Birthday party", "Yoga class", "Car service", "Parent evening", "Concert",
+    "Budget call", "Haircut", "Eye test", "Chess evening", "Choir", "House viewing", "Farewell party",
 )  # fmt: skip
 PLACES = (
-    "Main street 5", "Room 12", "City hall", "Cafe Blau", "Online", "Station", "Library hall", "Riverside park",
-    "School", "Gallery",
+    "Main street 5", "Room 12", "City hall", "Cafe Blau", "Online", "Station", "Library hall",
+    "Riverside park", "School", "Gallery",
 )  # fmt: skip
 TODAY, TOMORROW, NEXT_WEEK = "Nov 15", "Nov 16", "Nov 22"
 EARLY, NOON, LATE = ("08:00", "08:30", "09:00"), ("12:00", "12:30", "13:00"), ("15:00", "16:30", "18:00")
@@ -68,13 +68,22 @@ class CalendarAddEvent(Calendar):
 class CalendarAddWhole(Calendar):
     """Add an event with all that there is to say of it."""
 
-    template = "Add an event to the calendar: {title}, on {date} at {time}, for {duration}, at the place {place}."
+    template = (
+        "Add an event to the calendar: {title}, on {date} at {time}, for {duration}, at the place {place}."
+    )
     complexity = 3.0
     difficulty = "medium"
     tags = ("data_entry", "complex_ui")
     schema = {"title": TITLE, "date": DATE, "time": TIME, "duration": DURATION, "place": PLACE}
     goals = (
-        Add("calendar.event", title="{title}", date="{date}", time="{time}", duration="{duration}", place="{place}"),
+        Add(
+            "calendar.event",
+            title="{title}",
+            date="{date}",
+            time="{time}",
+            duration="{duration}",
+            place="{place}",
+        ),
     )
 
 
@@ -96,14 +105,18 @@ class CalendarAddTomorrow(Calendar):
 class CalendarAddNextWeek(Calendar):
     """Add an event a week from today."""
 
-    template = "Add an event called {title} to the calendar, a week from today at {time}, at the place {place}."
+    template = (
+        "Add an event called {title} to the calendar, a week from today at {time}, at the place {place}."
+    )
     complexity = 2.8
     difficulty = "medium"
     tags = ("data_entry",)
     schema = {"title": TITLE, "time": TIME, "place": PLACE}
     goals = (
         Set("calendar.view", date=NEXT_WEEK),
-        Add("calendar.event", "calendar/day", title="{title}", date=NEXT_WEEK, time="{time}", place="{place}"),
+        Add(
+            "calendar.event", "calendar/day", title="{title}", date=NEXT_WEEK, time="{time}", place="{place}"
+        ),
     )
 
 
@@ -111,7 +124,9 @@ class CalendarAddNextWeek(Calendar):
 class CalendarAddRepeating(Calendar):
     """Add an event that repeats."""
 
-    template = "Add an event called {title} that is repeated {repeats}, for the first time on {date} at {time}."
+    template = (
+        "Add an event called {title} that is repeated {repeats}, for the first time on {date} at {time}."
+    )
     complexity = 2.8
     difficulty = "medium"
     tags = ("data_entry", "complex_ui")
@@ -127,13 +142,21 @@ class CalendarAddTwo(Calendar):
     """Add two events."""
 
     template = (
-        "Add two events to the calendar: {title} on {date} at {time}, and {second} on {later} at {hour} at the "
-        "place {place}."
+        "Add two events to the calendar: {title} on {date} at {time}, and {second} on {later} at {hour} "
+        "at the place {place}."
     )
     complexity = 4.4
     difficulty = "hard"
     tags = ("data_entry", "repetition")
-    schema = {"title": TITLE, "date": DATE, "time": TIME, "second": TITLE, "later": DATE, "hour": TIME, "place": PLACE}
+    schema = {
+        "title": TITLE,
+        "date": DATE,
+        "time": TIME,
+        "second": TITLE,
+        "later": DATE,
+        "hour": TIME,
+        "place": PLACE,
+    }
     goals = (
         Add("calendar.event", title="{title}", date="{date}", time="{time}"),
         Add("calendar.event", title="{second}", date="{later}", time="{hour}", place="{place}"),
@@ -156,7 +179,9 @@ class CalendarMoveEvent(Calendar):
 class CalendarPostpone(Calendar):
     """Change when an event is and how long it takes, where another one of the same name is not meant."""
 
-    template = "The event {title} on {date} now begins at {time} and takes {duration}: change it in the calendar."
+    template = (
+        "The event {title} on {date} now begins at {time} and takes {duration}: change it in the calendar."
+    )
     complexity = 2.4
     difficulty = "medium"
     tags = ("data_edit", "search")
@@ -168,14 +193,20 @@ class CalendarPostpone(Calendar):
         Given("calendar.event", title="{title}", date="{date}", time="{before}", duration="{shorter}"),
         Given("calendar.event", title="{title}", date="{other}"),
     )
-    goals = (Change("calendar.event", {"title": "{title}", "date": "{date}"}, time="{time}", duration="{duration}"),)
+    goals = (
+        Change(
+            "calendar.event", {"title": "{title}", "date": "{date}"}, time="{time}", duration="{duration}"
+        ),
+    )
 
 
 @template
 class CalendarSwap(Calendar):
     """Let two events exchange their times."""
 
-    template = "Let the events {title} and {second} exchange their times: {title} at {time}, {second} at {hour}."
+    template = (
+        "Let the events {title} and {second} exchange their times: {title} at {time}, {second} at {hour}."
+    )
     complexity = 3.6
     difficulty = "hard"
     tags = ("data_edit", "repetition")
@@ -279,7 +310,9 @@ class CalendarAllOn(Calendar):
     difficulty = "medium"
     tags = ("information_retrieval", "search")
     schema = {"date": DATE, "title": TITLE, "second": TITLE, "third": TITLE}
-    setup = tuple(Given("calendar.event", title=title, date="{date}") for title in ("{title}", "{second}", "{third}"))
+    setup = tuple(
+        Given("calendar.event", title=title, date="{date}") for title in ("{title}", "{second}", "{third}")
+    )
     goals = (Answer("calendar.event", "title", date="{date}"),)
 
 

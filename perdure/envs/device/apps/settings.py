@@ -1,12 +1,16 @@
 """Settings of the phone: network, display, sound, battery, system."""
 
+from typing import ClassVar
+
 from perdure.envs.device.declare import App, Of, One, set_one
 from perdure.envs.device.fields import Bool, Choice, Int
 from perdure.envs.device.goals import Answer, Set
 from perdure.envs.device.screens import Info, Page
 from perdure.envs.device.task import Given, Slot, Task, template
 
-NETWORKS = ("Home network", "Office network", "Cafe network", "Library network", "Guest network", "Station network")
+NETWORKS = (
+    "Home network", "Office network", "Cafe network", "Library network", "Guest network", "Station network",
+)  # fmt: skip
 TONES = (
     "Bell", "Chimes", "Waterfall", "Marimba", "Whistle", "Drums", "Harp", "Crickets", "Old phone", "Trumpet",
     "Raindrops", "Gong",
@@ -33,7 +37,8 @@ APP = App(
             "size": Choice("Small", "Medium", "Large", "Huge", default="Medium", label="Text size"),
         }),
         One("sound", {
-            "media": Int(0, 15, default=7, label="Media volume"), "ring": Int(0, 15, default=9, label="Ring volume"),
+            "media": Int(0, 15, default=7, label="Media volume"),
+            "ring": Int(0, 15, default=9, label="Ring volume"),
             "vibrates": Bool(label="Vibrate"), "quiet": Bool(label="Do not disturb"),
             "tone": Choice(*TONES, label="Ringtone"),
         }),
@@ -43,8 +48,8 @@ APP = App(
     ),
     screens=(
         Page("main", "Settings", links={
-            "Network": "network", "Display": "display", "Sound": "sound", "Battery": "battery", "System": "system",
-            "About phone": "about",
+            "Network": "network", "Display": "display", "Sound": "sound", "Battery": "battery",
+            "System": "system", "About phone": "about",
         }),
         Page("network", "Network", (
             "network.wifi", "network.network", "network.bluetooth", "network.airplane", "network.data",
@@ -72,7 +77,7 @@ class Settings(Task):
 
     app_names = ("settings",)
     complexity = 1.0
-    tags = ("complex_ui",)
+    tags: ClassVar[tuple[str, ...]] = ("complex_ui",)
 
 
 @template
@@ -232,12 +237,13 @@ class SettingsSwapRadios(Settings):
 class SettingsNight(Settings):
     """Prepare the phone for the night, on several pages."""
 
-    template = "Prepare the phone for the night: dark theme on, do not disturb on, ring volume {ring}, and {size} text."
+    template = "Prepare the phone for the night: dark theme, do not disturb, ring volume {ring}, {size} text."
     complexity = 3.0
     difficulty = "medium"
     tags = ("complex_ui", "repetition")
     schema = {
-        "ring": Slot("settings.sound.ring"), "size": Slot("settings.display.size", among=("Small", "Large", "Huge")),
+        "ring": Slot("settings.sound.ring"),
+        "size": Slot("settings.display.size", among=("Small", "Large", "Huge")),
         "before": Slot("settings.sound.ring"),
     }  # fmt: skip
     setup = (Given("settings.sound", ring="{before}"),)

@@ -1,0 +1,155 @@
+"""Tasks: parameters, seeds, what is on the phone before, and what counts as success."""
+
+import hashlib
+from random import Random
+
+import pytest
+
+from perdure import PerdureError
+from perdure.envs.device import (
+    Action,
+    Device,
+    Episode,
+    Given,
+    Phone,
+    Slot,
+    Task,
+    get_task,
+    template,
+    templates,
+)
+from perdure.envs.device.goals import Add, Change, Remove
+from perdure.envs.device.render import played
+from perdure.envs.device.task import TEMPLATES, instance_seed
+
+EVENT = "calendar.event"
+DONE = Action("status", goal_status="complete")
+
+
+def test_an_instance_is_decided_by_seed_name_and_index():
+    digest = hashlib.sha256(b"3_CalendarWhere_7").digest()
+    assert instance_seed(3, "CalendarWhere", 7) == int.from_bytes(digest[:4], "big")
+    phones = [Phone() for _ in range(2)]
+    for phone in phones:
+        get_task("CalendarWhere", 3, 7).initialize_task(phone)
+    assert phones[0].contents == phones[1].contents
+    goals = {get_task("CalendarWhere", seed, index).goal for seed in range(2) for index in range(4)}
+    assert len(goals) > 4
+
+
+def test_the_life_of_a_task():
+    task, phone = get_task("CalendarMoveEvent"), Phone()
+    title, date, before = (task.params[name] for name in ("title", "date", "before"))
+    assert task.goal == f"Move the event {title} in the calendar to {date}."
+    assert (task.name(), task.budget(), task.told()) == ("CalendarMoveEvent", 16, ("title", "date"))
+    with pytest.raises(PerdureError, match="expected initialize_task first"):
+        task.is_successful(phone)
+    task.initialize_task(phone)
+    (meant,) = [one for one in phone.records("calendar.event") if one["title"] == title]
+    assert meant["date"] == before
+    # No other record has the values of slots.
+    assert all(one["date"] not in (date, before) for one in phone.records("calendar.event") if one != meant)
+    row = phone.contents["calendar.event"].index(meant)
+    phone.contents["calendar.event"][row] = {**meant, "date": date}
+    assert task.is_successful(phone) == 0.0
+    phone.do(DONE)
+    assert task.is_successful(phone) == 1.0
+    phone.contents["calendar.event"][row] = {**meant, "date": date, "place": "Elsewhere"}
+    assert task.is_successful(phone) == 0.0
+    task.tear_down(phone)
+    assert phone.kept() == Phone().kept()
+
+
+def test_answers_count_once_each_in_any_order(solved):
+    _, _, first = solved("CalendarAllOn")
+    titles = [first.task.params[name] for name in ("title", "second", "third")]
+    for given, reward in (
+        ([", ".join(titles)], 1.0), (titles[::-1], 1.0), (titles[:2], 0.0), ([*titles, titles[0]], 0.0),
+        ([*titles, "Gym"], 0.0), ([], 0.0), ([first.task.params["date"]], 0.0),
+    ):  # fmt: skip
+        episode = Episode(get_task("CalendarAllOn"))
+        assert episode.play([*(Action("answer", text=text) for text in given), DONE]) == reward, given
+
+
+def test_an_episode_is_cut_at_its_budget():
+    episode = Episode(get_task("SettingsWifi"))
+    for i in range(10):
+        assert not episode.over
+        assert episode.left == 10 - i
+        episode.step(Action("wait"))
+    assert episode.over
+    with pytest.raises(PerdureError, match="this one is over"):
+        episode.step(DONE)
+
+
+def test_hidden_slots_are_known_once_shown(solved):
+    task = get_task("CalendarWhere")
+    episode, place = Episode(task), list(task.params).index("place")
+    say = [(one.kind, one.slot) for one in episode.coding.actions].index(("answer_slot", place))
+    assert episode.known == [True, False]
+    episode.step(say)
+    assert episode.phone.answers == []
+    _, numbers, _ = solved("CalendarWhere")
+    for number in numbers[:2]:
+        episode.step(number)
+    assert episode.known == [True, True]
+    episode.step(say)
+    assert episode.play([DONE]) == 1.0
+
+
+def test_what_is_played_can_be_read():
+    episode = Episode(get_task("SettingsWifi"))
+    text = played(episode, episode.oracle())
+    assert text.startswith("Turn Wi-Fi on.\n\nhome\n   0 Home\n")
+    assert "> Action('click', index=3)" in text
+    assert text.endswith("reward 1, 6 steps left")
+
+
+def make(**given):
+    base = {"template": "Do {title}.", "app_names": ("calendar",), "complexity": 2.0,
+            "schema": {"title": Slot("calendar.event.title")},
+            "goals": (Add("calendar.event", title="{title}"),)}  # fmt: skip
+    return type("CalendarMine", (Task,), {**base, **given})
+
+
+def test_own_templates(monkeypatch):
+    monkeypatch.delitem(TEMPLATES, "CalendarMine", raising=False)
+    mine = template(make())
+    assert templates()["CalendarMine"] is mine
+    monkeypatch.delitem(TEMPLATES, "CalendarMine")
+    task, phone = mine(mine.generate_random_params(Random(0)), 5), Phone()
+    task.initialize_task(phone)
+    assert len(task.expected["calendar.event"]) == 12
+    assert len(phone.records("calendar.event")) + 1 == sum(
+        one is not None for one in task.expected["calendar.event"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: template(make(template="")), "must say its template"),
+        (lambda: template(make(goals=())), "must say its goals"),
+        (lambda: template(make(template="Do {tite}.")), "must have tite in its schema"),
+        (lambda: template(make(difficulty="awful")), "must be easy, medium, hard"),
+        (lambda: make()({"title": 3}), "takes title as texts"),
+        (lambda: make()({}), "takes title as texts"),
+        (lambda: get_task("CalendarWher"), "unknown task 'CalendarWher': did you mean CalendarWhere"),
+        (lambda: Device("calender"), "unknown task 'calender': did you mean calendar"),
+        (lambda: Device(instances=0), "instances must be a whole number of at least 1"),
+        (lambda: begin(make(goals=(Remove("calendar.event", title="{title}"),))), "expected a record"),
+        (lambda: begin(make(goals=(Change("calendar.event", {}, nope=1),))), "unknown field of event 'nope'"),
+        (lambda: begin(make(goals=(Change(EVENT, {}, date="Nov 31"),))), "date does not take 'Nov 31'"),
+        (lambda: begin(make(schema={"title": Slot("calendar.event.tite")})), "unknown field .*'tite'"),
+        (lambda: begin(make(schema={"title": Slot("calendar.evnt.title")})), "unknown type of records"),
+        (lambda: begin(make(setup=(Given("calendar.event", date=5),))), "date does not take 5"),
+    ],
+)  # fmt: skip
+def test_what_is_no_task_is_refused(build, message, monkeypatch):
+    monkeypatch.setattr("perdure.envs.device.task.TEMPLATES", dict(TEMPLATES))
+    with pytest.raises(PerdureError, match=message):
+        build()
+
+
+def begin(kind):
+    kind(kind.generate_random_params(Random(0))).initialize_task(Phone())
