@@ -1,5 +1,7 @@
 """Notes in folders: titles, up to three lines of text, a date, pinned or not."""
 
+from typing import ClassVar
+
 from perdure.envs.device.declare import App, Of, One, Record, set_one
 from perdure.envs.device.fields import Bool, Choice, Date, Text
 from perdure.envs.device.goals import Add, Answer, Change, Number, Read, Remove
@@ -7,22 +9,24 @@ from perdure.envs.device.screens import Detail, Form, List, New, crud
 from perdure.envs.device.task import Given, Slot, Task, template
 
 TITLES = (
-    "Shopping", "Packing list", "Holiday ideas", "Meeting minutes", "Reading list", "Gift ideas", "House rules",
-    "Garden plan", "Diary", "Quotes", "Film list", "Training plan", "Speech", "Recipe draft", "Travel costs",
-    "Lecture", "Bike repair", "Wish list", "Song text", "Interview questions", "Moving house", "Dream", "Riddles",
-    "Birthday plans",
+    "Shopping", "Packing list", "Holiday ideas", "Meeting minutes", "Reading list", "Gift ideas",
+    "House rules", "Garden plan", "Diary", "Quotes", "Film list", "Training plan", "Speech",
+    "Recipe draft", "Travel costs", "Lecture", "Bike repair", "Wish list", "Song text",
+    "Interview questions", "Moving house", "Dream", "Riddles", "Birthday plans",
 )  # fmt: skip
 LINES = (
-    "Buy milk and bread", "Call the plumber", "Ask Mia about Friday", "Water the tomatoes", "Bring warm socks",
-    "Start at half past six", "Pay the deposit", "Key is under the mat", "Finish chapter four", "Print two copies",
-    "Charge the camera", "Take the early train", "Book the small room", "Return the ladder", "Check the tyres",
-    "Ring twice", "Paint the fence green", "Learn ten new words", "Thank the neighbours", "Send the invoice",
-    "Pick up the parcel", "Leave the window open", "Two eggs are enough", "Never on a Sunday",
+    "Buy milk and bread", "Call the plumber", "Ask Mia about Friday", "Water the tomatoes",
+    "Bring warm socks", "Start at half past six", "Pay the deposit", "Key is under the mat",
+    "Finish chapter four", "Print two copies", "Charge the camera", "Take the early train",
+    "Book the small room", "Return the ladder", "Check the tyres", "Ring twice", "Paint the fence green",
+    "Learn ten new words", "Thank the neighbours", "Send the invoice", "Pick up the parcel",
+    "Leave the window open", "Two eggs are enough", "Never on a Sunday",
 )  # fmt: skip
 # A phone begins with all of the first ones; the others are for new folders.
 FOLDERS = ("Private", "Work", "School", "Travel", "Ideas", "Archive")
 NEW_FOLDERS = (
-    "Projects", "Letters", "Music", "Health", "Money", "Family", "Sports", "Poems", "Lists", "Drafts", "Clubs", "Garden",
+    "Projects", "Letters", "Music", "Health", "Money", "Family", "Sports", "Poems", "Lists", "Drafts",
+    "Clubs", "Garden",
 )  # fmt: skip
 KINDS = ("Plain text", "Markdown", "To-do list")
 TODAY = "Nov 15"
@@ -45,8 +49,13 @@ APP = App(
             "note", "Notes", ("title", "folder", "date"), search="title", changes=("pinned",),
             actions={"Move": "note.move"}, buttons={"Folders": "folder.list", "Pinned": "note.pinned"},
         ),
-        Detail("note.move", "note", "Move to", changes=("folder",), fields=("title", "folder"), up="note.detail"),
-        List("note.pinned", "note", "Pinned", ("title", "folder", "date"), "note.detail", where=("pinned", True)),
+        Detail(
+            "note.move", "note", "Move to", changes=("folder",), fields=("title", "folder"), up="note.detail",
+        ),
+        List(
+            "note.pinned", "note", "Pinned", ("title", "folder", "date"), "note.detail",
+            where=("pinned", True),
+        ),
         List(
             "folder.list", "folder", "Folders", ("name",), adds="folder.form",
             opens=set_one("view", "folder.notes", folder=Of("row", "name")),
@@ -54,7 +63,9 @@ APP = App(
         List(
             "folder.notes", "note", "Notes of the folder", ("title", "folder", "date"), "note.detail",
             where=("folder", Of("view", "folder")), up="folder.list",
-            buttons={"Add": New("note.form", {"folder": Of("view", "folder")}), "This folder": "folder.detail"},
+            buttons={
+                "Add": New("note.form", {"folder": Of("view", "folder")}), "This folder": "folder.detail",
+            },
         ),
         Detail("folder.detail", "folder", "Folder", deletes="folder.list", up="folder.notes"),
         Form("folder.form", "folder", "New folder", "folder.list"),
@@ -71,7 +82,7 @@ MANY = {"notes.note": (7, 11)}
 class Notes(Task):
     """What tasks of this app have in common."""
 
-    app_names = ("notes",)
+    app_names: ClassVar[tuple[str, ...]] = ("notes",)
 
 
 @template
@@ -168,7 +179,7 @@ class NotesHowMany(Notes):
     template = "How many notes are there in the folder {folder}?"
     complexity = 1.2
     tags = ("information_retrieval",)
-    # Not a slot of the note's field: notes at random may lie in this folder, so the number is not always the same.
+    # Not a slot of the note's field: notes at random may lie in this folder, so the number varies.
     schema = {"folder": Slot(among=FOLDERS)}
     setup = (Given("notes.note", folder="{folder}"),)
     goals = (Number("notes.note", folder="{folder}"),)
@@ -179,7 +190,9 @@ class NotesHowMany(Notes):
 class NotesEdit(Notes):
     """Change two lines of a note, where another one of the same name is not meant."""
 
-    template = "In the note {title} of the folder {folder}, the second line shall be: {second}, and the third: {third}."
+    template = (
+        "In the note {title} of the folder {folder}, let the second line be: {second}, the third: {third}."
+    )
     complexity = 2.0
     difficulty = "medium"
     tags = ("data_edit", "search")
@@ -188,7 +201,9 @@ class NotesEdit(Notes):
         Given("notes.note", title="{title}", folder="{folder}", third=""),
         Given("notes.note", title="{title}", folder="{other}", third=""),
     )
-    goals = (Change("notes.note", {"title": "{title}", "folder": "{folder}"}, second="{second}", third="{third}"),)
+    goals = (
+        Change("notes.note", {"title": "{title}", "folder": "{folder}"}, second="{second}", third="{third}"),
+    )
 
 
 @template
@@ -200,10 +215,12 @@ class NotesDeleteNewest(Notes):
     difficulty = "medium"
     tags = ("data_edit", "screen_reading")
     schema = {
-        "folder": FOLDER, "date": Slot("notes.note.date", among=LATE), "before": Slot("notes.note.date", among=EARLY),
-        "earlier": Slot("notes.note.date", among=EARLY),
+        "folder": FOLDER, "date": Slot("notes.note.date", among=LATE),
+        "before": Slot("notes.note.date", among=EARLY), "earlier": Slot("notes.note.date", among=EARLY),
     }  # fmt: skip
-    setup = tuple(Given("notes.note", folder="{folder}", date=date) for date in ("{before}", "{date}", "{earlier}"))
+    setup = tuple(
+        Given("notes.note", folder="{folder}", date=date) for date in ("{before}", "{date}", "{earlier}")
+    )
     goals = (Remove("notes.note", folder="{folder}", date="{date}"),)
 
 
@@ -211,11 +228,13 @@ class NotesDeleteNewest(Notes):
 class NotesFromEvent(Notes):
     """Create a note of what the calendar says."""
 
-    template = "Create a note called {title} whose first line is the place of the event {event} in the calendar."
+    template = (
+        "Create a note called {title} whose first line is the place of the event {event} in the calendar."
+    )
     app_names = ("notes", "calendar")
     complexity = 2.0
     difficulty = "medium"
-    tags = ("multi_app", "data_entry", "information_retrieval")
+    tags = ("multi_app", "data_entry", "screen_reading")
     schema = {"title": TITLE, "event": Slot("calendar.event.title"), "place": Slot("calendar.event.place")}
     setup = (Given("calendar.event", title="{event}", place="{place}"),)
     goals = (Read("calendar.event", title="{event}"), Add("notes.note", title="{title}", first="{place}"))
@@ -226,8 +245,8 @@ class NotesMerge(Notes):
     """Make one note of two."""
 
     template = (
-        "Merge two notes into a new one called {merged}: its first line is the first line of {title}, its second line "
-        "the first line of {other}. Then delete both {title} and {other}."
+        "Merge two notes into a new one called {merged}: its first line is the first line of {title}, its "
+        "second line the first line of {other}. Then delete both {title} and {other}."
     )
     complexity = 4.0
     difficulty = "hard"
@@ -264,8 +283,8 @@ class NotesTidyUp(Notes):
     """Create a folder, move two notes into it, and create another one there."""
 
     template = (
-        "Create the folder {folder} in Notes and move the notes {title} and {other} to it. Then create a note called "
-        "{new} in this folder, with the lines {first} and {second}."
+        "Create the folder {folder} in Notes and move the notes {title} and {other} to it. Then create a "
+        "note called {new} in this folder, with the lines {first} and {second}."
     )
     complexity = 5.6
     difficulty = "hard"

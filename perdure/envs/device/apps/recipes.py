@@ -1,6 +1,7 @@
 """Recipes, by category too, with a plan of meals and a shopping list."""
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from perdure.envs.device.actions import Action
 from perdure.envs.device.catalogue import Catalogue
@@ -13,19 +14,19 @@ from perdure.envs.device.screens import List, New, crud
 from perdure.envs.device.task import Given, Slot, Task, template
 
 TITLES = (
-    "Lentil soup", "Apple pie", "Pea risotto", "Fish curry", "Onion tart", "Potato salad", "Pancakes", "Ramen",
-    "Shepherd's pie", "Goulash", "Paella", "Ratatouille", "Cheese omelette", "Banana bread", "Falafel", "Dumplings",
-    "Spinach lasagne", "Rice pudding", "Greek salad", "Pumpkin soup", "Bean chili", "Carrot cake", "Mushroom toast",
-    "Noodle bowl",
+    "Lentil soup", "Apple pie", "Pea risotto", "Fish curry", "Onion tart", "Potato salad", "Pancakes",
+    "Ramen", "Shepherd's pie", "Goulash", "Paella", "Ratatouille", "Cheese omelette", "Banana bread",
+    "Falafel", "Dumplings", "Spinach lasagne", "Rice pudding", "Greek salad", "Pumpkin soup",
+    "Bean chili", "Carrot cake", "Mushroom toast", "Noodle bowl",
 )  # fmt: skip
 MAINS = (
-    "Lentils", "Apples", "Rice", "Salmon", "Onions", "Potatoes", "Flour", "Noodles", "Beef", "Tofu", "Chicken",
-    "Aubergines", "Eggs", "Bananas", "Chickpeas", "Spinach", "Beans", "Mushrooms",
+    "Lentils", "Apples", "Rice", "Salmon", "Onions", "Potatoes", "Flour", "Noodles", "Beef", "Tofu",
+    "Chicken", "Aubergines", "Eggs", "Bananas", "Chickpeas", "Spinach", "Beans", "Mushrooms",
 )  # fmt: skip
 DIRECTIONS = (
-    "Simmer on a low heat", "Bake until golden", "Stir all the time", "Fry on both sides", "Leave to cool overnight",
-    "Mix and serve at once", "Steam with a lid on", "Grill and turn twice", "Boil and drain well",
-    "Knead and let it rise", "Roast in a hot oven", "Chop finely and season",
+    "Simmer on a low heat", "Bake until golden", "Stir all the time", "Fry on both sides",
+    "Leave to cool overnight", "Mix and serve at once", "Steam with a lid on", "Grill and turn twice",
+    "Boil and drain well", "Knead and let it rise", "Roast in a hot oven", "Chop finely and season",
 )  # fmt: skip
 CATEGORIES = ("Main dish", "Soup", "Salad", "Dessert", "Breakfast", "Snack", "Bread")
 TIMES = ("10 minutes", "15 minutes", "20 minutes", "30 minutes", "45 minutes", "1 hour", "2 hours")
@@ -37,9 +38,9 @@ APP = App(
     "Recipes",
     records=(
         Record("recipe", {
-            "title": Text(*TITLES), "category": Choice(*CATEGORIES), "main": Text(*MAINS, label="Main ingredient"),
-            "time": Choice(*TIMES), "servings": Int(1, 12, default=2), "directions": Text(*DIRECTIONS),
-            "favourite": Bool(),
+            "title": Text(*TITLES), "category": Choice(*CATEGORIES),
+            "main": Text(*MAINS, label="Main ingredient"), "time": Choice(*TIMES),
+            "servings": Int(1, 12, default=2), "directions": Text(*DIRECTIONS), "favourite": Bool(),
         }),
         Record("meal", {"recipe": Text(*TITLES), "date": Date(TODAY), "meal": Choice(*MEALS)}),
         Record("item", {"item": Text(*MAINS), "recipe": Text(*TITLES), "bought": Bool()}),
@@ -53,22 +54,26 @@ APP = App(
                 "Plan": New("meal.form", {"recipe": Of("record", "title")}),
             },
             buttons={
-                "Category": "category", "Favourites": "favourites", "Plan": "meal.list", "Shopping list": "item.list",
+                "Category": "category", "Favourites": "favourites", "Plan": "meal.list",
+                "Shopping list": "item.list",
             },
         ),
         List(
             "category", "recipe", "Category", ("title", "main", "time"), "recipe.detail", "recipe.form",
             controls=("view.category",), where=("category", Of("view", "category")),
         ),
-        List("favourites", "recipe", "Favourites", ("title", "main"), "recipe.detail", where=("favourite", True)),
+        List(
+            "favourites", "recipe", "Favourites", ("title", "main"), "recipe.detail",
+            where=("favourite", True),
+        ),
         *crud("meal", "Plan", ("recipe", "date", "meal")),
         *crud("item", "Shopping list", ("item", "recipe", "bought"), changes=("bought",)),
     ),
 )  # fmt: skip
 
-TITLE, CATEGORY, MAIN = Slot("recipes.recipe.title"), Slot("recipes.recipe.category"), Slot("recipes.recipe.main")
-TIME, SERVINGS = Slot("recipes.recipe.time"), Slot("recipes.recipe.servings")
-DIRECTION, DATE = Slot("recipes.recipe.directions"), Slot("recipes.meal.date")
+TITLE, CATEGORY = Slot("recipes.recipe.title"), Slot("recipes.recipe.category")
+MAIN, DIRECTION = Slot("recipes.recipe.main"), Slot("recipes.recipe.directions")
+TIME, SERVINGS, DATE = Slot("recipes.recipe.time"), Slot("recipes.recipe.servings"), Slot("recipes.meal.date")
 
 
 class RemoveCopies(Remove):
@@ -80,14 +85,15 @@ class RemoveCopies(Remove):
         return []
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
-        for place in matching(oracle.phone.contents, self.record, self.filled(oracle.catalogue, oracle.params))[1:]:
+        where = self.filled(oracle.catalogue, oracle.params)
+        for place in matching(oracle.phone.contents, self.record, where)[1:]:
             yield from oracle.remove(self.record, place)
 
 
 class Recipes(Task):
     """What tasks of this app have in common."""
 
-    app_names = ("recipes",)
+    app_names: ClassVar[tuple[str, ...]] = ("recipes",)
 
 
 @template
@@ -108,15 +114,15 @@ class RecipesAddThree(Recipes):
     """Add three recipes."""
 
     template = (
-        "Add three recipes, each for {servings} people: {title} of {main}, which takes {time}; {second} of {beside}, "
-        "which takes {longer}; and {third} of {last}, which takes {longest}."
+        "Add three recipes, each for {servings} people: {title} of {main}, which takes {time}; {second} "
+        "of {beside}, which takes {longer}; and {third} of {last}, which takes {longest}."
     )
     complexity = 6.4
     difficulty = "hard"
     tags = ("data_entry", "repetition", "complex_ui")
     # No slot is what a new recipe has already.
     schema = {
-        "servings": Slot("recipes.recipe.servings", among=("1", *map(str, range(3, 13)))),
+        "servings": Slot("recipes.recipe.servings", among=tuple(map(str, range(3, 13)))),
         "title": TITLE, "main": MAIN, "time": Slot("recipes.recipe.time", among=TIMES[1:]),
         "second": TITLE, "beside": MAIN, "longer": Slot("recipes.recipe.time", among=TIMES[1:]),
         "third": TITLE, "last": MAIN, "longest": Slot("recipes.recipe.time", among=TIMES[1:]),
@@ -124,7 +130,8 @@ class RecipesAddThree(Recipes):
     goals = tuple(
         Add("recipes.recipe", title=title, main=main, time=time, servings="{servings}")
         for title, main, time in (
-            ("{title}", "{main}", "{time}"), ("{second}", "{beside}", "{longer}"), ("{third}", "{last}", "{longest}"),
+            ("{title}", "{main}", "{time}"), ("{second}", "{beside}", "{longer}"),
+            ("{third}", "{last}", "{longest}"),
         )
     )  # fmt: skip
 
@@ -134,8 +141,8 @@ class RecipesFromNote(Recipes):
     """Add a recipe that a note tells of."""
 
     template = (
-        "Add a recipe called {title}. The first line of the note {note} says what its main ingredient is, the second "
-        "line gives the directions."
+        "Add a recipe called {title}. The first line of the note {note} says what its main ingredient is, "
+        "the second line gives the directions."
     )
     app_names = ("recipes", "notes")
     complexity = 2.6
@@ -208,8 +215,8 @@ class RecipesDeleteCopies(Recipes):
     """Delete recipes that are there twice."""
 
     template = (
-        "In the category {category} some recipes are there twice, the same in everything. Delete the copies, so that "
-        "one of each is left."
+        "In the category {category} some recipes are there twice, the same in everything. Delete the "
+        "copies, so that one of each is left."
     )
     complexity = 2.0
     difficulty = "medium"
@@ -221,8 +228,8 @@ class RecipesDeleteCopies(Recipes):
     # The last one has a name twice too, and is not the same.
     setup = (
         *(
-            Given("recipes.recipe", title="{title}", category="{category}", main="{main}", time="{time}", servings=4,
-                  directions="{directions}", favourite=False),
+            Given("recipes.recipe", title="{title}", category="{category}", main="{main}", time="{time}",
+                  servings=4, directions="{directions}", favourite=False),
             Given("recipes.recipe", title="{second}", category="{category}", main="{beside}", time="{longer}",
                   servings=2, directions="{more}", favourite=False),
         ) * 2,
@@ -256,7 +263,8 @@ class RecipesQuickest(Recipes):
     tags = ("information_retrieval", "screen_reading")
     schema = {
         "main": MAIN, "title": TITLE, "time": Slot("recipes.recipe.time", among=TIMES[:3]),
-        "longer": Slot("recipes.recipe.time", among=TIMES[3:]), "longest": Slot("recipes.recipe.time", among=TIMES[3:]),
+        "longer": Slot("recipes.recipe.time", among=TIMES[3:]),
+        "longest": Slot("recipes.recipe.time", among=TIMES[3:]),
     }  # fmt: skip
     setup = (
         Given("recipes.recipe", main="{main}", time="{longer}"),
@@ -296,12 +304,13 @@ class RecipesDinner(Recipes):
     """Prepare what is planned for some day."""
 
     template = (
-        "See what the plan of Recipes has for dinner on {date}. Put the main ingredient of this recipe on the shopping "
-        "list, for this recipe, and make the recipe a favourite; then put the dinner off to {later} in the plan."
+        "See what the plan of Recipes has for dinner on {date}. Put the main ingredient of this recipe on "
+        "the shopping list, for this recipe, and make the recipe a favourite; then put the dinner off to "
+        "{later} in the plan."
     )
     complexity = 3.4
     difficulty = "hard"
-    tags = ("information_retrieval", "data_entry", "data_edit", "complex_ui")
+    tags = ("screen_reading", "data_entry", "data_edit", "complex_ui")
     schema = {"date": DATE, "later": DATE, "title": TITLE, "main": MAIN, "lunch": TITLE}
     setup = (
         Given("recipes.recipe", title="{title}", main="{main}", favourite=False),
