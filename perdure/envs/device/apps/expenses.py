@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from perdure.core.errors import PerdureError, shown
 from perdure.envs.device.declare import App, Of, One, Record
@@ -82,7 +82,7 @@ class Deduplicate(Goal):
 class Expenses(Task):
     """What tasks of this app have in common."""
 
-    app_names = ("expenses",)
+    app_names: ClassVar[tuple[str, ...]] = ("expenses",)
 
 
 @template
@@ -185,7 +185,9 @@ class ExpensesDeleteThree(Expenses):
 class ExpensesDeleteDuplicates(Expenses):
     """Find the expenses of a day that were entered twice, and delete one of each two."""
 
-    template = "Some expenses of {date} were entered twice. Delete what is too much: of equal ones, leave one."
+    template = (
+        "Some expenses of {date} were entered twice. Delete what is too much: of equal ones, leave one."
+    )
     complexity = 1.8
     difficulty = "medium"
     tags = ("data_edit", "screen_reading", "repetition")
@@ -194,9 +196,27 @@ class ExpensesDeleteDuplicates(Expenses):
         "third": NAME,
     }  # fmt: skip
     setup = (
-        *(Given("expenses.expense", name="{name}", amount="{amount}", category="{category}", date="{date}", note=""),)
+        *(
+            Given(
+                "expenses.expense",
+                name="{name}",
+                amount="{amount}",
+                category="{category}",
+                date="{date}",
+                note="",
+            ),
+        )
         * 2,
-        *(Given("expenses.expense", name="{second}", amount="{price}", category="{category}", date="{date}", note=""),)
+        *(
+            Given(
+                "expenses.expense",
+                name="{second}",
+                amount="{price}",
+                category="{category}",
+                date="{date}",
+                note="",
+            ),
+        )
         * 2,
         Given("expenses.expense", name="{third}", date="{date}"),
     )
@@ -219,7 +239,9 @@ class ExpensesDeleteCopies(Expenses):
         "price": AMOUNT, "later": DATE,
     }  # fmt: skip
     setup = tuple(
-        Given("expenses.expense", name="{name}", amount=amount, category="{category}", date=date, note="{note}")
+        Given(
+            "expenses.expense", name="{name}", amount=amount, category="{category}", date=date, note="{note}"
+        )
         for amount, date in (*(("{amount}", "{date}"),) * 3, ("{price}", "{date}"), ("{amount}", "{later}"))
     )
     goals = (Deduplicate("expenses.expense", name="{name}", amount="{amount}", date="{date}"),)
@@ -235,7 +257,8 @@ class ExpensesDeleteExpensive(Expenses):
     tags = ("data_edit", "screen_reading", "repetition")
     schema = {"category": CATEGORY, "limit": LIMIT, "amount": HIGH, "price": HIGH, "less": LOW}
     setup = tuple(
-        Given("expenses.expense", category="{category}", amount=amount) for amount in ("{amount}", "{price}", "{less}")
+        Given("expenses.expense", category="{category}", amount=amount)
+        for amount in ("{amount}", "{price}", "{less}")
     )
     goals = (
         Remove("expenses.expense", category="{category}", amount="{amount}"),

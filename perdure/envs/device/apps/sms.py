@@ -1,5 +1,7 @@
 """Text messages: received, sent, and not yet sent."""
 
+from typing import ClassVar
+
 from perdure.envs.device.declare import App, Of, One, Record, add
 from perdure.envs.device.fields import Choice, Date, Text
 from perdure.envs.device.goals import Add, Read
@@ -58,7 +60,7 @@ AFTER = Slot("sms.message.date", among=("Nov 13", "Nov 14"))
 class Sms(Task):
     """What tasks of this app have in common."""
 
-    app_names = ("sms",)
+    app_names: ClassVar[tuple[str, ...]] = ("sms",)
 
 
 @template
@@ -134,12 +136,18 @@ class SmsReplyToLatest(Sms):
 class SmsSendPlace(Sms):
     """Send the place of an event in the calendar."""
 
-    template = "Look up in the calendar where the event {title} is, and send {contact} the place as a text message."
+    template = (
+        "Look up in the calendar where the event {title} is, and send {contact} the place as a text message."
+    )
     app_names = ("sms", "calendar")
     complexity = 2.2
     difficulty = "medium"
     tags = ("data_entry", "multi_app", "transcription")
-    schema = {"title": Slot("calendar.event.title"), "contact": CONTACT, "place": Slot("calendar.event.place")}
+    schema = {
+        "title": Slot("calendar.event.title"),
+        "contact": CONTACT,
+        "place": Slot("calendar.event.place"),
+    }
     setup = (Given("calendar.event", title="{title}", place="{place}"),)
     goals = (
         Read("calendar.event", title="{title}"),
@@ -162,5 +170,8 @@ class SmsReplyToAll(Sms):
     )
     goals = (
         Read("sms.message", body="{question}"),
-        *(Add("sms.message", contact=contact, body="{body}") for contact in ("{contact}", "{second}", "{third}")),
+        *(
+            Add("sms.message", contact=contact, body="{body}")
+            for contact in ("{contact}", "{second}", "{third}")
+        ),
     )

@@ -20,7 +20,8 @@ APP = App(
     records=(
         Record("activity", {
             "title": Text(*TITLES), "date": Date(TODAY), "sport": Choice(*SPORTS),
-            "distance": Int(1, 60, label="Kilometres"), "duration": Int(10, 240, 5, default=30, label="Minutes"),
+            "distance": Int(1, 60, label="Kilometres"),
+            "duration": Int(10, 240, 5, default=30, label="Minutes"),
             "climb": Int(0, 900, 50, label="Metres up"),
         }),
         One("view", {"date": Date(TODAY, label="Day"), "sport": Choice(*SPORTS)}, view=True),
@@ -41,7 +42,11 @@ APP = App(
     ),
 )  # fmt: skip
 
-TITLE, DATE, SPORT = Slot("sports.activity.title"), Slot("sports.activity.date"), Slot("sports.activity.sport")
+TITLE, DATE, SPORT = (
+    Slot("sports.activity.title"),
+    Slot("sports.activity.date"),
+    Slot("sports.activity.sport"),
+)
 DISTANCE, DURATION = Slot("sports.activity.distance"), Slot("sports.activity.duration")
 NEAR = Slot("sports.activity.distance", among=tuple(str(far) for far in range(1, 15)))
 FAR = Slot("sports.activity.distance", among=tuple(str(far) for far in range(20, 35)))
@@ -137,12 +142,20 @@ class SportsRepeat(Sports):
     """Add an activity that went as far as another one."""
 
     template = (
-        "Add an activity of today called {title}, of the sport {sport}, with as many kilometres as {other} on {date}."
+        "Add an activity of today called {title}, of the sport {sport}, with as many kilometres as {other} has on "
+        "{date}."
     )
     complexity = 3.0
     difficulty = "medium"
     tags = ("data_entry", "transcription")
-    schema = {"title": TITLE, "sport": SPORT, "other": TITLE, "date": DATE, "distance": DISTANCE, "before": DATE}
+    schema = {
+        "title": TITLE,
+        "sport": SPORT,
+        "other": TITLE,
+        "date": DATE,
+        "distance": DISTANCE,
+        "before": DATE,
+    }
     setup = (
         Given("sports.activity", title="{other}", date="{date}", distance="{distance}"),
         Given("sports.activity", title="{other}", date="{before}"),

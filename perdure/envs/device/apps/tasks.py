@@ -13,8 +13,8 @@ TITLES = (
     "Cancel the magazine", "Collect the parcel", "Prepare the talk", "Change the tyres", "Descale the kettle",
 )  # fmt: skip
 NOTES = (
-    "before noon", "ask for a discount", "takes an hour", "Ada knows more", "only on weekdays", "bring the card",
-    "second attempt", "no hurry", "needs two people", "see the letter",
+    "before noon", "ask for a discount", "takes an hour", "Ada knows more", "only on weekdays",
+    "bring the card", "second attempt", "no hurry", "needs two people", "see the letter",
 )  # fmt: skip
 LISTS = ("Home", "Work", "Garden", "Errands", "Club", "School")
 PRIORITIES = ("Low", "Medium", "High", "Urgent")
@@ -25,8 +25,8 @@ APP = App(
     "Tasks",
     records=(
         Record("task", {
-            "title": Text(*TITLES), "due": Date(TODAY), "priority": Choice(*PRIORITIES), "list": Choice(*LISTS),
-            "done": Bool(), "note": Text(*NOTES),
+            "title": Text(*TITLES), "due": Date(TODAY), "priority": Choice(*PRIORITIES),
+            "list": Choice(*LISTS), "done": Bool(), "note": Text(*NOTES),
         }),
         One("view", {"due": Date(TODAY, label="Day"), "list": Choice(*LISTS)}, view=True),
     ),
@@ -43,8 +43,8 @@ APP = App(
             "list", "task", "List", ("title", "due", "priority"), "task.detail", controls=("view.list",),
             where=("list", Of("view", "list")),
         ),
-        List("open", "task", "Open", ("title", "due", "priority"), "task.detail", where=("done", False)),
-        List("completed", "task", "Completed", ("title", "due", "priority"), "task.detail", where=("done", True)),
+        *(List(name, "task", name.capitalize(), ("title", "due", "priority"), "task.detail", where=("done", done))
+          for name, done in (("open", False), ("completed", True))),
     ),
 )  # fmt: skip
 
