@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from perdure.core.errors import PerdureError, shown
 from perdure.envs.device.declare import App, Of, One, Record
 from perdure.envs.device.fields import Choice, Date, Int, Text
-from perdure.envs.device.goals import Add, Change, Goal, Read, Remove, matching
+from perdure.envs.device.goals import Add, Change, Read, Remove, matching
 from perdure.envs.device.screens import List, crud
 from perdure.envs.device.task import Given, Slot, Task, template
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from perdure.envs.device.phone import Contents
 
 NAMES = (
-    "Groceries", "Taxi", "Cinema", "Electricity", "Train ticket", "Bakery", "Running shoes", "Pharmacy", "Fuel",
-    "Headphones", "Restaurant", "Gift", "Parking", "Winter coat", "Phone bill", "Museum", "Coffee beans",
-    "Garden tools", "Car insurance", "Swimming pool",
+    "Groceries", "Taxi", "Cinema", "Electricity", "Train ticket", "Bakery", "Running shoes", "Pharmacy",
+    "Fuel", "Headphones", "Restaurant", "Gift", "Parking", "Winter coat", "Phone bill", "Museum",
+    "Coffee beans", "Garden tools", "Car insurance", "Swimming pool",
 )  # fmt: skip
 CATEGORIES = ("Food", "Travel", "Home", "Clothes", "Leisure", "Health", "Education", "Presents")
 NOTES = (
-    "paid in cash", "by card", "shared with Ada", "for the office", "on sale", "to be refunded", "second rate",
-    "yearly", "receipt kept", "ordered online",
+    "paid in cash", "by card", "shared with Ada", "for the office", "on sale", "to be refunded",
+    "second rate", "yearly", "receipt kept", "ordered online",
 )  # fmt: skip
 TODAY = "Nov 15"
 
@@ -35,13 +35,16 @@ APP = App(
     "Expenses",
     records=(
         Record("expense", {
-            "name": Text(*NAMES), "amount": Int(5, 300, 5), "category": Choice(*CATEGORIES), "date": Date(TODAY),
-            "note": Text(*NOTES),
+            "name": Text(*NAMES), "amount": Int(5, 300, 5), "category": Choice(*CATEGORIES),
+            "date": Date(TODAY), "note": Text(*NOTES),
         }),
         One("view", {"category": Choice(*CATEGORIES)}, view=True),
     ),
     screens=(
-        *crud("expense", "Expenses", ("name", "amount", "date"), search="name", buttons={"Categories": "category"}),
+        *crud(
+            "expense", "Expenses", ("name", "amount", "date"), search="name",
+            buttons={"Categories": "category"},
+        ),
         List(
             "category", "expense", "Category", ("name", "amount", "date"), "expense.detail",
             controls=("view.category",), where=("category", Of("view", "category")),
@@ -56,24 +59,23 @@ LIMIT = Slot("expenses.expense.amount", among=("100", "120", "150"))
 HIGH = Slot("expenses.expense.amount", among=tuple(str(amount) for amount in range(160, 305, 5)))
 
 
-class Deduplicate(Goal):
-    """Of records that are the same in all fields one is left: ``Deduplicate("expenses.expense", name="{name}")``.
-
-    All that have the values told must be the same, and more than one.
-    """
+class RemoveCopies(Remove):
+    """Of the records with some values one is left, whichever it is: they must be the same in all fields."""
 
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
         where = self.filled(declared, params)
-        kept, *copies = self.found(contents, where)
-        if not copies or any(contents[self.record][place] != contents[self.record][kept] for place in copies):
+        first, *copies = self.found(contents, where)
+        if not copies or any(
+            contents[self.record][place] != contents[self.record][first] for place in copies
+        ):
             raise PerdureError(f"expected several equal records of {self.record} with {shown(where)}; "
-                               f"found {len(copies) + 1}")  # fmt: skip
+                               f"found {len(copies) + 1} that are not")  # fmt: skip
         for place in copies:
             contents[self.record][place] = None
         return []
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
-        # Which of equal ones is opened does not matter.
+        # The oracle tells rows by what they show: any of those that are the same.
         where = self.filled(oracle.catalogue, oracle.params)
         for place in matching(oracle.phone.contents, self.record, where)[1:]:
             yield from oracle.remove(self.record, place)
@@ -101,8 +103,8 @@ class ExpensesAddThree(Expenses):
     """Add three expenses of one category."""
 
     template = (
-        "Add three expenses in the category {category}: {name} for {amount} euros on {date}, {second} for {price} "
-        "euros on {day}, and {third} for {cost} euros on {later}."
+        "Add three expenses in the category {category}: {name} for {amount} euros on {date}, {second} for "
+        "{price} euros on {day}, and {third} for {cost} euros on {later}."
     )
     complexity = 6.0
     difficulty = "hard"
@@ -114,9 +116,11 @@ class ExpensesAddThree(Expenses):
     goals = tuple(
         Add("expenses.expense", name=name, amount=amount, category="{category}", date=date)
         for name, amount, date in (
-            ("{name}", "{amount}", "{date}"), ("{second}", "{price}", "{day}"), ("{third}", "{cost}", "{later}"),
+            ("{name}", "{amount}", "{date}"),
+            ("{second}", "{price}", "{day}"),
+            ("{third}", "{cost}", "{later}"),
         )
-    )  # fmt: skip
+    )
 
 
 @template
@@ -124,8 +128,8 @@ class ExpensesAddFromMessages(Expenses):
     """Add an expense that somebody has written about, in two messages."""
 
     template = (
-        "Two text messages from {contact} say what was bought and how many euros it cost. Add that as an expense of "
-        "{date}, under the name that the message gives."
+        "Two text messages from {contact} say what was bought and how many euros it cost. Add that as an "
+        "expense of {date}, under the name that the message gives."
     )
     app_names = ("expenses", "sms")
     complexity = 3.0
@@ -197,30 +201,15 @@ class ExpensesDeleteDuplicates(Expenses):
     }  # fmt: skip
     setup = (
         *(
-            Given(
-                "expenses.expense",
-                name="{name}",
-                amount="{amount}",
-                category="{category}",
-                date="{date}",
-                note="",
-            ),
-        )
-        * 2,
-        *(
-            Given(
-                "expenses.expense",
-                name="{second}",
-                amount="{price}",
-                category="{category}",
-                date="{date}",
-                note="",
-            ),
-        )
-        * 2,
+            Given("expenses.expense", name=name, amount=amount, category="{category}", date="{date}", note="")
+            for name, amount in (("{name}", "{amount}"), ("{second}", "{price}")) * 2
+        ),
         Given("expenses.expense", name="{third}", date="{date}"),
     )
-    goals = (Deduplicate("expenses.expense", name="{name}"), Deduplicate("expenses.expense", name="{second}"))
+    goals = (
+        RemoveCopies("expenses.expense", name="{name}"),
+        RemoveCopies("expenses.expense", name="{second}"),
+    )
 
 
 @template
@@ -228,15 +217,15 @@ class ExpensesDeleteCopies(Expenses):
     """Delete the copies of an expense, but not those that differ in the amount or in the day."""
 
     template = (
-        "The expense {name} is there several times. Of those that are the same in all fields leave one; those that "
-        "differ in the amount or the date stay."
+        "The expense {name} is there several times. Of those that are the same in all fields leave one; "
+        "those that differ in the amount or the date stay."
     )
     complexity = 1.8
     difficulty = "hard"
     tags = ("data_edit", "screen_reading", "search")
     schema = {
-        "name": NAME, "amount": AMOUNT, "category": CATEGORY, "date": DATE, "note": Slot("expenses.expense.note"),
-        "price": AMOUNT, "later": DATE,
+        "name": NAME, "amount": AMOUNT, "category": CATEGORY, "date": DATE,
+        "note": Slot("expenses.expense.note"), "price": AMOUNT, "later": DATE,
     }  # fmt: skip
     setup = tuple(
         Given(
@@ -244,7 +233,7 @@ class ExpensesDeleteCopies(Expenses):
         )
         for amount, date in (*(("{amount}", "{date}"),) * 3, ("{price}", "{date}"), ("{amount}", "{later}"))
     )
-    goals = (Deduplicate("expenses.expense", name="{name}", amount="{amount}", date="{date}"),)
+    goals = (RemoveCopies("expenses.expense", name="{name}", amount="{amount}", date="{date}"),)
 
 
 @template

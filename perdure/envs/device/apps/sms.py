@@ -9,15 +9,15 @@ from perdure.envs.device.screens import List, New, crud
 from perdure.envs.device.task import Given, Slot, Task, template
 
 NAMES = (
-    "Ada", "Bela", "Chen", "Dora", "Emil", "Fatima", "Goran", "Hanna", "Ivo", "Jasmin", "Kofi", "Lena", "Mateo",
-    "Nadia", "Omar", "Paula", "Quentin", "Rosa", "Stefan", "Tomoko",
+    "Ada", "Bela", "Chen", "Dora", "Emil", "Fatima", "Goran", "Hanna", "Ivo", "Jasmin", "Kofi", "Lena",
+    "Mateo", "Nadia", "Omar", "Paula", "Quentin", "Rosa", "Stefan", "Tomoko",
 )  # fmt: skip
 BODIES = (
     "On my way", "Are you free tonight?", "The train is late", "Happy birthday!", "Call me back please",
-    "Dinner is ready", "See you at eight", "I have found your keys", "Thanks for yesterday", "Can we move it?",
-    "The parcel is here", "Good luck for the test", "Did you lock the door?", "The meeting is over",
-    "Bring an umbrella", "Which bus do I take?", "I will be ten minutes late", "Same place as always", "No problem",
-    "Who is picking up the kids?",
+    "Dinner is ready", "See you at eight", "I have found your keys", "Thanks for yesterday",
+    "Can we move it?", "The parcel is here", "Good luck for the test", "Did you lock the door?",
+    "The meeting is over", "Bring an umbrella", "Which bus do I take?", "I will be ten minutes late",
+    "Same place as always", "No problem", "Who is picking up the kids?",
 )  # fmt: skip
 TODAY = "Nov 15"
 FOLDERS = ("Sent", "Inbox", "Drafts")
@@ -34,7 +34,8 @@ APP = App(
     ),
     screens=(
         *crud(
-            "message", "Messages", ("contact", "body", "date"), search="contact", buttons={"Folders": "folder"},
+            "message", "Messages", ("contact", "body", "date"), search="contact",
+            buttons={"Folders": "folder"},
             actions={
                 "Reply": New("message.form", {"contact": Of("record", "contact")}),
                 "Forward": New("message.form", {"body": Of("record", "body")}),
@@ -44,8 +45,8 @@ APP = App(
             },
         ),
         List(
-            "folder", "message", "Folder", ("contact", "body", "date"), "message.detail", controls=("view.folder",),
-            where=("folder", Of("view", "folder")),
+            "folder", "message", "Folder", ("contact", "body", "date"), "message.detail",
+            controls=("view.folder",), where=("folder", Of("view", "folder")),
         ),
     ),
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """A tracker of sports: activities with their distances and durations, by the day and by the sport."""
 
+from typing import ClassVar
+
 from perdure.envs.device.declare import App, Of, One, Record
 from perdure.envs.device.fields import Choice, Date, Int, Text
 from perdure.envs.device.goals import Add, Answer, Number, Read
@@ -57,7 +59,7 @@ class Sports(Task):
     """What tasks of this app have in common."""
 
     app_names = ("sports",)
-    tags = ("information_retrieval",)
+    tags: ClassVar[tuple[str, ...]] = ("information_retrieval",)
 
 
 @template
@@ -142,8 +144,8 @@ class SportsRepeat(Sports):
     """Add an activity that went as far as another one."""
 
     template = (
-        "Add an activity of today called {title}, of the sport {sport}, with as many kilometres as {other} has on "
-        "{date}."
+        "Add an activity of today called {title}, of the sport {sport}, with as many kilometres as {other} "
+        "has on {date}."
     )
     complexity = 3.0
     difficulty = "medium"

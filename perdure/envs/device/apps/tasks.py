@@ -43,7 +43,8 @@ APP = App(
             "list", "task", "List", ("title", "due", "priority"), "task.detail", controls=("view.list",),
             where=("list", Of("view", "list")),
         ),
-        *(List(name, "task", name.capitalize(), ("title", "due", "priority"), "task.detail", where=("done", done))
+        *(List(name, "task", name.capitalize(), ("title", "due", "priority"), "task.detail",
+               where=("done", done))
           for name, done in (("open", False), ("completed", True))),
     ),
 )  # fmt: skip
