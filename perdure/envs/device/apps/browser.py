@@ -1,4 +1,4 @@
-"""A browser with three sites: a shop to read in, its order form, and a museum whose rooms lead to each other."""
+"""A browser: a shop with an order form, and a museum whose rooms lead to each other."""
 
 from perdure.envs.device.declare import App, One, Record, set_one
 from perdure.envs.device.fields import Choice, Int, Text
@@ -32,7 +32,8 @@ ROOMS = tuple(DOORS)
 
 def _room(name: str) -> Info:
     doors: dict[str, Act] = {door: _screen(room) for door, room in DOORS[name].items()}
-    return Info(_screen(name), name, ("There is a stamp here",), {**doors, "Stamp": set_one("museum", stamp=name)})
+    stamp = set_one("museum", stamp=name)
+    return Info(_screen(name), name, ("There is a stamp here",), {**doors, "Stamp": stamp})
 
 
 def _screen(room: str) -> str:
@@ -43,7 +44,9 @@ APP = App(
     "browser",
     "Browser",
     records=(
-        Record("product", {"name": Text(*PRODUCTS), "price": Text(*PRICES), "code": Text(*CODES)}, noise=(4, 7)),
+        Record(
+            "product", {"name": Text(*PRODUCTS), "price": Text(*PRICES), "code": Text(*CODES)}, noise=(4, 7)
+        ),
         Record("order", {"customer": Text(*CUSTOMERS), "code": Text(*CODES), "pieces": Int(1, 9)}, 6, (0, 2)),
         One("museum", {"stamp": Choice("No stamp", *ROOMS)}),
     ),
@@ -83,7 +86,7 @@ class BrowserPrice(Browser):
 class BrowserMuseum(Browser):
     """Find a room behind many doors, and stamp there."""
 
-    template = "Walk through the museum in the browser until you are in the room called {room}, and take its stamp."
+    template = "Walk through the museum in the browser to the room called {room}, and take its stamp."
     complexity = 2.4
     difficulty = "medium"
     tags = ("complex_ui",)
@@ -96,15 +99,15 @@ class BrowserOrder(Browser):
     """Fill in a form with a code that another page shows."""
 
     template = (
-        "Order {pieces} pieces of the {product} for {customer} in the browser's shop: the order form asks for the code "
-        "that the product's page shows."
+        "Order {pieces} pieces of the {product} for {customer} in the browser's shop: the order form asks "
+        "for the code that the product's page shows."
     )
     complexity = 3.0
     difficulty = "medium"
     tags = ("data_entry", "information_retrieval", "transcription")
     schema = {
-        "product": PRODUCT, "customer": Slot("browser.order.customer"),
-        "pieces": Slot("browser.order.pieces", tuple(map(str, range(2, 10)))), "code": Slot("browser.product.code"),
+        "product": PRODUCT, "customer": Slot("browser.order.customer"), "code": Slot("browser.product.code"),
+        "pieces": Slot("browser.order.pieces", tuple(map(str, range(2, 10)))),
     }  # fmt: skip
     setup = (Given("browser.product", name="{product}", code="{code}"),)
     goals = (

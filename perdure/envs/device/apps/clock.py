@@ -7,11 +7,12 @@ from perdure.envs.device.screens import Detail, List, Page, crud
 from perdure.envs.device.task import Given, Slot, Task, template
 
 LABELS = (
-    "Pasta", "Laundry", "Nap", "Bread oven", "Parking", "Meditation", "Tea", "Face mask", "Stretching", "Phone break",
+    "Pasta", "Laundry", "Nap", "Bread oven", "Parking", "Meditation", "Tea", "Face mask", "Stretching",
+    "Phone break",
 )  # fmt: skip
 WATCHES = (
-    "Morning run", "Swimming", "Commute", "Chess move", "Push-ups", "Homework", "Cycling", "Piano scales", "Sprint",
-    "Rowing",
+    "Morning run", "Swimming", "Commute", "Chess move", "Push-ups", "Homework", "Cycling", "Piano scales",
+    "Sprint", "Rowing",
 )  # fmt: skip
 ELAPSED = ("00:00", "00:12", "00:47", "01:30", "02:05", "03:41", "05:18", "09:56", "14:20")
 
@@ -29,7 +30,8 @@ APP = App(
         ),
         Record(
             "stopwatch",
-            {"name": Text(*WATCHES), "elapsed": Text(*ELAPSED, default=ELAPSED[0]), "running": Bool()}, noise=(2, 6),
+            {"name": Text(*WATCHES), "elapsed": Text(*ELAPSED, default=ELAPSED[0]), "running": Bool()},
+            noise=(2, 6),
         ),
     ),
     screens=(
@@ -81,7 +83,9 @@ class ClockPause(Clock):
 class ClockTimer(Clock):
     """Set a timer without starting it."""
 
-    template = "Set a timer called {label} to {hours} hours, {minutes} minutes and {seconds} seconds. Do not start it."
+    template = (
+        "Set a timer {label} to {hours} hours, {minutes} minutes, {seconds} seconds, but do not start it."
+    )
     complexity = 2.6
     tags = ("data_entry",)
     schema = {

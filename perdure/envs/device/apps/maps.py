@@ -14,8 +14,8 @@ COUNTRIES = (
     "Liechtenstein", "Andorra", "Malta", "Iceland", "Slovenia", "Estonia", "Cyprus", "Luxembourg",
 )  # fmt: skip
 TRACKS = (
-    "Autumn hike", "Easter ride", "Family walk", "Long Saturday", "Coast tour", "School trip", "Full moon run",
-    "Three peaks",
+    "Autumn hike", "Easter ride", "Family walk", "Long Saturday", "Coast tour", "School trip",
+    "Full moon run", "Three peaks",
 )  # fmt: skip
 GROUPS = ("No group", "Holidays", "Food", "Friends", "Sports", "Sights")
 STOPS = ("first", "second", "third")
@@ -31,15 +31,15 @@ APP = App(
             "name": Text(*PLACES), "country": Text(*COUNTRIES), "group": Choice(*GROUPS, label="Favourites"),
         }, noise=(4, 8)),
         Record("marker", {"place": Text(*PLACES), "country": Text(*COUNTRIES)}, 6, (0, 2)),
-        Record("track", {"name": Text(*TRACKS), **{stop: Text(*PLACES) for stop in STOPS}}, 6, (0, 2)),
-        One("route", {stop: Text(*PLACES) for stop in STOPS}, view=True),
+        Record("track", {"name": Text(*TRACKS), **dict.fromkeys(STOPS, Text(*PLACES))}, 6, (0, 2)),
+        One("route", dict.fromkeys(STOPS, Text(*PLACES)), view=True),
     ),
     screens=(
         List(
             "places", "place", "Places", ("name", "country"), "place",
             buttons={
-                "Search": set_one(searching("search"), "search", query=""), "Markers": "markers", "Route": "route",
-                "Tracks": "track.list",
+                "Search": set_one(searching("search"), "search", query=""), "Markers": "markers",
+                "Route": "route", "Tracks": "track.list",
             },
         ),
         Detail(
@@ -56,7 +56,7 @@ APP = App(
                 "Clear": set_one("route", **dict.fromkeys(STOPS, "")),
             },
         ),
-        List("stops", "place", "Add a stop", ("name", "country"), set_one("route", **STOP), up="route"),
+        List("stops", "place", "Add a stop", ("name", "country"), set_one("route", "", **STOP), up="route"),
         *crud("track", "Tracks", ("name", "first", "third"), up="places"),
     ),
 )  # fmt: skip
@@ -91,8 +91,9 @@ class MapsMarker(Maps):
     tags = ("search",)
     schema = {"name": PLACE, "country": COUNTRY, "other": COUNTRY}
     setup = (
-        Given("maps.place", name="{name}", country="{country}"), Given("maps.place", name="{name}", country="{other}"),
-    )  # fmt: skip
+        Given("maps.place", name="{name}", country="{country}"),
+        Given("maps.place", name="{name}", country="{other}"),
+    )
     goals = (Add("maps.marker", place="{name}", country="{country}"),)
 
 
@@ -100,7 +101,7 @@ class MapsMarker(Maps):
 class MapsTrack(Maps):
     """Plan a route over several places in order, and save it as a track."""
 
-    template = "Plan a route from {start} by way of {via} to {end} in Maps, and save it as a track called {name}."
+    template = "Plan a route from {start} by way of {via} to {end} in Maps, and save it as the track {name}."
     complexity = 2.8
     difficulty = "hard"
     tags = ("complex_ui", "repetition")

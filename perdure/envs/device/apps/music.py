@@ -17,8 +17,8 @@ ARTISTS = (
 )  # fmt: skip
 LENGTHS = tuple(f"{minutes}:{seconds}" for minutes in range(2, 7) for seconds in ("05", "21", "38", "52"))
 PLAYLISTS = (
-    "Sunday morning", "Workout mix", "On the road", "Dinner music", "Deep focus", "Party starters", "Rainy days",
-    "Old favourites",
+    "Sunday morning", "Workout mix", "On the road", "Dinner music", "Deep focus", "Party starters",
+    "Rainy days", "Old favourites",
 )  # fmt: skip
 PLACES = ("first", "second", "third", "fourth")
 
@@ -30,21 +30,23 @@ APP = App(
     "music",
     "Music",
     records=(
-        Record("song", {"title": Text(*SONGS), "artist": Text(*ARTISTS), "length": Text(*LENGTHS)}, noise=(3, 6)),
-        Record("playlist", {"name": Text(*PLAYLISTS), **{place: Text(*SONGS) for place in PLACES}}, 6, (1, 3)),
-        One("queue", {place: Text(*SONGS) for place in PLACES}),
+        Record(
+            "song", {"title": Text(*SONGS), "artist": Text(*ARTISTS), "length": Text(*LENGTHS)}, noise=(3, 6)
+        ),
+        Record("playlist", {"name": Text(*PLAYLISTS), **dict.fromkeys(PLACES, Text(*SONGS))}, 6, (1, 3)),
+        One("queue", dict.fromkeys(PLACES, Text(*SONGS))),
     ),
     screens=(
         List(
             "songs", "song", "Songs", ("title", "artist"), "song",
             buttons={
-                "Search": set_one(searching("search"), "search", query=""), "Play next": "next", "Queue": "queue",
-                "Playlists": "playlist.list",
+                "Search": set_one(searching("search"), "search", query=""), "Play next": "next",
+                "Queue": "queue", "Playlists": "playlist.list",
             },
         ),
         Detail("song", "song", "Song"),
         Search("search", "song", "title", ("title", "artist"), "song"),
-        List("next", "song", "Play next", ("title", "artist"), set_one("queue", **NEXT)),
+        List("next", "song", "Play next", ("title", "artist"), set_one("queue", "", **NEXT)),
         Info(
             "queue", "Queue", tuple(Of("queue", place) for place in PLACES),
             {
@@ -92,7 +94,9 @@ class MusicSaveQueue(Music):
     tags = ("data_entry",)
     schema = {"name": PLAYLIST, "one": SONG, "two": SONG, "three": SONG}
     setup = (Given("music.queue", first="{one}", second="{two}", third="{three}"),)
-    goals = (Add("music.playlist", "music/queue", name="{name}", first="{one}", second="{two}", third="{three}"),)
+    goals = (
+        Add("music.playlist", "music/queue", name="{name}", first="{one}", second="{two}", third="{three}"),
+    )
 
 
 @template
@@ -112,7 +116,7 @@ class MusicCreatePlaylist(Music):
 class MusicPlayNext(Music):
     """Let songs come next in some order; each that is added comes before those that were."""
 
-    template = "Let these songs be played next, in this order: {one}, {two}, {three}. Whatever is in the queue follows."
+    template = "Let {one}, {two}, {three} be played next, in this order; what is in the queue by now follows."
     complexity = 2.0
     difficulty = "hard"
     tags = ("complex_ui", "repetition")
