@@ -104,7 +104,7 @@ class BrowserOrder(Browser):
     )
     complexity = 3.0
     difficulty = "medium"
-    tags = ("data_entry", "information_retrieval", "transcription")
+    tags = ("data_entry", "screen_reading", "transcription")
     schema = {
         "product": PRODUCT, "customer": Slot("browser.order.customer"), "code": Slot("browser.product.code"),
         "pieces": Slot("browser.order.pieces", tuple(map(str, range(2, 10)))),

@@ -28,7 +28,7 @@ APP = App(
     ),
     screens=(
         List(
-            "folder", "file", "Folder", ("name", "size"), "file", controls=("view.folder",),
+            "folder", "file", "Files", ("name", "size"), "file", controls=("view.folder",),
             where=("folder", Of("view", "folder")),
         ),
         Detail("file", "file", "File", deletes="folder", changes=("folder",)),

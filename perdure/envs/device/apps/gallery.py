@@ -28,7 +28,7 @@ APP = App(
     ),
     screens=(
         List(
-            "album", "picture", "Album", ("title",), "picture", controls=("view.album",),
+            "album", "picture", "Gallery", ("title",), "picture", controls=("view.album",),
             where=("album", Of("view", "album")),
         ),
         Detail("picture", "picture", "Picture", deletes="album"),
@@ -47,7 +47,7 @@ class GalleryToNote(Task):
     app_names = ("gallery", "joplin")
     complexity = 3.0
     difficulty = "medium"
-    tags = ("multi_app", "transcription", "information_retrieval")
+    tags = ("multi_app", "screen_reading", "transcription")
     schema = {
         "title": Slot("gallery.picture.title"), "album": Slot("gallery.picture.album"),
         "written": Slot("gallery.picture.written"),

@@ -51,7 +51,7 @@ APP = App(
             buttons={"Notebook": "notebook", "Ingredients": set_one("view", "ingredients", recipe="")},
         ),
         List(
-            "notebook", "note", "Notebook", ("title", "kind", "done"), "note.detail",
+            "notebook", "note", "One notebook", ("title", "kind", "done"), "note.detail",
             controls=("view.notebook",), where=("notebook", Of("view", "notebook")),
         ),
         List(
