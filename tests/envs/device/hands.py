@@ -15,11 +15,13 @@ def start(episode, app):
 
 
 def click(episode, *words):
-    """Click on the elements with some texts, or labels, one after the other; scroll down to find them."""
+    """Click on the elements with some texts, or labels, one after the other; scroll to find them."""
     for word in words:
-        while (index := _index(episode, word)) is None:
-            assert episode.phone.can_scroll("down"), word
-            episode.step(Action("scroll", direction="down"))
+        for direction in ("down", "up"):
+            while _index(episode, word) is None and episode.phone.can_scroll(direction):
+                episode.step(Action("scroll", direction=direction))
+        index = _index(episode, word)
+        assert index is not None, f"{word} is not on {episode.phone.screen}"
         episode.step(Action("click", index=index))
 
 
