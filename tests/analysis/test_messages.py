@@ -9,7 +9,6 @@ import pytest
 from perdure import PerdureError
 from perdure.analysis import Messages, codes_of, mutual_information, plot_bits, plot_links
 
-
 STRANGE: Any = 1.0
 
 

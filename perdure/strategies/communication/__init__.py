@@ -1,8 +1,8 @@
 """Strategies of communication: what the agents of a team tell each other before they act.
 
-Each puts a channel into the policy ``team-net``, which all agents share and without which they are silent, and
-takes a stream of teams; the rest is learned as without. One channel fits teams and tables of any size, so
-that what is said can be learned from task to task, beside any other strategy (``mcs + ewc``).
+Each puts a channel into the policy ``team-net``, which all agents share and without which they are silent,
+and takes a stream of teams; the rest is learned as without. One channel fits teams and tables of any size,
+so that what is said can be learned from task to task, beside any other strategy (``mcs + ewc``).
 
 Which method? ``commnet`` has nothing to choose and lets all hear the mean of all. ``tarmac`` and ``mcs``
 attend to messages, so that in larger teams each hears whom it needs; ``mcs`` cuts what is hardly attended to,
