@@ -1,12 +1,15 @@
 """What messages tell, what they cost, and the figures of it: numbers by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from perdure import PerdureError
 from perdure.analysis import Messages, codes_of, mutual_information, plot_bits, plot_links
+
+STRANGE: Any = 1.0
 
 
 def heard(**changes):
@@ -105,9 +108,9 @@ def test_it_prints_what_matters():
         ),
         (lambda m: mutual_information([0, 1], [0]), r"\[n\] each; found \[2\] and \[1\]"),
         (lambda m: mutual_information([], []), r"\[n\] each; found \[0\] and \[0\]"),
-        (lambda m: plot_links("mcs"), "expected what `trained"),
+        (lambda m: plot_links(STRANGE), "expected what `trained"),
         (lambda m: plot_bits({}), "the messages of a team at least; found none"),
-        (lambda m: plot_bits({"mcs": 1.0}), r"`trained\[name\].messages\(\)` returns; found 1.0"),
+        (lambda m: plot_bits({"mcs": STRANGE}), r"`trained\[name\].messages\(\)` returns; found 1.0"),
         (lambda m: plot_links(m, "links.txt"), "a file that ends in"),
         (lambda m: plot_bits({}, "bits.txt"), "a file that ends in"),
     ],

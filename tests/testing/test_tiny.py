@@ -7,7 +7,15 @@ import torch
 
 from perdure import PerdureError, compare
 from perdure.scenarios.contract.objective import Regression
-from perdure.testing import TinyTokens, check_stream, tiny_model, tiny_norm, tiny_stream
+from perdure.testing import (
+    TinyTokens,
+    check_stream,
+    tiny_model,
+    tiny_norm,
+    tiny_stream,
+    tiny_team,
+    tiny_team_stream,
+)
 
 SETTINGS = ("task", "domain", "class", "joint")
 
@@ -38,12 +46,22 @@ def test_sizes_classes_and_labels_are_what_was_asked_for():
     assert ids.max() < 100
 
 
+def test_the_team_has_tables_of_one_size():
+    stream = tiny_team_stream(3)
+    check_stream(stream)
+    assert stream.input_shape == (2, 5, 24)
+    assert stream.outputs == tiny_team(stream.input_shape, stream.outputs)(torch.zeros(1, 2, 5, 24)).shape[1]
+    assert [len(task.train) for task in stream] == [9, 9, 9]
+    assert stream.fingerprint() == tiny_team_stream(3).fingerprint()
+
+
 @pytest.mark.parametrize(
     ("make", "line"),
     [
         (partial(tiny_stream, kind="images"), "kind must be one of classes, real, tokens; found 'images'"),
         (partial(tiny_stream, tasks=0), "tasks must be at least one, of at least one sample each; found 0"),
         (partial(tiny_stream, tasks=(3, 0)), "found (3, 0)"),
+        (partial(tiny_team_stream, 8), "tasks must be a whole number of at most 7; found 8"),
     ],
 )
 def test_what_cannot_be_made_is_said(make, line):

@@ -36,7 +36,9 @@ class MCS(Talking):
         Links of less attention than this share of an even one are cut: 0 keeps all.
 
     Source: reconstructed from what is known of "Learning communication skills in multi-task multi-agent deep
-    reinforcement learning", arXiv 2511.03348; its method section could not be read.
+    reinforcement learning", arXiv 2511.03348; its method section could not be read. Reconstructed too: all
+    actions on entities are one in ``q``, and no gradient goes through a link that is cut, though it keeps its
+    share of the attention.
     """
 
     strength: float = 0.1

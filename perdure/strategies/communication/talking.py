@@ -20,7 +20,10 @@ class Talking(Strategy):
     """Agents that tell each other something: subclass and say what goes through the channel."""
 
     def channel(self, model: TeamNet) -> nn.Module:
-        """Return the channel: ``(own, pooled, present)`` to what each agent hears ``[n, agents, width]``."""
+        """Return the channel: ``(own, pooled, present)`` to what each agent hears ``[n, agents, width]``.
+
+        A :class:`perdure.models.teams.Channel` can be listened to (``results.trained[name].messages()``).
+        """
         raise PerdureError(f"{type(self).__name__} does not say what agents tell: override `channel`")
 
     def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
