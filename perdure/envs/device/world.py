@@ -150,8 +150,11 @@ class Device(Env):
         adds = (does["target"] == ADDS) | ((does["target"] == SAVES) & (record < 0))
         lost = adds & (state["free"] < 0)
         place = torch.where(adds, state["free"].clamp_min(0), row)
+        # What was there is read first: the old cells may then be written over.
+        counts = _counting(does, place)
+        before = state["cells"].gather(1, counts)
         cells = _written(tables, state["cells"], torch.where(lost, 0, effect), does, row, place, value)
-        digest = state["digest"] + _changed(tables, state["cells"], cells, does, place)
+        digest = state["digest"] + _changed(tables, before, cells.gather(1, counts), does)
         opens = does["opens"]
         saved = torch.where(lost, record, place)
         record = torch.where(opens == SAVED, saved, torch.where(opens == ROW, row, record))
@@ -255,12 +258,16 @@ def _read(tables: Tables, cells: Tensor, address: Tensor) -> Tensor:
     return torch.where(address < tables.cells, held, address - tables.cells)
 
 
-def _changed(tables: Tables, before: Tensor, after: Tensor, does: dict[str, Tensor], place: Tensor) -> Tensor:
-    """Return the difference that an effect makes to the hash of what counts."""
+def _counting(does: dict[str, Tensor], place: Tensor) -> Tensor:
+    """Return where the cells are that an effect may change and that count, ``[n, WIDTH]``."""
+    first = (does["hash_base"] + does["hash_stride"] * place).unsqueeze(-1)
+    return first + torch.arange(WIDTH, device=first.device)
+
+
+def _changed(tables: Tables, before: Tensor, after: Tensor, does: dict[str, Tensor]) -> Tensor:
+    """Return the difference that an effect makes to the hash of what counts, from the cells of a record."""
     salts = embedding(does["hash_type"], tables.salts)
-    at = (does["hash_base"] + does["hash_stride"] * place).unsqueeze(-1)
-    at = at + torch.arange(WIDTH, device=at.device)
-    new, old = record_hash(torch.stack([after.gather(1, at), before.gather(1, at)]).long(), salts).unbind(0)
+    new, old = record_hash(torch.stack([after, before]).long(), salts).unbind(0)
     return new - old
 
 
