@@ -85,8 +85,10 @@ class Tables:
         One-hot vectors of the app and the name of a screen, ``[screens, apps + screens]``.
     bits:
         The bits of numbers below ``2^SLOTS``, one float each.
+    up, pinned:
+        Columns of ``screen`` by themselves.
     cells:
-        How many cells there are; the last is for what is not to be written.
+        How many cells there are; the last is always 0, the one before for what is not to be written.
     """
 
     screen: Tensor
@@ -103,6 +105,8 @@ class Tables:
     salts: Tensor
     where: Tensor
     bits: Tensor
+    up: Tensor
+    pinned: Tensor
     cells: int
 
 
@@ -124,7 +128,7 @@ class Compiler:
             at += kind.capacity * self.stride(name)
         self.draft = at
         # A search for rows looks at as many places as a type can have at most.
-        self.cells = at + WIDTH + CAPACITY * WIDTH + 1
+        self.cells = at + WIDTH + CAPACITY * WIDTH + 2
         self.types = {name: i + 1 for i, name in enumerate(self.catalogue.records)}
         numbered = [(layout, item) for layout in self.catalogue.layouts.values() for item in layout.items]
         self.first: dict[str, int] = {}
@@ -210,16 +214,19 @@ class Compiler:
             [layout.app == app for app in apps] + [layout is one for one in layouts] for layout in layouts
         ]
         shows = np.concatenate([self._shown(None, None), *(self._shown(*one) for one in self.numbered)])
+        screens = _whole([self._screen(layout) for layout in layouts])
         numbers = torch.arange(1 << SLOTS).unsqueeze(-1)
         return Tables(
-            _whole([self._screen(layout) for layout in layouts]), _whole([row for row, _, _ in effects]),
+            screens, _whole([row for row, _, _ in effects]),
             _whole([self._action(i) for i in range(len(codes.actions))]),
             _whole([row for layout in layouts for row in self._parts(layout)]), _short(shows),
             torch.tensor([row for item in (None, *(i for _, i in self.numbered)) for row in _looks(item)]),
             _short(np.concatenate([reads for _, reads, _ in effects])),
             _short(np.concatenate([writes for _, _, writes in effects])), _whole(typing), _whole(accepts),
             torch.tensor(takes or [True] * len(codes.texts)), self._salts(), torch.tensor(where).float(),
-            (numbers >> torch.arange(SLOTS) & 1).float(), self.cells,
+            (numbers >> torch.arange(SLOTS) & 1).float(),
+            screens[:, SCREEN.index("up")].contiguous(), screens[:, SCREEN.index("pinned")].contiguous(),
+            self.cells,
         )  # fmt: skip
 
     def _salts(self) -> Tensor:
@@ -277,7 +284,7 @@ class Compiler:
     def _effect(self, layout: Layout | None, effect: Effect) -> tuple[list[int], Array, Array]:
         """Return an effect's row of the table, and the addresses that it writes from and to."""
         reads = np.full((CAPACITY, WIDTH), self.cells)
-        writes = np.full((CAPACITY, WIDTH), self.cells - 1)
+        writes = np.full((CAPACITY, WIDTH), self.cells - 2)
         if layout is None:
             return _row(EFFECT, go=-1, sign=1), reads, writes
         told, adds, kept, n = {"sign": 1}, effect.adds, set[str](), len(effect.puts)

@@ -40,8 +40,6 @@ from perdure.envs.device.tables import (
 from perdure.envs.device.task import SLOTS, Task, get_task, templates
 from perdure.envs.registry import environment
 
-UP, PINNED = SCREEN.index("up"), SCREEN.index("pinned")
-
 
 @environment("device")
 @dataclass(frozen=True, repr=False)
@@ -138,12 +136,12 @@ class Device(Env):
         # ---- what is pointed at
         element, slot = done["element"].unsqueeze(-1), done["slot"]
         item, row = (state[name].gather(1, element).squeeze(-1) for name in ("items", "rows"))
-        value = held.slots[instance * SLOTS + slot]
+        value = held.slots.index_select(0, instance * SLOTS + slot)
         able = (state["known"] >> slot & 1) > 0
-        taken = tables.takes[tables.accepts[focus] + value.clamp_min(0)]
+        taken = tables.takes.index_select(0, tables.accepts.index_select(0, focus) + value.clamp_min(0))
         typed = (done["type"] > 0) & able & taken
         clicked = done["click"] > 0
-        effect = torch.where(clicked, item, torch.where(typed, tables.typing[focus], 0))
+        effect = torch.where(clicked, item, torch.where(typed, tables.typing.index_select(0, focus), 0))
         # ---- what is written
         does = _columns(EFFECT, tables.effect, effect)
         row = torch.where(clicked, row, record).clamp_min(0)
@@ -160,9 +158,9 @@ class Device(Env):
         back = done["back"] > 0
         ahead = torch.maximum(does["go"], done["go"])
         moved = back | (ahead >= 0)
-        screen = torch.where(back, tables.screen[:, UP][state["screen"]], state["screen"])
+        screen = torch.where(back, tables.up.index_select(0, state["screen"]), state["screen"])
         screen = torch.where(ahead >= 0, ahead, screen)
-        focusing = clicked & (tables.typing[item] > 0)
+        focusing = clicked & (tables.typing.index_select(0, item) > 0)
         focus = torch.where(moved, 0, torch.where(focusing, item, focus))
         further = state["scroll"] + PAGE * done["scroll"]
         further = torch.where((further >= 0) & (further < state["count"]), further, state["scroll"])
@@ -174,7 +172,8 @@ class Device(Env):
         said = answer_hash(torch.where(by_element, text, value))
         answered = state["answered"] + torch.where(by_element | by_slot, said, 0)
         left = state["left"] - 1
-        reached = (digest == held.goal[instance]) & (answered == held.answers[instance])
+        goal, answers = (wanted.index_select(0, instance) for wanted in (held.goal, held.answers))
+        reached = (digest == goal) & (answered == answers)
         view = _seen(tables, held, cells, instance, screen, scroll, record, state["known"])
         new = {
             "cells": cells, "instance": instance, "screen": screen, "record": record, "focus": focus,
@@ -190,7 +189,7 @@ class Device(Env):
         up, down = state["scroll"] > 0, state["scroll"] + PAGE < count
         rest = torch.stack([state["left"] / codes.longest, up.float(), down.float()], -1)
         # ---- elements: looks, values, and which known slots these equal
-        pinned = tables.screen[:, PINNED][state["screen"]]
+        pinned = tables.pinned.index_select(0, state["screen"])
         first = torch.where(count > PAGE, pinned, ELEMENTS).unsqueeze(-1)
         scrolls = torch.arange(ELEMENTS, device=device) >= first
         focused = (items == state["focus"].unsqueeze(-1)).long()
@@ -251,8 +250,9 @@ def _written(
 
 def _read(tables: Tables, cells: Tensor, address: Tensor) -> Tensor:
     """Return the texts at addresses ``[n, k]``: of cells, or beyond them those that are always the same."""
+    # The last cell is always 0: what is read there is added to, and not to what is read elsewhere.
     held = cells.gather(1, address.clamp(0, tables.cells - 1).long())
-    return torch.where(address < tables.cells, held, address - tables.cells)
+    return held + (address - tables.cells).clamp_min(0)
 
 
 def _changed(tables: Tables, before: Tensor, after: Tensor, does: dict[str, Tensor], place: Tensor) -> Tensor:
