@@ -40,6 +40,8 @@ from perdure.envs.device.tables import (
 from perdure.envs.device.task import SLOTS, Task, get_task, templates
 from perdure.envs.registry import environment
 
+UP, PINNED = SCREEN.index("up"), SCREEN.index("pinned")
+
 
 @environment("device")
 @dataclass(frozen=True, repr=False)
@@ -158,7 +160,7 @@ class Device(Env):
         back = done["back"] > 0
         ahead = torch.maximum(does["go"], done["go"])
         moved = back | (ahead >= 0)
-        screen = torch.where(back, tables.up.index_select(0, state["screen"]), state["screen"])
+        screen = torch.where(back, tables.screen[UP].index_select(0, state["screen"]), state["screen"])
         screen = torch.where(ahead >= 0, ahead, screen)
         focusing = clicked & (tables.typing.index_select(0, item) > 0)
         focus = torch.where(moved, 0, torch.where(focusing, item, focus))
@@ -189,7 +191,7 @@ class Device(Env):
         up, down = state["scroll"] > 0, state["scroll"] + PAGE < count
         rest = torch.stack([state["left"] / codes.longest, up.float(), down.float()], -1)
         # ---- elements: looks, values, and which known slots these equal
-        pinned = tables.pinned.index_select(0, state["screen"])
+        pinned = tables.screen[PINNED].index_select(0, state["screen"])
         first = torch.where(count > PAGE, pinned, ELEMENTS).unsqueeze(-1)
         scrolls = torch.arange(ELEMENTS, device=device) >= first
         focused = (items == state["focus"].unsqueeze(-1)).long()
@@ -226,8 +228,8 @@ def named(task: str) -> list[str]:
 
 
 def _columns(names: tuple[str, ...], table: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    # Each column by itself in memory: operations on it are several times as fast.
-    each = embedding(rows, table).transpose(0, 1).contiguous()
+    """Return the columns of a table for some of its rows, each by itself in memory."""
+    each = table.gather(1, rows.unsqueeze(0).expand(len(names), -1))
     return dict(zip(names, each.unbind(0), strict=True))
 
 
