@@ -161,6 +161,9 @@ class Task:
     def initialize_task(self, phone: Phone) -> None:
         """Prepare a phone: it holds what is given, and records at random."""
         phone.reset()
+        for name in (*(given.record for given in self.setup), *self.noise):
+            if name not in self.catalogue.records:
+                raise unknown("type of records", name, self.catalogue.records)
         for name, kind in self.catalogue.records.items():
             # Each type has draws of its own: what an app holds does not depend on which others there are.
             rng = Random(instance_seed(self.seed, name, 0))
