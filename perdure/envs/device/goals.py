@@ -91,7 +91,8 @@ class Add(Goal):
         self.screen = screen
 
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
-        rows, new = contents[self.record], self.filled(declared, params)
+        new = self.filled(declared, params)
+        rows = contents[self.record]
         if None not in rows:
             raise PerdureError(f"{self.record} must have a free place; found {len(rows)} records")
         rows[rows.index(None)] = {**declared.records[self.record].defaults(), **new}
@@ -140,7 +141,8 @@ class Set(Goal):
     """Settings are as told: ``Set("settings.network", wifi=True)``."""
 
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
-        contents[self.record][0] = {**(contents[self.record][0] or {}), **self.filled(declared, params)}
+        new = self.filled(declared, params)
+        contents[self.record][0] = {**(contents[self.record][0] or {}), **new}
         return []
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
@@ -169,10 +171,10 @@ class Answer(Goal):
         self.field = field
 
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
+        where = self.filled(declared, params)
         kind = declared.records[self.record]
         if self.field not in kind.fields:
             raise unknown(f"field of {self.record}", self.field, kind.fields)
-        where = self.filled(declared, params)
         found: list[Any] = [contents[self.record][place] for place in self.found(contents, where)]
         return [kind.fields[self.field].show(one[self.field]) for one in found]
 
@@ -190,7 +192,8 @@ class Number(Goal):
     """
 
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
-        return [str(len(matching(contents, self.record, self.filled(declared, params))))]
+        where = self.filled(declared, params)
+        return [str(len(matching(contents, self.record, where)))]
 
     def steps(self, oracle: Oracle) -> Iterator[Action]:
         ((name, value),) = self.filled(oracle.catalogue, oracle.params).items()

@@ -65,7 +65,7 @@ class Tables:
     Parameters
     ----------
     screen, effect, action:
-        ``[screens, columns]``, and so on; an item's click has the item's number.
+        ``[columns, screens]``, and so on; an item's click has the item's number.
     items:
         What stands where on a part of a screen, ``[screens * PARTS, ELEMENTS]``.
     shows:
@@ -86,7 +86,7 @@ class Tables:
     bits:
         The bits of numbers below ``2^SLOTS``, one float each.
     cells:
-        How many cells there are; the last is for what is not to be written.
+        How many cells there are; the last is always 0, the one before for what is not to be written.
     """
 
     screen: Tensor
@@ -124,7 +124,7 @@ class Compiler:
             at += kind.capacity * self.stride(name)
         self.draft = at
         # A search for rows looks at as many places as a type can have at most.
-        self.cells = at + WIDTH + CAPACITY * WIDTH + 1
+        self.cells = at + WIDTH + CAPACITY * WIDTH + 2
         self.types = {name: i + 1 for i, name in enumerate(self.catalogue.records)}
         numbered = [(layout, item) for layout in self.catalogue.layouts.values() for item in layout.items]
         self.first: dict[str, int] = {}
@@ -177,15 +177,15 @@ class Compiler:
                     cells[at : at + width] = [1, *texts]
         return cells
 
-    def digest(self, cells: Array, salts: Tensor) -> int:
-        """Return the sum of the hashes of all records: what is there, in whatever places."""
-        total = 0
-        for name, kind in self.catalogue.records.items():
-            width = self.stride(name)
-            rows = np.zeros((kind.capacity, WIDTH), dtype=np.int64)
-            rows[:, :width] = cells[self.base[name] :][: kind.capacity * width].reshape(-1, width)
-            total += int(record_hash(torch.from_numpy(rows), salts[self.types[name]]).sum())
-        return (total + (1 << 63)) % (1 << 64) - (1 << 63)
+    def digest(self, cells: Array, salts: Tensor) -> Tensor:
+        """Return the sum of the hashes of all records of some phones ``[n, cells]``: in whatever places."""
+        total = torch.zeros(len(cells), dtype=torch.int64)
+        for name in self.catalogue.kept:
+            width, base = self.stride(name), self.base[name]
+            held = cells[:, base : base + width * self.catalogue.records[name].capacity]
+            rows = torch.from_numpy(held.astype(np.int64).reshape(len(cells), -1, width))
+            total += record_hash(rows, salts[self.types[name], :width]).sum(-1)
+        return total
 
     # ---- tables ---------------------------------------------------------------------------------------
 
@@ -212,14 +212,15 @@ class Compiler:
         shows = np.concatenate([self._shown(None, None), *(self._shown(*one) for one in self.numbered)])
         numbers = torch.arange(1 << SLOTS).unsqueeze(-1)
         return Tables(
-            _whole([self._screen(layout) for layout in layouts]), _whole([row for row, _, _ in effects]),
-            _whole([self._action(i) for i in range(len(codes.actions))]),
+            _columns([self._screen(layout) for layout in layouts]), _columns([row for row, _, _ in effects]),
+            _columns([self._action(i) for i in range(len(codes.actions))]),
             _whole([row for layout in layouts for row in self._parts(layout)]), _short(shows),
             torch.tensor([row for item in (None, *(i for _, i in self.numbered)) for row in _looks(item)]),
             _short(np.concatenate([reads for _, reads, _ in effects])),
             _short(np.concatenate([writes for _, _, writes in effects])), _whole(typing), _whole(accepts),
             torch.tensor(takes or [True] * len(codes.texts)), self._salts(), torch.tensor(where).float(),
-            (numbers >> torch.arange(SLOTS) & 1).float(), self.cells,
+            (numbers >> torch.arange(SLOTS) & 1).float(),
+            self.cells,
         )  # fmt: skip
 
     def _salts(self) -> Tensor:
@@ -277,7 +278,7 @@ class Compiler:
     def _effect(self, layout: Layout | None, effect: Effect) -> tuple[list[int], Array, Array]:
         """Return an effect's row of the table, and the addresses that it writes from and to."""
         reads = np.full((CAPACITY, WIDTH), self.cells)
-        writes = np.full((CAPACITY, WIDTH), self.cells - 1)
+        writes = np.full((CAPACITY, WIDTH), self.cells - 2)
         if layout is None:
             return _row(EFFECT, go=-1, sign=1), reads, writes
         told, adds, kept, n = {"sign": 1}, effect.adds, set[str](), len(effect.puts)
@@ -392,15 +393,14 @@ class Bank:
 def bank(compiler: Compiler, tables: Tables, tasks: list[Task]) -> Bank:
     """Return tasks as rows of tables."""
     phone, codes = Phone(compiler.catalogue), compiler.codes
-    cells, digests, goals, answers = [], [], [], []
+    cells, goals, answers = [], [], []
     slots = np.full((len(tasks), SLOTS), -1)
     equal = np.zeros((len(tasks), len(codes.texts)), dtype=np.int16)
     told = np.zeros(len(tasks), dtype=np.int64)
     for i, task in enumerate(tasks):
         task.initialize_task(phone)
         cells.append(compiler.fill(phone.contents))
-        digests.append(compiler.digest(cells[-1], tables.salts))
-        goals.append(compiler.digest(compiler.fill(task.expected), tables.salts))
+        goals.append(compiler.fill(task.expected))
         answers.append(int(answer_hash(_whole([codes.texts[text] for text in task.answers])).sum()))
         for k, (name, text) in enumerate(task.params.items()):
             slots[i, k] = codes.texts[text]
@@ -408,8 +408,10 @@ def bank(compiler: Compiler, tables: Tables, tasks: list[Task]) -> Bank:
             told[i] |= (name in task.told()) << k
     template = torch.tensor([[name == task.name() for name in codes.templates] for task in tasks]).float()
     shares = torch.from_numpy(np.maximum(slots, 0) / len(codes.texts)).float()
+    before, after = np.stack(cells), np.stack(goals)
+    digest, goal = (compiler.digest(held, tables.salts) for held in (before, after))
     return Bank(
-        torch.from_numpy(np.stack(cells)), _whole(digests), _whole(goals), _whole(answers), template,
+        torch.from_numpy(before), digest, goal, _whole(answers), template,
         _whole(slots.ravel()), _whole(told), torch.from_numpy(equal.ravel()), shares,
         _whole([task.budget() for task in tasks]),
     )  # fmt: skip
@@ -428,6 +430,10 @@ def _row(columns: tuple[str, ...], **told: int) -> list[int]:
 
 def _whole(rows: object) -> Tensor:
     return torch.from_numpy(np.array(rows, dtype=np.int64))
+
+
+def _columns(rows: list[list[int]]) -> Tensor:
+    return _whole(rows).t().contiguous()
 
 
 def _short(rows: Array) -> Tensor:

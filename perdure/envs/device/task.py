@@ -11,7 +11,6 @@ import hashlib
 import string
 from collections import Counter
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
@@ -162,6 +161,9 @@ class Task:
     def initialize_task(self, phone: Phone) -> None:
         """Prepare a phone: it holds what is given, and records at random."""
         phone.reset()
+        for name in (*(given.record for given in self.setup), *self.noise):
+            if name not in self.catalogue.records:
+                raise unknown("type of records", name, self.catalogue.records)
         for name, kind in self.catalogue.records.items():
             # Each type has draws of its own: what an app holds does not depend on which others there are.
             rng = Random(instance_seed(self.seed, name, 0))
@@ -184,7 +186,7 @@ class Task:
         kind, row = self.catalogue.records[name], {}
         for i, (key, field) in enumerate(kind.fields.items()):
             taken = {self.params[slot] for slot, one in self.schema.items() if one.of == f"{name}.{key}"}
-            free = [value for value in field.values if field.show(value) not in taken]
+            free = [v for v in field.values if field.show(v) not in taken] if taken else field.values
             fresh = [value for value in free if value not in keys] if i == 0 else free
             row[key] = rng.choice(fresh or free or [field.default])
         keys.add(next(iter(row.values())))
@@ -192,7 +194,9 @@ class Task:
 
     def _aim(self, contents: Contents) -> tuple[Contents, list[str]]:
         """Return what the phone must hold in the end, and what must have been answered."""
-        wanted, answers = deepcopy(contents), []
+        # Goals put other records in the places of those that they change.
+        wanted: Contents = {name: [*rows] for name, rows in contents.items()}
+        answers: list[str] = []
         for goal in self.goals:
             answers += goal.reach(self.catalogue, wanted, self.params)
         return wanted, answers

@@ -138,12 +138,12 @@ class Device(Env):
         # ---- what is pointed at
         element, slot = done["element"].unsqueeze(-1), done["slot"]
         item, row = (state[name].gather(1, element).squeeze(-1) for name in ("items", "rows"))
-        value = held.slots[instance * SLOTS + slot]
+        value = held.slots.index_select(0, instance * SLOTS + slot)
         able = (state["known"] >> slot & 1) > 0
-        taken = tables.takes[tables.accepts[focus] + value.clamp_min(0)]
+        taken = tables.takes.index_select(0, tables.accepts.index_select(0, focus) + value.clamp_min(0))
         typed = (done["type"] > 0) & able & taken
         clicked = done["click"] > 0
-        effect = torch.where(clicked, item, torch.where(typed, tables.typing[focus], 0))
+        effect = torch.where(clicked, item, torch.where(typed, tables.typing.index_select(0, focus), 0))
         # ---- what is written
         does = _columns(EFFECT, tables.effect, effect)
         row = torch.where(clicked, row, record).clamp_min(0)
@@ -163,9 +163,9 @@ class Device(Env):
         back = done["back"] > 0
         ahead = torch.maximum(does["go"], done["go"])
         moved = back | (ahead >= 0)
-        screen = torch.where(back, tables.screen[:, UP][state["screen"]], state["screen"])
+        screen = torch.where(back, tables.screen[UP].index_select(0, state["screen"]), state["screen"])
         screen = torch.where(ahead >= 0, ahead, screen)
-        focusing = clicked & (tables.typing[item] > 0)
+        focusing = clicked & (tables.typing.index_select(0, item) > 0)
         focus = torch.where(moved, 0, torch.where(focusing, item, focus))
         further = state["scroll"] + PAGE * done["scroll"]
         further = torch.where((further >= 0) & (further < state["count"]), further, state["scroll"])
@@ -177,7 +177,8 @@ class Device(Env):
         said = answer_hash(torch.where(by_element, text, value))
         answered = state["answered"] + torch.where(by_element | by_slot, said, 0)
         left = state["left"] - 1
-        reached = (digest == held.goal[instance]) & (answered == held.answers[instance])
+        goal, answers = (wanted.index_select(0, instance) for wanted in (held.goal, held.answers))
+        reached = (digest == goal) & (answered == answers)
         view = _seen(tables, held, cells, instance, screen, scroll, record, state["known"])
         new = {
             "cells": cells, "instance": instance, "screen": screen, "record": record, "focus": focus,
@@ -193,7 +194,7 @@ class Device(Env):
         up, down = state["scroll"] > 0, state["scroll"] + PAGE < count
         rest = torch.stack([state["left"] / codes.longest, up.float(), down.float()], -1)
         # ---- elements: looks, values, and which known slots these equal
-        pinned = tables.screen[:, PINNED][state["screen"]]
+        pinned = tables.screen[PINNED].index_select(0, state["screen"])
         first = torch.where(count > PAGE, pinned, ELEMENTS).unsqueeze(-1)
         scrolls = torch.arange(ELEMENTS, device=device) >= first
         focused = (items == state["focus"].unsqueeze(-1)).long()
@@ -230,8 +231,8 @@ def named(task: str) -> list[str]:
 
 
 def _columns(names: tuple[str, ...], table: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    # Each column by itself in memory: operations on it are several times as fast.
-    each = embedding(rows, table).transpose(0, 1).contiguous()
+    """Return the columns of a table for some of its rows, each by itself in memory."""
+    each = table.gather(1, rows.unsqueeze(0).expand(len(names), -1))
     return dict(zip(names, each.unbind(0), strict=True))
 
 
@@ -254,8 +255,9 @@ def _written(
 
 def _read(tables: Tables, cells: Tensor, address: Tensor) -> Tensor:
     """Return the texts at addresses ``[n, k]``: of cells, or beyond them those that are always the same."""
+    # The last cell is always 0: what is read there is added to, and not to what is read elsewhere.
     held = cells.gather(1, address.clamp(0, tables.cells - 1).long())
-    return torch.where(address < tables.cells, held, address - tables.cells)
+    return held + (address - tables.cells).clamp_min(0)
 
 
 def _counting(does: dict[str, Tensor], place: Tensor) -> Tensor:
