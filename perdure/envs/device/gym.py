@@ -12,6 +12,7 @@ from perdure.core.errors import PerdureError
 from perdure.core.random import Rng
 from perdure.envs.contract import Env
 from perdure.envs.device.episode import Episode
+from perdure.envs.device.layouts import layout
 from perdure.envs.device.render import render
 from perdure.envs.device.world import Device
 from perdure.envs.gym import _build, _check_options, _keys
@@ -78,20 +79,24 @@ class Readable(gymnasium.Env[Array, Any]):
         rng = Rng(torch.tensor(self._key), torch.tensor(self._begun), "gym/start/")
         self._begun += 1
         self.episode = Episode(self.tasks[int(self.inner.drawn(rng, 1))])
-        return self.episode.observe(), {}
+        return self._seen(), {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         episode = self._begun_episode()
-        number = int(taken(self.inner.actions, np.asarray(action)[None])[0])
+        given = taken(self.inner.actions, np.asarray(action)[None])
+        number = int(layout(self.inner.layout).done[int(given[0])])
         # Who goes on after the end sees what nobody looks at.
         reward = 0.0 if episode.over else episode.step(number)
-        return episode.observe(), reward, episode.over, False, {}
+        return self._seen(), reward, episode.over, False, {}
 
     def render(self) -> Any:
         """Return the screen as text."""
         if self.render_mode is None:
             raise PerdureError("nothing is drawn: make the environment with render_mode='ansi'")
         return render(self._begun_episode().phone)
+
+    def _seen(self) -> Array:
+        return self._begun_episode().observe()[layout(self.inner.layout).seen.numpy()]
 
     def _begun_episode(self) -> Episode:
         if self.episode is None:

@@ -18,6 +18,7 @@ from perdure.envs.actions import Discrete
 from perdure.envs.contract import Env
 from perdure.envs.device.coding import ON, ZERO, Coding, coding
 from perdure.envs.device.declare import CAPACITY, ELEMENTS, PAGE, VALUES, WIDTH
+from perdure.envs.device.layouts import layout
 from perdure.envs.device.tables import (
     ACTION,
     ADDS,
@@ -60,6 +61,8 @@ class Device(Env):
         How many instances of each template there are.
     seed:
         Of the instances.
+    layout:
+        Where the elements of a screen stand: 0 as usual, any other number in another order of its own.
     limit:
         Steps after which an episode is cut off, if not by its budget.
 
@@ -77,6 +80,7 @@ class Device(Env):
     task: str = "all"
     instances: int = 4
     seed: int = 0
+    layout: int = 0
     limit: int = field(default=200, kw_only=True)
 
     entry_point: ClassVar[str] = "perdure.envs.device.gym:Readable"
@@ -85,6 +89,7 @@ class Device(Env):
         super().__post_init__()
         check_whole("instances", self.instances)
         check_whole("seed", self.seed, least=0)
+        check_whole("layout", self.layout, least=0)
         named(self.task)
 
     # ---- what there is --------------------------------------------------------------------------------
@@ -134,7 +139,8 @@ class Device(Env):
     def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
         held, tables = self._bank(action.device), tables_on(action.device)
         instance, record, focus = state["instance"], state["record"], state["focus"]
-        done = _columns(ACTION, tables.action, action)
+        usual = layout(self.layout, action.device).done[action] if self.layout else action
+        done = _columns(ACTION, tables.action, usual)
         # ---- what is pointed at
         element, slot = done["element"].unsqueeze(-1), done["slot"]
         item, row = (state[name].gather(1, element).squeeze(-1) for name in ("items", "rows"))
@@ -208,7 +214,8 @@ class Device(Env):
             values[:, :, :VALUES] / len(codes.texts), embedding(text, tables.bits),
             embedding(details, tables.bits),
         ]  # fmt: skip
-        return torch.cat([part.flatten(1) for part in parts], -1)
+        found = torch.cat([part.flatten(1) for part in parts], -1)
+        return found[:, layout(self.layout, device).seen] if self.layout else found
 
     def _bank(self, device: torch.device) -> Bank:
         return _bank_on(self.task, self.instances, self.seed, device)

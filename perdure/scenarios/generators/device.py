@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -14,10 +14,13 @@ from perdure.core.errors import PerdureError
 from perdure.envs.device.coding import FLAGS, coding
 from perdure.envs.device.declare import CLASSES, ELEMENTS, VALUES
 from perdure.envs.device.episode import Episode
+from perdure.envs.device.layouts import layout
 from perdure.envs.device.task import SLOTS, get_task, templates
 from perdure.envs.device.world import Device, named
+from perdure.envs.numpy_rules import Array
+from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
-from perdure.scenarios.contract.task import Part, Task
+from perdure.scenarios.contract.task import Task
 from perdure.scenarios.rl.acting import Acting
 from perdure.scenarios.rl.imitation import Imitation
 
@@ -46,7 +49,7 @@ def device_apps(tasks: int = 4, *, instances: int = 20, episodes: int = 100) -> 
     apps = by_size()
     if check_whole("tasks", tasks) > len(apps):
         raise PerdureError(f"tasks must be at most {len(apps)}, one for each app; found {tasks}")
-    return imitated("device-apps", {app: (app,) for app in apps[:tasks]}, instances, episodes)
+    return imitated("device-apps", {app: app for app in apps[:tasks]}, instances, episodes)
 
 
 @checked
@@ -67,7 +70,27 @@ def device_templates(
     every = named(app)
     if check_whole("tasks", tasks) > len(every):
         raise PerdureError(f"tasks must be at most {len(every)}, the templates of {app}; found {tasks}")
-    return imitated("device-templates", {name: (name,) for name in every[:tasks]}, instances, episodes)
+    return imitated("device-templates", {name: name for name in every[:tasks]}, instances, episodes)
+
+
+@checked
+def device_layouts(
+    tasks: int = 4, app: str = "settings", *, instances: int = 20, episodes: int = 100
+) -> Stream:
+    """Make tasks of using the same app, whose elements stand in another order from task to task.
+
+    Parameters
+    ----------
+    tasks:
+        How many layouts; the first one is the usual one.
+    app:
+        The app, or ``"all"``.
+    instances, episodes:
+        As for :func:`device_apps`.
+    """
+    titles = [f"layout {i}" for i in range(check_whole("tasks", tasks))]
+    words = dict.fromkeys(titles, app)
+    return imitated("device-layouts", words, instances, episodes, layouts=tuple(range(tasks)))
 
 
 def by_size() -> list[str]:
@@ -78,19 +101,20 @@ def by_size() -> list[str]:
     return sorted(counts, key=lambda app: (-counts[app], app))
 
 
-def imitated(name: str, tasks: Mapping[str, tuple[str, ...]], instances: int, episodes: int) -> Stream:
-    """Return a stream whose tasks are apps or templates, by the task's name."""
+def imitated(
+    name: str, tasks: Mapping[str, str], instances: int, episodes: int, layouts: Sequence[int] | None = None
+) -> Stream:
+    """Return a stream whose tasks are apps or templates, by the task's name, each in a layout."""
     check_whole("instances", instances)
     outputs = tuple(range(len(coding().actions)))
     made = []
-    for title, words in tasks.items():
-        train = Part(*shown([one for word in words for one in named(word)], instances))
-        val, test = (played(words, seed, episodes) for seed in (VAL, TEST))
+    for number, (title, word) in zip(layouts or [0] * len(tasks), tasks.items(), strict=True):
+        train = Part(*shown(named(word), instances, number))
+        val, test = (played(word, seed, number, episodes) for seed in (VAL, TEST))
         made.append(Task(title, train, val, test, outputs, Imitation()))
     info = {"tasks": list(tasks), "worst": 0.0, "best": 1.0}
-    return Stream(
-        name, tuple(made), "domain", len(outputs), info=info, defaults={"model": model(), **SETTINGS}
-    )
+    defaults = {"model": model(), **SETTINGS}
+    return Stream(name, tuple(made), "domain", len(outputs), info=info, defaults=defaults)
 
 
 def model() -> str:
@@ -100,25 +124,25 @@ def model() -> str:
     return f"pointer(elements={ELEMENTS}, features={features}, points={points})"
 
 
-def played(words: tuple[str, ...], seed: int, episodes: int) -> Acting:
-    """Return episodes of instances of a seed."""
-    env = Device(words[0], seed=seed)
-    budget = max(templates()[one].budget() for one in named(words[0]))
+def played(word: str, seed: int, number: int, episodes: int) -> Acting:
+    """Return episodes of instances of a seed, in a layout of some number."""
+    budget = max(templates()[one].budget() for one in named(word))
     return Acting(
-        horizon=1, passes=1, limit=budget, samples=1, env=env, copies=1, episodes=episodes,
-        part={VAL: "val", TEST: "test"}[seed], first=0,
+        horizon=1, passes=1, limit=budget, samples=1, env=Device(word, seed=seed, layout=number), copies=1,
+        episodes=episodes, part={VAL: "val", TEST: "test"}[seed], first=0,
     )  # fmt: skip
 
 
-def shown(names: Iterable[str], instances: int) -> tuple[Tensor, Tensor]:
-    """Return what the oracle saw ``[n, size]`` and the numbers of what it did ``[n]``."""
+def shown(names: Iterable[str], instances: int, number: int) -> tuple[Tensor, Tensor]:
+    """Return what the oracle saw ``[n, size]`` and the numbers of what it did ``[n]``, in a layout."""
     each = [_shown(name, i) for name in names for i in range(instances)]
-    x, y = (np.concatenate(some) for some in zip(*each, strict=True))
-    return torch.from_numpy(x), torch.from_numpy(y)
+    x, y = (torch.from_numpy(np.concatenate(some)) for some in zip(*each, strict=True))
+    places = layout(number)
+    return x[:, places.seen], places.undone[y]
 
 
 @lru_cache(maxsize=4096)
-def _shown(name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+def _shown(name: str, index: int) -> tuple[Array, Array]:
     episode = Episode(get_task(name, TRAIN, index))
     seen, done = [], []
     for action in episode.oracle():
