@@ -10,11 +10,12 @@ import torch
 from perdure import check_env
 from perdure.core.random import Rng
 from perdure.envs.device import Device, Episode, Given, Slot, Task
+from perdure.envs.device.bank import bank
 from perdure.envs.device.catalogue import catalogue
 from perdure.envs.device.coding import Coding
 from perdure.envs.device.declare import ELEMENTS
 from perdure.envs.device.goals import Add
-from perdure.envs.device.tables import Compiler, bank, compiled
+from perdure.envs.device.tables import Compiler, compiled
 from tests.envs.device.small_phone import PHONE, SONGS
 
 RNG = Rng(torch.tensor(0), torch.tensor(0))
