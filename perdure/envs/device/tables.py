@@ -36,8 +36,8 @@ from perdure.envs.device.declare import (
     Source,
 )
 from perdure.envs.device.fields import Field, Text
-from perdure.envs.device.phone import Contents, Phone
-from perdure.envs.device.task import SLOTS, Task
+from perdure.envs.device.phone import Contents
+from perdure.envs.device.task import SLOTS
 from perdure.envs.numpy_rules import Array
 
 # Columns of the tables: what is looked up of a screen, of an effect besides its writes, and of an action.
@@ -214,10 +214,10 @@ class Compiler:
         return Tables(
             _columns([self._screen(layout) for layout in layouts]), _columns([row for row, _, _ in effects]),
             _columns([self._action(i) for i in range(len(codes.actions))]),
-            _whole([row for layout in layouts for row in self._parts(layout)]), _short(shows),
+            whole([row for layout in layouts for row in self._parts(layout)]), _short(shows),
             torch.tensor([row for item in (None, *(i for _, i in self.numbered)) for row in _looks(item)]),
             _short(np.concatenate([reads for _, reads, _ in effects])),
-            _short(np.concatenate([writes for _, _, writes in effects])), _whole(typing), _whole(accepts),
+            _short(np.concatenate([writes for _, _, writes in effects])), whole(typing), whole(accepts),
             torch.tensor(takes or [True] * len(codes.texts)), self._salts(), torch.tensor(where).float(),
             (numbers >> torch.arange(SLOTS) & 1).float(),
             self.cells,
@@ -349,72 +349,7 @@ def answer_hash(number: Tensor) -> Tensor:
     return mixed((number + 1) * _FIRST)
 
 
-# ---- instances ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Bank:
-    """Instances of tasks, ready to start: ``[instances, ...]`` each.
-
-    Parameters
-    ----------
-    cells:
-        What the phone holds, int16.
-    digest, goal:
-        Its hash, and what it must be in the end.
-    answers:
-        The sum of the hashes of what must be answered.
-    template:
-        One-hot vectors of the template, float32.
-    slots:
-        The numbers of the slots' values, -1 where there is none, ``[instances * SLOTS]``.
-    told:
-        Which slots the goal tells, a bit each.
-    equal:
-        Which slots a text is the value of, a bit each, ``[instances * texts]`` int16.
-    shares:
-        The numbers of slots' values as shares of all texts, ``[instances, SLOTS]`` float32.
-    budget:
-        In steps.
-    """
-
-    cells: Tensor
-    digest: Tensor
-    goal: Tensor
-    answers: Tensor
-    template: Tensor
-    slots: Tensor
-    told: Tensor
-    equal: Tensor
-    shares: Tensor
-    budget: Tensor
-
-
-def bank(compiler: Compiler, tables: Tables, tasks: list[Task]) -> Bank:
-    """Return tasks as rows of tables."""
-    phone, codes = Phone(compiler.catalogue), compiler.codes
-    cells, goals, answers = [], [], []
-    slots = np.full((len(tasks), SLOTS), -1)
-    equal = np.zeros((len(tasks), len(codes.texts)), dtype=np.int16)
-    told = np.zeros(len(tasks), dtype=np.int64)
-    for i, task in enumerate(tasks):
-        task.initialize_task(phone)
-        cells.append(compiler.fill(phone.contents))
-        goals.append(compiler.fill(task.expected))
-        answers.append(int(answer_hash(_whole([codes.texts[text] for text in task.answers])).sum()))
-        for k, (name, text) in enumerate(task.params.items()):
-            slots[i, k] = codes.texts[text]
-            equal[i, slots[i, k]] |= 1 << k
-            told[i] |= (name in task.told()) << k
-    template = torch.tensor([[name == task.name() for name in codes.templates] for task in tasks]).float()
-    shares = torch.from_numpy(np.maximum(slots, 0) / len(codes.texts)).float()
-    before, after = np.stack(cells), np.stack(goals)
-    digest, goal = (compiler.digest(held, tables.salts) for held in (before, after))
-    return Bank(
-        torch.from_numpy(before), digest, goal, _whole(answers), template,
-        _whole(slots.ravel()), _whole(told), torch.from_numpy(equal.ravel()), shares,
-        _whole([task.budget() for task in tasks]),
-    )  # fmt: skip
+# ---- small parts ------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
@@ -428,12 +363,13 @@ def _row(columns: tuple[str, ...], **told: int) -> list[int]:
     return [told.get(name, 0) for name in columns]
 
 
-def _whole(rows: object) -> Tensor:
+def whole(rows: object) -> Tensor:
+    """Return whole numbers as a tensor."""
     return torch.from_numpy(np.array(rows, dtype=np.int64))
 
 
 def _columns(rows: list[list[int]]) -> Tensor:
-    return _whole(rows).t().contiguous()
+    return whole(rows).t().contiguous()
 
 
 def _short(rows: Array) -> Tensor:

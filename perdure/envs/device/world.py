@@ -16,6 +16,7 @@ from perdure.core.errors import PerdureError, near, shown
 from perdure.core.random import Rng
 from perdure.envs.actions import Discrete
 from perdure.envs.contract import Env
+from perdure.envs.device.bank import Bank, bank
 from perdure.envs.device.coding import ON, ZERO, Coding, coding
 from perdure.envs.device.declare import CAPACITY, ELEMENTS, PAGE, VALUES, WIDTH
 from perdure.envs.device.layouts import layout
@@ -31,10 +32,8 @@ from perdure.envs.device.tables import (
     SAVES,
     SCREEN,
     STANCES,
-    Bank,
     Tables,
     answer_hash,
-    bank,
     compiled,
     record_hash,
 )

@@ -12,7 +12,7 @@ MUSIC = App(
     "Music",
     records=(
         Record("song", {"name": Text(*SONGS), "mood": Choice("calm", "loud"), "liked": Bool()}, noise=(9, 9)),
-        Record("entry", {"song": Text(*SONGS), "list": Choice("Mix", "Party")}, noise=(2, 2)),
+        Record("entry", {"song": Text(*SONGS), "list": Choice("Mix", "Party")}, 6, (2, 2)),
         Record("mood", {"name": Text("calm", "loud")}, noise=(0, 0)),
         One("player", {"song": Text(*SONGS), "mode": Choice("once", "again")}),
         One("view", {"mood": Text("calm", "loud")}, view=True),

@@ -1,5 +1,6 @@
 """The batched phone against the readable one, step by step, on whatever actions."""
 
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -8,10 +9,14 @@ import torch
 
 from perdure import check_env
 from perdure.core.random import Rng
-from perdure.envs.device import Device, Episode
+from perdure.envs.device import Device, Episode, Given, Slot, Task
+from perdure.envs.device.bank import bank
 from perdure.envs.device.catalogue import catalogue
+from perdure.envs.device.coding import Coding
 from perdure.envs.device.declare import ELEMENTS
-from perdure.envs.device.tables import compiled
+from perdure.envs.device.goals import Add
+from perdure.envs.device.tables import Compiler, compiled
+from tests.envs.device.small_phone import PHONE, SONGS
 
 RNG = Rng(torch.tensor(0), torch.tensor(0))
 STEPS = 25
@@ -62,6 +67,47 @@ def test_screens_contents_and_rewards_are_the_same(app):
                         held = state["cells"][i, base + place * width :][:width].numpy()
                         assert held[0] == (one is not None)
                         assert one is None or (held == cells[base + place * width :][:width]).all()
+
+
+def test_a_small_phone_with_all_that_apps_may_have(monkeypatch):
+    # Records made of others, rows that write, lists by what a row wrote, forms that are filled in partly.
+    slots = {name: Slot("music.song.name") for name in ("song", "other")}
+
+    class Small(Task):
+        template = "Add {song} and {other}."
+        app_names = ("music",)
+        complexity = 20.0
+        schema = slots
+        setup = tuple(Given("music.mood", name=name) for name in ("calm", "loud"))
+        goals = (Add("music.entry", song="{song}"),)
+
+    tasks = [Small({"song": one, "other": other}, i, PHONE) for i, (one, other) in enumerate(pairwise(SONGS))]
+    codes = Coding(PHONE, {"Small": Small})
+    compiler = Compiler(codes)
+    tables = compiler.tables()
+    held = bank(compiler, tables, tasks)
+    for place in ("world.coding", "episode.coding"):
+        monkeypatch.setattr(f"perdure.envs.device.{place}", lambda: codes)
+    monkeypatch.setattr("perdure.envs.device.world.tables_on", lambda device: tables)
+    monkeypatch.setattr("perdure.envs.device.world._bank_on", lambda *_: held)
+    env, rng, visited = Device("settings"), Random(5), set()
+    episodes = [Episode(task) for task in tasks]
+    state = env.start(torch.arange(len(tasks)))
+    for t in range(120):
+        seen, expected = env.observe(state).numpy(), [episode.observe() for episode in episodes]
+        wrong = differ(seen, expected)
+        assert not wrong, f"step {t}: {episodes[wrong[0]].phone.screen}"
+        drawing = [i for i, one in enumerate(codes.actions) if one.kind != "status"]
+        actions = [rng.randrange(len(episode.phone.elements())) if rng.random() < 0.7 else rng.choice(drawing)
+                   for episode in episodes]  # fmt: skip
+        state, _, _ = env.step(state, torch.tensor(actions), RNG)
+        for episode, action in zip(episodes, actions, strict=True):
+            episode.step(action)
+            visited.add(episode.phone.screen)
+    cells = np.stack([compiler.fill(episode.phone.contents) for episode in episodes])
+    assert compiler.digest(cells, tables.salts).tolist() == state["digest"].tolist()
+    assert visited == set(PHONE.layouts)
+    assert any(len(episode.phone.records("music.entry")) == 6 for episode in episodes)
 
 
 @pytest.mark.parametrize("app", [*catalogue().apps])
