@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from perdure.experiment import compare
     from perdure.scenarios import check_stream
     from perdure.sensitivity import measure_sensitivity
-    from perdure.testing import check_env, check_strategy
+    from perdure.testing.check_env import check_env
+    from perdure.testing.check_strategy import check_strategy
     from perdure.training import Training
 
 __all__ = [

@@ -24,7 +24,7 @@ METHODS = ["naive", "mcs", "commnet", "tarmac", "dial"]
 
 
 def row(results: Results, method: str) -> dict[str, str]:
-    """Lay out returns as they are, with messages shuffled over episodes and without any, and the bits sent."""
+    """Lay out returns as they are, with shuffled messages and without any, and the bits sent."""
     scores = results.scores[method][:, -1].mean(1)
     found = {"method": method, "return": cell(scores, 2), "shuffled": "-", "silent": "-", "bits a step": "-"}
     try:

@@ -96,7 +96,8 @@ class Readable(gymnasium.Env[Array, Any]):
         return render(self._begun_episode().phone)
 
     def _seen(self) -> Array:
-        return self._begun_episode().observe()[layout(self.inner.layout).seen.numpy()]
+        usual: Array = self._begun_episode().observe()
+        return np.asarray(usual[layout(self.inner.layout).seen.numpy()])
 
     def _begun_episode(self) -> Episode:
         if self.episode is None:

@@ -78,7 +78,7 @@ class Pointer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         head, rest = x[:, : self.head], x[:, self.head :]
         sizes = [self.elements * f for f in self.features]
-        tables = [part.view(len(x), self.elements, -1) for part in rest.split(sizes, 1)]
+        tables = [part.view(len(x), self.elements, -1) for part in torch.split(rest, sizes, 1)]
         whole = self.whole(head)
         where = torch.eye(self.elements, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
         beside = whole.unsqueeze(1).expand(-1, self.elements, -1)
