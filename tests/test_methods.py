@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[1] / "examples" / "methods"
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, MULTITASK = DOCS / "methods.md", DOCS / "multitask.md"
 QUICK = ("adapters", "clr", "ibcl", "kfpf", "packnet_icarl", "plasticity")
-AGENTS = ("agents",)
+AGENTS = ("agents", "device", "teams")
 TOGETHER = ("adult", "balancing", "critical", "merging", "multitab", "trees")
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perdure.core.checks import check_whole
-from perdure.core.errors import PerdureError
+from perdure.core.errors import PerdureError, shown
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -128,7 +127,8 @@ class Messages:
         if found.shape != self.on.shape or not np.issubdtype(found.dtype, np.integer):
             kind = f"{list(found.shape)} {found.dtype}"
             raise PerdureError(f"expected labels {list(self.on.shape)}, whole numbers; found {kind}")
-        check_whole("agent", agent, least=0, most=agents - 1)
+        if type(agent) is not int or not 0 <= agent < agents:
+            raise PerdureError(f"agent must be a whole number from 0 to {agents - 1}; found {shown(agent)}")
         counts = self.on & self.present[:, :, agent]
         if not counts.any():
             raise PerdureError(f"expected an agent who is there; found agent {agent}, who never is")
@@ -143,7 +143,8 @@ def codes_of(messages: Floats, clusters: int = 16) -> Whole:
     together by k-means of at most ``clusters`` centres, which start at messages far from each other: the
     first one, then always the one that is farthest from those before. There is no draw in it.
     """
-    check_whole("clusters", clusters)
+    if type(clusters) is not int or clusters < 1:
+        raise PerdureError(f"clusters must be a whole number, at least 1; found {shown(clusters)}")
     kinds, codes = np.unique(messages, axis=0, return_inverse=True)
     codes = codes.reshape(-1)
     if len(kinds) <= clusters:

@@ -100,7 +100,7 @@ def test_it_prints_what_matters():
         (lambda m: m.information([0, 1], 0), r"labels \[2, 3\], whole numbers; found \[2\] int64"),
         (
             lambda m: m.information(np.zeros((2, 3), dtype=int), 3),
-            "agent must be a whole number of at most 2",
+            "agent must be a whole number from 0 to 2",
         ),
         (
             lambda m: m.information(np.zeros((2, 3), dtype=int), 0, clusters=0),

@@ -3,18 +3,12 @@
 import pytest
 
 from perdure.envs.device import Action, Episode, get_task, templates
+from tests.envs.device.hands import click, start
 
 MERGE = {
     "merged": "Diary", "title": "Speech", "other": "Dream", "first": "Ring twice",
     "second": "Never on a Sunday",
 }  # fmt: skip
-
-
-def click(episode, *texts):
-    """Click on the elements with some texts or labels, one after the other."""
-    for text in texts:
-        found = (one for one in episode.phone.elements() if text in (one.text, *one.details[:1]))
-        episode.step(Action("click", index=next(found).index))
 
 
 def write(episode, label, text):
@@ -29,7 +23,8 @@ def declare(episode):
 def merged(second="Never on a Sunday", away=("Speech", "Dream")):
     """Return the episode after both notes were made one by hand."""
     episode = Episode(templates()["NotesMerge"](MERGE, seed=5))
-    click(episode, "Notes", "Speech")
+    start(episode, "notes")
+    click(episode, "Speech")
     assert "Ring twice" in [one.text for one in episode.phone.elements()]
     episode.step(Action("navigate_back"))
     click(episode, "Add")
@@ -64,7 +59,8 @@ def test_the_line_of_the_other_note_can_be_typed_once_it_was_seen():
     episode = Episode(templates()["NotesMerge"](MERGE, seed=5))
     known = dict(zip(episode.task.params, episode.known, strict=True))
     assert known == {"merged": True, "title": True, "other": True, "first": False, "second": False}
-    click(episode, "Notes", "Dream")
+    start(episode, "notes")
+    click(episode, "Dream")
     known = dict(zip(episode.task.params, episode.known, strict=True))
     assert (known["first"], known["second"]) == (False, True)
 
@@ -74,8 +70,9 @@ def test_another_note_changed_beside_is_no_success():
         episode = Episode(get_task("NotesRename"))
         for action in episode.oracle():
             if action.action_type == "status":
-                beside = next(one for one in episode.phone.contents["notes.note"] if one[key] != value)
-                beside[key] = value
+                rows = episode.phone.contents["notes.note"]
+                at = next(i for i, one in enumerate(rows) if one is not None and one[key] != value)
+                rows[at] = {**rows[at], key: value}
             episode.step(action)
         assert episode.reward == 0.0
 
@@ -83,7 +80,8 @@ def test_another_note_changed_beside_is_no_success():
 def test_a_folder_shows_its_own_notes_and_can_be_deleted():
     params = {"title": "Speech", "folder": "Work", "other": "Ideas"}
     episode = Episode(templates()["NotesDelete"](params, seed=1))
-    click(episode, "Notes", "Folders", "Work")
+    start(episode, "notes")
+    click(episode, "Folders", "Work")
     shown = [(one.text, *one.details[:1]) for one in episode.phone.elements()]
     assert shown[1] == ("1", "records")
     assert shown[-1] == ("Speech", "Work")
@@ -97,7 +95,8 @@ def test_a_folder_shows_its_own_notes_and_can_be_deleted():
 
 def test_a_new_note_is_in_the_folder_that_is_looked_at():
     episode = Episode(get_task("NotesTidyUp"))
-    click(episode, "Notes", "Folders", "School", "Add")
+    start(episode, "notes")
+    click(episode, "Folders", "School", "Add")
     assert ("School", ("Folder",)) in [(one.text, one.details) for one in episode.phone.elements()]
 
 

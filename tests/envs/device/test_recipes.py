@@ -1,6 +1,7 @@
 """Recipes: copies deleted by hand, the shopping list, the plan."""
 
 from perdure.envs.device import Action, Episode, get_task, templates
+from tests.envs.device.hands import click, start
 
 COPIES = {
     "category": "Soup", "title": "Ramen", "second": "Goulash", "main": "Noodles", "beside": "Beef",
@@ -8,13 +9,6 @@ COPIES = {
     "more": "Stir all the time",
 }  # fmt: skip
 DINNER = {"date": "Nov 3", "later": "Nov 9", "title": "Paella", "main": "Rice", "lunch": "Falafel"}
-
-
-def click(episode, *texts):
-    """Click on the elements with some texts or labels, one after the other."""
-    for text in texts:
-        found = (one for one in episode.phone.elements() if text in (one.text, *one.details[:1]))
-        episode.step(Action("click", index=next(found).index))
 
 
 def declare(episode):
@@ -25,7 +19,8 @@ def soups():
     """Return an episode that shows the soups, and what it shows."""
     episode = Episode(templates()["RecipesDeleteCopies"](COPIES, seed=2))
     # The second "Category" is the field that the list is by.
-    click(episode, "Recipes", "Category")
+    start(episode, "recipes")
+    click(episode, "Category")
     spinner = next(one.index for one in episode.phone.elements() if one.class_name == "Spinner")
     episode.step(Action("click", index=spinner))
     click(episode, "Soup")
@@ -73,7 +68,8 @@ def test_both_copies_deleted_or_the_one_that_differs_is_no_success():
 
 def test_a_dinner_worked_out_by_hand():
     episode = Episode(templates()["RecipesDinner"](DINNER, seed=0))
-    click(episode, "Recipes", "Paella", "Favourite", "Buy")
+    start(episode, "recipes")
+    click(episode, "Paella", "Favourite", "Buy")
     bought = episode.phone.records("recipes.item")[-1]
     assert bought == {"item": "Rice", "recipe": "Paella", "bought": False}
     assert episode.phone.screen == "recipes/item.list"
@@ -90,7 +86,8 @@ def test_a_dinner_worked_out_by_hand():
 
 def test_buying_twice_is_no_success():
     episode = Episode(get_task("RecipesBuy"))
-    click(episode, "Recipes", episode.task.params["title"], "Buy")
+    start(episode, "recipes")
+    click(episode, episode.task.params["title"], "Buy")
     episode.step(Action("navigate_back"))
     click(episode, episode.task.params["title"], "Buy")
     assert declare(episode) == 0.0
@@ -99,7 +96,8 @@ def test_buying_twice_is_no_success():
 def test_a_plan_from_a_recipe_has_its_name():
     params = {"title": "Paella", "meal": "Dinner", "date": "Nov 3"}
     episode = Episode(templates()["RecipesPlanMeal"](params, seed=0))
-    click(episode, "Recipes", "Paella", "Plan", "Date")
+    start(episode, "recipes")
+    click(episode, "Paella", "Plan", "Date")
     episode.step(Action("input_text", text="Nov 3", clear_text=True))
     click(episode, "Meal", "Dinner", "Save")
     planned = episode.phone.records("recipes.meal")[-1]
@@ -123,7 +121,8 @@ def test_another_recipe_changed_beside_is_no_success():
         episode = Episode(get_task("RecipesAdd"))
         for action in episode.oracle():
             if action.action_type == "status":
-                beside = next(one for one in episode.phone.contents["recipes.recipe"] if one[key] != value)
-                beside[key] = value
+                rows = episode.phone.contents["recipes.recipe"]
+                at = next(i for i, one in enumerate(rows) if one is not None and one[key] != value)
+                rows[at] = {**rows[at], key: value}
             episode.step(action)
         assert episode.reward == 0.0

@@ -101,7 +101,7 @@ def test_what_is_played_can_be_read():
     episode = Episode(get_task("SettingsWifi"))
     text = played(episode, episode.oracle())
     assert text.startswith("Turn Wi-Fi on.\n\nhome\n   0 Home\n")
-    assert "> Action('click', index=3)" in text
+    assert "> Action('click', index=" in text
     assert text.endswith("reward 1, 6 steps left")
 
 
