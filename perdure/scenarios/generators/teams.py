@@ -47,7 +47,7 @@ def referential_games(tasks: int = 1, *, steps: int = 60_000, episodes: int = 50
 
 
 @checked
-def spread_agents(tasks: int = 3, *, steps: int = 200_000, episodes: int = 100) -> Stream:
+def spread_agents(tasks: int = 3, *, steps: int = 100_000, episodes: int = 100) -> Stream:
     """Make tasks of covering landmarks with as many agents, another number of them each time.
 
     All tasks have the size of the largest one: agents and entities that are not there are rows of zeros.

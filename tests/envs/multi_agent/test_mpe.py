@@ -136,6 +136,7 @@ def test_without_symbols_nothing_is_seen_of_what_the_other_one_does():
         actions = torch.zeros(6, 2, dtype=torch.int64)
         actions[:, 0] = torch.arange(6)
         new, _, _ = env.step(state, actions, RNG)
+        assert torch.equal(new["said"], state["said"])
         listener = env.tables(new)[:, 1]
         assert torch.equal(listener[:, 1:], env.tables(state)[:, 1, 1:])
         if isinstance(env, SpeakerListener):
