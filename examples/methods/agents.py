@@ -10,7 +10,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from table import DOCS, cell, markdown, put
+from table import DOCS, cell, markdown, marked, put
 
 from perdure import PerdureError, Results, compare
 from perdure.scenarios import Stream, get
@@ -94,6 +94,8 @@ def main(seeds: int = 5, write: bool = True, quick: bool = False, only: str = ""
         if name != only and (only or (quick and texts)):
             continue
         start = time.perf_counter()
+        if write:
+            marked(name, PAGE)
         results, refused = learn(case, 2 if quick else seeds, quick)
         lines = [row(results, method) for method in results.strategies]
         text = markdown(lines) + "".join(f"\n\n`{method}`: {line}." for method, line in refused.items())

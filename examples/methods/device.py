@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
-from table import DOCS, cell, markdown, put
+from table import DOCS, cell, markdown, marked, put
 
 from perdure import Results, compare
 
@@ -42,6 +42,8 @@ def main(seeds: int = 5, write: bool = True, quick: bool = False, only: str = ""
         if name != only and (only or (quick and texts)):
             continue
         start = time.perf_counter()
+        if write:
+            marked(f"device {name}", PAGE)
         results = compare(
             stream.format(1 if quick else 20), METHODS[:1] if quick else METHODS, seeds=2 if quick else seeds,
             epochs=1 if quick else 15, tune={} if quick else STRENGTHS, quiet=True,

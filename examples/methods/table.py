@@ -28,11 +28,16 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def put(name: str, text: str, page: Path = PAGE) -> None:
-    """Replace what stands in the page between the marks `name` and its end."""
-    before = page.read_text(encoding="utf-8")
+def marked(name: str, page: Path = PAGE) -> re.Pattern[str]:
+    """Return what a table stands between in a page; end where it is not there once, before hours of work."""
     marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-    after, found = marks.subn(lambda m: m[1] + text + "\n" + m[2], before)
+    found = len(marks.findall(page.read_text(encoding="utf-8")))
     if found != 1:
         raise SystemExit(f"expected the marks of {name!r} once in {page}; found them {found} times")
+    return marks
+
+
+def put(name: str, text: str, page: Path = PAGE) -> None:
+    """Replace what stands in the page between the marks `name` and its end."""
+    after = marked(name, page).sub(lambda m: m[1] + text + "\n" + m[2], page.read_text(encoding="utf-8"))
     page.write_text(after, encoding="utf-8")
