@@ -1,12 +1,10 @@
-"""A policy that learns to use a phone, app after app and layout after layout: what is forgotten.
+"""A policy that learns to use a phone, layout after layout: what is forgotten.
 
-python examples/methods/device.py          (writes the tables and the figures of docs/agents.md)
-python examples/methods/device.py apps     (one of them)
+python examples/methods/device.py    (writes the table and the figure of docs/agents.md)
 """
 
 from __future__ import annotations
 
-import sys
 import time
 
 from table import DOCS, cell, markdown, marked, put
@@ -14,10 +12,7 @@ from table import DOCS, cell, markdown, marked, put
 from perdure import Results, compare
 
 PAGE = DOCS / "agents.md"
-STREAMS = {
-    "apps": "device-apps(tasks=4, instances={0}, episodes=100)",
-    "layouts": "device-layouts(tasks=4, instances={0}, episodes=100)",
-}
+STREAM = "device-layouts(tasks=4, instances={0}, episodes=100)"
 METHODS = ["naive", "ewc", "replay(capacity=1000)", "joint"]
 STRENGTHS = {"ewc.strength": [10.0, 1000.0]}
 
@@ -35,27 +30,22 @@ def row(results: Results, method: str) -> dict[str, str]:
     }
 
 
-def main(seeds: int = 5, write: bool = True, quick: bool = False, only: str = "") -> str:
-    """Write the tables and figures; ``quick`` learns from an instance of each template, once."""
-    texts = []
-    for name, stream in STREAMS.items():
-        if name != only and (only or (quick and texts)):
-            continue
-        start = time.perf_counter()
-        if write:
-            marked(f"device {name}", PAGE)
-        results = compare(
-            stream.format(1 if quick else 20), METHODS[:1] if quick else METHODS, seeds=2 if quick else seeds,
-            epochs=1 if quick else 15, tune={} if quick else STRENGTHS, quiet=True,
-        )  # fmt: skip
-        text = markdown([row(results, method) for method in results.strategies])
-        if write:
-            put(f"device {name}", text, PAGE)
-            results.plot_forgetting(DOCS / f"device_{name}.png")
-        print(f"{text}\n{time.perf_counter() - start:.0f} seconds", flush=True)
-        texts.append(text)
-    return "\n".join(texts)
+def main(seeds: int = 5, write: bool = True, quick: bool = False) -> str:
+    """Write the table and the figure; ``quick`` learns from an instance of each template, once."""
+    start = time.perf_counter()
+    if write:
+        marked("device layouts", PAGE)
+    results = compare(
+        STREAM.format(1 if quick else 20), METHODS[:1] if quick else METHODS, seeds=2 if quick else seeds,
+        epochs=1 if quick else 15, tune={} if quick else STRENGTHS, quiet=True,
+    )  # fmt: skip
+    text = markdown([row(results, method) for method in results.strategies])
+    if write:
+        put("device layouts", text, PAGE)
+        results.plot_forgetting(DOCS / "device_layouts.png")
+    print(f"{text}\n{time.perf_counter() - start:.0f} seconds", flush=True)
+    return text
 
 
 if __name__ == "__main__":
-    main(only=sys.argv[1] if len(sys.argv) > 1 else "")
+    main()
