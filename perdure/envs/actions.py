@@ -53,6 +53,10 @@ class Discrete:
         """Log probability of actions, ``[n]``."""
         return output.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
+    def log_probs(self, output: Tensor, action: Tensor) -> Tensor:
+        """Log probability of each decision: there is one, ``[n]``."""
+        return self.log_prob(output, action)
+
     def entropy(self, output: Tensor) -> Tensor:
         """Entropy of the policy in nats, ``[n]``."""
         logs = output.log_softmax(-1)
@@ -109,6 +113,10 @@ class Continuous:
         mean, log = output[:, : self.d], output[:, self.d :]
         each = -0.5 * ((action - mean) * (-log).exp()).square() - log - 0.5 * math.log(2 * math.pi)
         return each.sum(-1)
+
+    def log_probs(self, output: Tensor, action: Tensor) -> Tensor:
+        """Log density of each decision: there is one, ``[n]``."""
+        return self.log_prob(output, action)
 
     def entropy(self, output: Tensor) -> Tensor:
         """Entropy of the policy in nats, ``[n]``."""

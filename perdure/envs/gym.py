@@ -60,7 +60,7 @@ class Single(gymnasium.Env[Array, Any]):
     metadata = RENDERING
 
     def __init__(self, env: Env | str, render_mode: str | None = None, **physics: Any) -> None:
-        self.inner = _build(env, physics)
+        self.inner = build(env, physics)
         self.metadata, self.render_mode = _rendering(self.inner, render_mode), render_mode
         self.observation_space, self.action_space = spaces_of(self.inner)
         self._actions, self._copies = self.inner.actions, Copies(self.inner, 1)
@@ -70,11 +70,11 @@ class Single(gymnasium.Env[Array, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)
-        _check_options(options, ())
+        check_options(options, ())
         row = np.zeros(1, dtype=np.int64)
         if self.np_random is not self._drawn_from:
             self._drawn_from = self.np_random
-            self._copies.seed(row, _keys(self.np_random, self.np_random_seed, 1))
+            self._copies.seed(row, keys(self.np_random, self.np_random_seed, 1))
         self._copies.start(row)
         return self._copies.observe()[0], {}
 
@@ -128,7 +128,7 @@ class Batched(VectorEnv[Array, Array, Array]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **physics: Any,
     ) -> None:
-        self.inner = _build(env, physics)
+        self.inner = build(env, physics)
         self.num_envs = check_whole("num_envs", num_envs)
         self.limit = check_whole(
             "max_episode_steps", self.inner.limit if max_episode_steps is None else max_episode_steps
@@ -150,11 +150,11 @@ class Batched(VectorEnv[Array, Array, Array]):
     ) -> tuple[Array, dict[str, Any]]:
         """Begin episodes of all copies, or of those that ``options["reset_mask"]``, ``[num_envs]``, names."""
         super().reset(seed=seed)
-        _check_options(options, ("reset_mask",))
+        check_options(options, ("reset_mask",))
         rows = self._rows((options or {}).get("reset_mask"))
         if self.np_random is not self._drawn_from:
             self._drawn_from = self.np_random
-            self._copies.seed(rows, _keys(self.np_random, self.np_random_seed, self.num_envs)[rows])
+            self._copies.seed(rows, keys(self.np_random, self.np_random_seed, self.num_envs)[rows])
         self._copies.start(rows)
         self._over[rows] = False
         return self._copies.observe(), {}
@@ -200,7 +200,8 @@ class Batched(VectorEnv[Array, Array, Array]):
         return tuple(_pictures(self.inner, self._copies, self.render_mode))
 
 
-def _build(env: Env | str, physics: dict[str, Any]) -> Env:
+def build(env: Env | str, physics: dict[str, Any]) -> Env:
+    """Return the environment of a name with parameters, or the one that is given, which takes none."""
     if "limit" in physics:
         raise PerdureError(f"write max_episode_steps={physics['limit']!r}; found limit={physics['limit']!r}")
     if isinstance(env, Env):
@@ -235,7 +236,7 @@ def _pictures(env: Any, copies: Copies, mode: str | None) -> Array:
     return np.asarray(env.frame(copies.tensors()))
 
 
-def _keys(source: np.random.Generator, seed: int | None, n: int) -> Array:
+def keys(source: np.random.Generator, seed: int | None, n: int) -> Array:
     """Return what each copy's draws are made from: the seed and those that follow it.
 
     Of a generator that a user put there no seed is known (-1): it is asked.
@@ -250,7 +251,8 @@ def _check_begun(copies: Copies) -> None:
         raise PerdureError("expected a reset of all copies first")
 
 
-def _check_options(options: dict[str, Any] | None, known: tuple[str, ...]) -> None:
+def check_options(options: dict[str, Any] | None, known: tuple[str, ...]) -> None:
+    """Refuse options of a reset that nothing reads."""
     unknown = [name for name in options or {} if name not in known]
     if unknown:
         raise PerdureError(

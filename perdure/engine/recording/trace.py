@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from perdure.engine.flops import count_flops
-from perdure.engine.recording import memory, passes
+from perdure.engine.recording import hoisting, memory, passes
 from perdure.engine.recording.code import compiled
 from perdure.engine.recording.record import record
 from perdure.engine.recording.scripted import OFTEN, scripted
@@ -59,12 +59,12 @@ class Traced:
         graph = passes.clean(graph, constants)
         self.flops = count_flops(graph)
         if loops:
-            before = passes.set_apart(graph, donated)
+            before = hoisting.set_apart(graph, donated)
             passes.shorten_calls(before)
             self._fixed, self._carried = compiled(before, constants), donated
         if donated:
             memory.reuse_memory(graph, donated)
-        self.draws = passes.hoist_draws(graph)
+        self.draws = hoisting.hoist_draws(graph)
         memory.overwrite(graph)
         passes.shorten_calls(graph)
         self.graph, self.constants = graph, constants

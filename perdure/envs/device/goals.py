@@ -137,6 +137,28 @@ class Remove(Goal):
             yield from oracle.remove(self.record, place)
 
 
+class RemoveCopies(Remove):
+    """Of the records with some values one is left, whichever it is: they must be the same in all fields."""
+
+    def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
+        where = self.filled(declared, params)
+        first, *copies = self.found(contents, where)
+        if not copies or any(
+            contents[self.record][place] != contents[self.record][first] for place in copies
+        ):
+            raise PerdureError(f"expected several equal records of {self.record} with {shown(where)}; "
+                               f"found {len(copies) + 1} that are not")  # fmt: skip
+        for place in copies:
+            contents[self.record][place] = None
+        return []
+
+    def steps(self, oracle: Oracle) -> Iterator[Action]:
+        # The oracle tells rows by what they show: any of those that are the same.
+        where = self.filled(oracle.catalogue, oracle.params)
+        for place in matching(oracle.phone.contents, self.record, where)[1:]:
+            yield from oracle.remove(self.record, place)
+
+
 class Set(Goal):
     """Settings are as told: ``Set("settings.network", wifi=True)``."""
 

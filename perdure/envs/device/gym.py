@@ -15,7 +15,7 @@ from perdure.envs.device.episode import Episode
 from perdure.envs.device.layouts import layout
 from perdure.envs.device.render import render
 from perdure.envs.device.world import Device
-from perdure.envs.gym import _build, _check_options, _keys
+from perdure.envs.gym import build, check_options, keys
 from perdure.envs.numpy_rules import Array
 from perdure.envs.spaces import spaces_of, taken
 
@@ -53,7 +53,7 @@ class Readable(gymnasium.Env[Array, Any]):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's form)
 
     def __init__(self, env: Env | str, render_mode: str | None = None, **physics: Any) -> None:
-        inner = _build(env, physics)
+        inner = build(env, physics)
         if not isinstance(inner, Device):
             raise PerdureError(f"expected a device; found {inner}")
         if render_mode not in (None, "ansi"):
@@ -72,10 +72,10 @@ class Readable(gymnasium.Env[Array, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)
-        _check_options(options, ())
+        check_options(options, ())
         if self.np_random is not self._drawn_from:
             self._drawn_from, self._begun = self.np_random, 0
-            self._key = int(_keys(self.np_random, self.np_random_seed, 1)[0])
+            self._key = int(keys(self.np_random, self.np_random_seed, 1)[0])
         rng = Rng(torch.tensor(self._key), torch.tensor(self._begun), "gym/start/")
         self._begun += 1
         self.episode = Episode(self.tasks[int(self.inner.drawn(rng, 1))])

@@ -13,7 +13,7 @@ from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.generators.recipes import Recipe
 
-E = TypeVar("E", bound=Env)
+E = TypeVar("E")
 
 
 def acting(
@@ -76,7 +76,7 @@ def acting(
 
 
 def first_of(envs: Mapping[str, E], tasks: int) -> dict[str, E]:
-    """Return the first so many environments of a table."""
+    """Return the first so many entries of a table: environments, or what they are made of."""
     check_whole("tasks", tasks)
     if tasks > len(envs):
         raise PerdureError(f"tasks must be at most {len(envs)}: {', '.join(envs)}; found {tasks}")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from perdure.core.checks import check_whole, checked
-from perdure.core.errors import PerdureError
 from perdure.envs.device.coding import FLAGS, coding
 from perdure.envs.device.declare import CLASSES, ELEMENTS, VALUES
 from perdure.envs.device.episode import Episode
@@ -21,6 +20,7 @@ from perdure.envs.numpy_rules import Array
 from perdure.scenarios.contract.part import Part
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.task import Task
+from perdure.scenarios.generators.acting import first_of
 from perdure.scenarios.rl.acting import Acting
 from perdure.scenarios.rl.imitation import Imitation
 
@@ -46,10 +46,8 @@ def device_apps(tasks: int = 4, *, instances: int = 20, episodes: int = 100) -> 
     episodes:
         How many episodes are scored.
     """
-    apps = by_size()
-    if check_whole("tasks", tasks) > len(apps):
-        raise PerdureError(f"tasks must be at most {len(apps)}, one for each app; found {tasks}")
-    return imitated("device-apps", {app: app for app in apps[:tasks]}, instances, episodes)
+    apps = {app: app for app in by_size()}
+    return imitated("device-apps", first_of(apps, tasks), instances, episodes)
 
 
 @checked
@@ -67,10 +65,8 @@ def device_templates(
     instances, episodes:
         As for :func:`device_apps`.
     """
-    every = named(app)
-    if check_whole("tasks", tasks) > len(every):
-        raise PerdureError(f"tasks must be at most {len(every)}, the templates of {app}; found {tasks}")
-    return imitated("device-templates", {name: name for name in every[:tasks]}, instances, episodes)
+    every = {name: name for name in named(app)}
+    return imitated("device-templates", first_of(every, tasks), instances, episodes)
 
 
 @checked

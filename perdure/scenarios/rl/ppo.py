@@ -72,7 +72,7 @@ class Rollouts(Acting):
             "x": x,
             "y": labels,
             **({"action": action} if action.ndim > 1 else {}),
-            "logp": log_prob(self.env.actions, output[:, :-1], action),
+            "logp": self.env.actions.log_probs(output[:, :-1], action),
             "gain": normal.flatten(),
             "value": (gain + value).flatten(),
         }
@@ -142,13 +142,6 @@ class PPO(Objective):
 
     def _taken(self, batch: Batch) -> Tensor:
         return batch.rows["action"] if self.actions.parts else batch.y
-
-
-def log_prob(actions: Actions, output: Tensor, action: Tensor) -> Tensor:
-    """Log probability of what is done, ``[n]``; of a team for each agent by itself, ``[n, agents]``."""
-    if isinstance(actions, Team):
-        return actions.log_probs(output, action)
-    return actions.log_prob(output, action)
 
 
 def discounted(values: Tensor, factors: Tensor) -> Tensor:

@@ -4,8 +4,7 @@ import pytest
 
 from perdure.core.errors import PerdureError
 from perdure.envs.device import Action, Episode, Phone, get_task, templates
-from perdure.envs.device.apps.expenses import RemoveCopies
-from perdure.envs.device.goals import Read
+from perdure.envs.device.goals import Read, RemoveCopies
 
 COPIES = {
     "name": "Taxi", "amount": "25", "category": "Travel", "date": "Nov 3", "note": "by card", "price": "40",

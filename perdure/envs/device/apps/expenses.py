@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from perdure.core.errors import PerdureError, shown
 from perdure.envs.device.declare import App, Of, One, Record
 from perdure.envs.device.fields import Choice, Date, Int, Text
-from perdure.envs.device.goals import Add, Change, Read, Remove, matching
+from perdure.envs.device.goals import Add, Change, Read, Remove, RemoveCopies
 from perdure.envs.device.screens import List, crud
 from perdure.envs.device.task import Given, Slot, Task, template
 
 if TYPE_CHECKING:
-    from perdure.envs.device.actions import Action
-    from perdure.envs.device.catalogue import Catalogue
-    from perdure.envs.device.oracle import Oracle
-    from perdure.envs.device.phone import Contents
+    pass
 
 NAMES = (
     "Groceries", "Taxi", "Cinema", "Electricity", "Train ticket", "Bakery", "Running shoes", "Pharmacy",
@@ -57,28 +52,6 @@ CATEGORY, DATE = Slot("expenses.expense.category"), Slot("expenses.expense.date"
 LOW = Slot("expenses.expense.amount", among=tuple(str(amount) for amount in range(5, 95, 5)))
 LIMIT = Slot("expenses.expense.amount", among=("100", "120", "150"))
 HIGH = Slot("expenses.expense.amount", among=tuple(str(amount) for amount in range(160, 305, 5)))
-
-
-class RemoveCopies(Remove):
-    """Of the records with some values one is left, whichever it is: they must be the same in all fields."""
-
-    def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
-        where = self.filled(declared, params)
-        first, *copies = self.found(contents, where)
-        if not copies or any(
-            contents[self.record][place] != contents[self.record][first] for place in copies
-        ):
-            raise PerdureError(f"expected several equal records of {self.record} with {shown(where)}; "
-                               f"found {len(copies) + 1} that are not")  # fmt: skip
-        for place in copies:
-            contents[self.record][place] = None
-        return []
-
-    def steps(self, oracle: Oracle) -> Iterator[Action]:
-        # The oracle tells rows by what they show: any of those that are the same.
-        where = self.filled(oracle.catalogue, oracle.params)
-        for place in matching(oracle.phone.contents, self.record, where)[1:]:
-            yield from oracle.remove(self.record, place)
 
 
 class Expenses(Task):

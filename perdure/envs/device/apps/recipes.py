@@ -1,15 +1,10 @@
 """Recipes, by category too, with a plan of meals and a shopping list."""
 
-from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from perdure.envs.device.actions import Action
-from perdure.envs.device.catalogue import Catalogue
 from perdure.envs.device.declare import App, Of, One, Record, add
 from perdure.envs.device.fields import Bool, Choice, Date, Int, Text
-from perdure.envs.device.goals import Add, Answer, Change, Read, Remove, matching
-from perdure.envs.device.oracle import Oracle
-from perdure.envs.device.phone import Contents
+from perdure.envs.device.goals import Add, Answer, Change, Read, Remove, RemoveCopies
 from perdure.envs.device.screens import List, New, crud
 from perdure.envs.device.task import Given, Slot, Task, template
 
@@ -74,20 +69,6 @@ APP = App(
 TITLE, CATEGORY = Slot("recipes.recipe.title"), Slot("recipes.recipe.category")
 MAIN, DIRECTION = Slot("recipes.recipe.main"), Slot("recipes.recipe.directions")
 TIME, SERVINGS, DATE = Slot("recipes.recipe.time"), Slot("recipes.recipe.servings"), Slot("recipes.meal.date")
-
-
-class RemoveCopies(Remove):
-    """Of the records with some values one is left, whichever it is: they must be the same in all."""
-
-    def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
-        for place in self.found(contents, self.filled(declared, params))[1:]:
-            contents[self.record][place] = None
-        return []
-
-    def steps(self, oracle: Oracle) -> Iterator[Action]:
-        where = self.filled(oracle.catalogue, oracle.params)
-        for place in matching(oracle.phone.contents, self.record, where)[1:]:
-            yield from oracle.remove(self.record, place)
 
 
 class Recipes(Task):
