@@ -7,11 +7,18 @@ and all the other inputs of each kind, are tested where the code that they conce
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
+import json
+import os
+import re
+import resource
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -389,9 +396,14 @@ class Tokens(nn.Module):
 
 def tokens() -> Any:
     """Return a stream of two tasks of two classes each, whose samples are five token ids."""
-    rng = np.random.default_rng(0)
-    ids = rng.integers(1, 20, (2, 40, 5))
-    return from_arrays([(x, np.arange(40) % 2 + 2 * t) for t, x in enumerate(ids)], "class")
+    scenarios = importlib.import_module("perdure.scenarios")
+    ids = torch.randint(1, 20, (2, 60, 5), generator=torch.Generator().manual_seed(0))
+    tasks = []
+    for t, x in enumerate(ids):
+        y = torch.arange(60) % 2 + 2 * t
+        parts = [scenarios.Part(x[rows], y[rows]) for rows in (slice(40), slice(40, 50), slice(50, 60))]
+        tasks.append(scenarios.Task(f"task {t}", *parts, (2 * t, 2 * t + 1)))
+    return scenarios.Stream("tokens", tuple(tasks), "class", 4)
 
 
 @pytest.mark.parametrize(
@@ -449,8 +461,10 @@ class Remembers(Strategy):
 
     def begin_task(self, net, params, state, task):
         gc.collect()
-        samples = [v for v in gc.get_objects() if type(v) is torch.Tensor and v.shape[1:] == (30, 31)]
-        ALIVE[task.index] = sum(v.nbytes for v in samples if v.dtype == torch.float64)
+        tensors = [v for v in gc.get_objects() if type(v) is torch.Tensor and v.dtype == torch.float64]
+        samples = [v.untyped_storage() for v in tensors if v.shape[1:] == (30, 31)]
+        # Those without a place stand for others in a record.
+        ALIVE[task.index] = sum({v.data_ptr(): v.nbytes() for v in samples if v.data_ptr()}.values())
         return params, state
 
 
@@ -589,3 +603,342 @@ def test_row_25_checkpoints_belong_to_a_strategy(tmp_path):
     swapped = compare(TWO, pair[::-1], **SMALL, out=tmp_path, resume=True)
     for name in whole.strategies:
         assert swapped.scores[name].tolist() == whole.scores[name].tolist()
+
+
+def command(monkeypatch: Any, capsys: Any, *arguments: Any) -> tuple[int, str, str]:
+    """Run the command line in this process: status, output, errors."""
+    room = importlib.import_module("perdure.cli")
+    main = getattr(room, "main", None) or importlib.import_module("perdure.cli.app").main
+    monkeypatch.setattr(sys, "argv", ["perdure", *map(str, arguments)])
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = int(end.code or 0)
+    except Exception as error:
+        pytest.fail(f"raw {type(error).__name__}: {str(error)[:150]}")
+    return status, *capsys.readouterr()
+
+
+QUICK = ["--epochs", 1, "--model", "mlp(hidden=[8])", "--quiet"]
+
+
+def test_row_26_what_ran_is_what_is_recorded(monkeypatch, capsys, tmp_path):
+    call = ["compare", TWO, "naive", *QUICK, "--seeds", 2, "--out", tmp_path / "run"]
+    assert command(monkeypatch, capsys, *call, "--tune", "lr=0.05")[0] == 0
+    assert perdure.load(tmp_path / "run").config["lr"] == 0.05
+    status, _, err = command(monkeypatch, capsys, *call, "--tune", "lr=0.5", "--resume")
+    assert (status, "another lr" in err) == (2, True)
+
+
+@pytest.mark.parametrize("damage", ["bit", "tensor"])
+def test_row_27_a_checkpoint_that_changed(damage, tmp_path):
+    files = importlib.import_module("safetensors.torch")
+    stopped(tmp_path, [Shrinks()])
+    (file,) = (tmp_path / "checkpoint").glob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    head = 8 + int.from_bytes(content[:8], "little")
+    notes = json.loads(content[8:head])
+    weights = max((k for k in notes if k != "__metadata__"), key=lambda k: notes[k]["data_offsets"][1] // 8)
+    place = max((v["data_offsets"] for k, v in notes.items() if k != "__metadata__"), key=lambda o: o[1] - o[0])
+    if damage == "bit":
+        content[head + place[0] + 3] ^= 64
+        file.write_bytes(content)
+    else:
+        tensors = files.load(bytes(content))
+        tensors[weights] = torch.full_like(tensors[weights], float("nan"))
+        files.save_file(tensors, file, metadata=notes["__metadata__"])
+    refused(lambda: compare(TWO, [Shrinks()], **SMALL, out=tmp_path, resume=True))
+
+
+@pytest.mark.parametrize(
+    "spec", ["ewc(1)(2)", "ewc(1).f(3)", "ewc(strength=1, strength=2)", "ewc(**{'strength': 5})"]
+)
+def test_row_28_what_is_no_name_with_values(spec):
+    refused(lambda: importlib.import_module("perdure.strategies").get(spec))
+
+
+def test_row_28_seeds_as_text_in_a_file(monkeypatch, capsys, tmp_path):
+    small = 'epochs = 1\nmodel = "mlp(hidden=[8])"'
+    (tmp_path / "run.toml").write_text(f'stream = "{TWO}"\nstrategies = ["naive"]\nseeds = "10"\n{small}\n')
+    status, out, err = command(monkeypatch, capsys, "run", tmp_path / "run.toml", "--quiet")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_row_29_a_folder_that_is_another_file_system(monkeypatch, tmp_path):
+    out = tmp_path / "volume"
+    out.mkdir()
+
+    def moved(move):
+        def across(source, target, **options):
+            if (out in Path(source).parents) != (out in Path(target).parents):
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return move(source, target, **options)
+
+        return across
+
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, moved(getattr(os, name)))
+    assert not one_line(lambda: compare(TWO, ["naive"], **SMALL, out=out))
+    assert perdure.load(out).strategies == ["naive"]
+
+
+def test_row_30_a_finished_run_stays_until_the_new_one_is_whole(tmp_path):
+    done = compare(TWO, ["naive"], **SMALL, out=tmp_path)
+    stopped(tmp_path, ["naive", Shrinks()], resume=True)
+    kept: list[Any] = []
+    assert not one_line(lambda: kept.append(perdure.load(tmp_path)))
+    assert kept[0].scores["naive"].tolist() == done.scores["naive"].tolist()
+    both = compare(TWO, [Shrinks()], **SMALL, out=tmp_path, resume=True)
+    assert both.strategies == ["naive", "shrinks"]
+
+
+@pytest.mark.parametrize("room", [0, 2500])
+def test_row_31_a_full_disk(room, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond this: writing more fails as it does where the disk is full.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        refused(lambda: compare(TWO, ["naive"], **SMALL, out=tmp_path / "run"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_row_31_two_runs_in_one_folder(monkeypatch, tmp_path):
+    experiment = importlib.import_module("perdure.experiment")
+    original, said = experiment.run, []
+
+    def run(*arguments):
+        if not said:
+            said.append("")
+            said[0] = one_line(lambda: compare(TWO, ["naive"], **SMALL, out=tmp_path))
+        return original(*arguments)
+
+    monkeypatch.setattr(experiment, "run", run)
+    compare(TWO, ["naive"], **SMALL, out=tmp_path)
+    assert "at work" in said[0]
+
+
+# Gets a signal at the end of the second task.
+SIGNALLED = """
+import os, sys, time
+from perdure.strategies import Naive
+try:
+    from perdure.cli import main
+except ImportError:
+    from perdure.cli.app import main
+def stop(self, net, params, state, task):
+    if task.index:
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+    return params, state
+Naive.end_task, number = stop, int(sys.argv.pop(1))
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_row_32_signals(number, status, tmp_path):
+    call = [int(number), "compare", TWO, "naive", *QUICK, "--seeds", 2, "--out", tmp_path / "run"]
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, *map(str, call)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
+    assert "--resume" in done.stderr
+    assert list((tmp_path / "run" / "checkpoint").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"strategies": ["ewc(strength='a')"]},
+        {"strategies": ["replay([1])"]},
+        {"strategies": ["ewc(strength=1e999)"]},
+        {"strategies": ["x[::-1]"]},
+        {"strategies": ["ewc(" + "-" * 5000 + "1)"]},
+        {"optimizer": "sgd(momentum='a')"},
+        {"optimizer": "sgd(momentum=-1)"},
+        {"optimizer": "adam(beta2=2)"},
+        {"schedule": 5},
+        {"model": "cnn(hidden=0)"},
+        {"model": "resnet(blocks=-1)"},
+        {"model": "mlp(hidden='a')"},
+        {"device": "cpu:5"},
+        {"lr": True},
+    ],
+    ids=lambda changes: str(changes)[:40],
+)
+def test_row_33_a_dozen_of_the_generated_inputs(changes):
+    refused(lambda: compare(**{"stream": TWO, "strategies": ["naive"], **SMALL, **changes}))
+
+
+def test_row_33_avalanche_as_it_is_listed():
+    assert not one_line(lambda: importlib.import_module("perdure.strategies").get("avalanche(name='EWC')"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_row_34_code_that_comes_with_a_model_is_never_run(monkeypatch, tmp_path):
+    pytest.importorskip("transformers")
+    encoder = importlib.import_module("perdure.models").encoder
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    maps = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForTextEncoding"), "code.Made")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": maps}))
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    refused(lambda: encoder(str(tmp_path))((6,), 2))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_row_35_a_link_in_the_place_of_the_report(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "report.html").symlink_to(tmp_path / "mine.txt")
+    scores(tasks=2).report(tmp_path / "report.html")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_row_35_names_are_plain_text(tmp_path):
+    results = scores(["naive", "$x^{$"], tasks=2)
+    assert not one_line(lambda: results.report(tmp_path / "report.html"))
+
+
+def test_row_35_run_json_is_json(tmp_path):
+    results = scores(tasks=2, extras={"naive": {"loss": float("nan")}})
+    results.save(tmp_path)
+    text = (tmp_path / "run.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"bare {name} in run.json"))
+
+
+def test_row_36_a_run_that_learns_nothing_says_so():
+    results = compare(TWO, ["naive", "replay(20)"], **SMALL, lr=1e6)
+    for name in ("naive", "replay"):
+        assert any(line.startswith(name) or "diverged" in line for line in notes(results)), results.warnings
+
+
+@pytest.mark.parametrize("seeds", [np.int64(2), [np.int64(0), np.int64(1)]])
+def test_row_37_seeds_of_numpy(seeds):
+    made: list[Any] = []
+    assert not one_line(lambda: made.append(compare(TWO, ["naive"], **SMALL | {"seeds": seeds})))
+    assert made[0].seeds == [0, 1]
+
+
+def test_row_37_one_particular_seed(monkeypatch, capsys, tmp_path):
+    call = ["compare", TWO, "naive", *QUICK, "--seeds", "7,", "--out", tmp_path / "run"]
+    status, _, err = command(monkeypatch, capsys, *call)
+    assert status == 0, err
+    assert perdure.load(tmp_path / "run").seeds == [7]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_row_38_no_tensor_is_made_of_a_number_at_every_step(schedule, monkeypatch):
+    made, original = [0], torch.tensor
+
+    def counted(*arguments, **options):
+        made[0] += 1
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(torch, "tensor", counted)
+    found = []
+    for epochs in (1, 6):
+        made[0] = 0
+        steps = compare(TWO, ["ewc"], **SMALL | {"epochs": epochs}, schedule=schedule).costs["ewc"]["steps"]
+        found.append((steps, made[0]))
+    (few, before), (many, after) = found
+    assert after - before < (many - few) / 2, found
+
+
+def test_row_39_icarl_on_token_ids():
+    one_line(lambda: compare(tokens(), ["icarl(8)"], **SMALL | {"model": Tokens}))
+
+
+def constant(**means: Any) -> Any:
+    """Return results of two tasks whose scores are all the same, one number for each seed."""
+    arrays = {
+        name: np.broadcast_to(np.array(each)[:, None, None], (len(each), 1 if name == "joint" else 2, 2))
+        for name, each in means.items()
+    }
+    return perdure.Results(arrays)
+
+
+def test_row_40_gap_closed_is_a_ratio_of_means():
+    results = constant(naive=[0.5] * 10, joint=[0.9] * 9 + [0.45], ewc=[0.7] * 10)
+    table = results.table(["gap_closed"]).set_index("strategy")
+    assert table["mean"]["ewc"] == pytest.approx(0.2 / (0.855 - 0.5))
+    level = constant(naive=[0.5, 0.6, 0.5, 0.6, 0.5], joint=[0.6, 0.5, 0.5, 0.6, 0.6], ewc=[0.7] * 5)
+    refused(lambda: level.table(["gap_closed"]))
+
+
+def test_row_41_one_baseline_and_a_note_where_nothing_can_be_significant():
+    results = scores([f"method {i}" for i in range(12)], tasks=2, seeds=6)
+    assert len(results.compare()) == 11
+    assert any("Holm" in line for line in notes(results))
+
+
+def test_row_42_all_operations_and_samples_count():
+    results = compare(TWO, ["naive", "replay(20)", "cumulative"], **SMALL)
+    costs = {results.config["kinds"][name]: cost for name, cost in results.costs.items()}
+    assert costs["replay"]["samples_seen"] > 1.5 * costs["naive"]["samples_seen"]
+    naive, cumulative = (results.metric("compute_efficiency", n)[0] for n in ("naive", "cumulative"))
+    assert naive > cumulative
+
+
+def test_row_43_bounds():
+    results = constant(naive=[0.2] * 6, ewc=[0.3] * 6, cumulative=[0.64] * 6, joint=[0.186] * 6)
+    assert any("joint lies below" in line and "longer" in line for line in notes(results)), notes(results)
+
+
+def test_row_43_cumulative_is_a_bound(tmp_path):
+    config = {"kinds": {name: name for name in ("naive", "ewc", "cumulative")}}
+    results = constant(naive=[0.2] * 6, ewc=[0.3] * 6, cumulative=[0.64] * 6)
+    results.config |= config
+    results.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    bold = re.findall(r"<(?:strong|b)\b[^>]*>([^<]*)<", page)
+    assert not any("0.640" in text for text in bold), bold
+
+
+def test_row_44_what_is_not_defined_is_left_out():
+    made: list[Any] = []
+    assert not one_line(lambda: made.append(constant(joint=[0.5] * 5).table(["forgetting"])))
+    assert len(made[0]) == 0
+
+
+def test_row_44_the_best_rate_at_the_edge():
+    results = compare(TWO, ["naive"], **SMALL, tune={"lr": [1e-6, 1e-5, 0.05]})
+    assert any("edge" in line for line in notes(results)), notes(results)
+
+
+def test_row_44_a_grid_given_twice(monkeypatch, capsys):
+    call = ["compare", TWO, "naive", *QUICK, "--seeds", 2, "--tune", "lr=0.1,0.2", "--tune", "lr=0.3,0.4"]
+    assert command(monkeypatch, capsys, *call)[0] == 2
+
+
+def test_row_44_the_users_own_row():
+    ((x, y), second) = arrays(400)
+    x[3, 1] = np.nan
+    assert "sample 3," in refused(lambda: from_arrays([(x, y), second]))
+
+
+def overlaps(figure: Any, texts: Any) -> int:
+    """Count the pairs of texts of a figure that lie over each other."""
+    figure.canvas.draw()
+    boxes = [text.get_window_extent().padded(-1) for text in texts if text.get_text().strip()]
+    return sum(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
+
+
+def test_row_45_names_of_tasks_lie_beside_each_other(monkeypatch):
+    names = ["/".join(f"quite a long class {11 * t + c}" for c in range(11)) for t in range(5)]
+    figure = drawn(monkeypatch, scores(tasks=5, config={"tasks": names}).plot_forgetting)
+    assert overlaps(figure, [axes.title for axes in figure.axes]) == 0
+
+
+def test_row_45_labels_of_matrices_lie_beside_each_other(monkeypatch):
+    figure = drawn(monkeypatch, scores(tasks=40).plot_matrix)
+    assert overlaps(figure, figure.axes[0].get_xticklabels()) == 0
+
+
+def test_row_46_the_report_of_twelve_strategies(tmp_path):
+    scores([f"method {i}" for i in range(12)], tasks=2, seeds=6).report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    figure, table = (re.search(what, page) for what in (r"<(svg|img)\b", r"<table\b"))
+    assert figure
+    assert table
+    assert figure.start() < table.start()
+    assert page.count("<tr") < 120
+    assert "<nav" in page
