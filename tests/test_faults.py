@@ -32,6 +32,8 @@ from perdure import PerdureError, compare
 from perdure.scenarios import from_arrays, get, sources, split
 from perdure.strategies import Naive, Phase, Replay, Strategy
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"seeds": 2, "epochs": 1, "quiet": True, "model": "mlp(hidden=[8])"}
 TWO = "split-digits | take(2)"
 
