@@ -122,7 +122,7 @@ class TeamRecipe(PPORecipe):
 
     Parameters
     ----------
-    width, blocks:
+    width, blocks, heads:
         As in the model ``team-net``.
     """
 
@@ -134,12 +134,13 @@ class TeamRecipe(PPORecipe):
     entropy: float = 0.01
     width: int = 64
     blocks: int = 1
+    heads: int = 4
 
     def objective(self, actions: Actions) -> Objective:
         return TeamPPO(actions, self.clip, entropy=self.entropy)
 
     def model(self, actions: Actions) -> str:
-        return f"team-net(width={self.width}, blocks={self.blocks})"
+        return f"team-net(width={self.width}, blocks={self.blocks}, heads={self.heads})"
 
 
 @dataclass(frozen=True, kw_only=True)
