@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from perdure.core.errors import PerdureError
+from perdure.envs.device.catalogue import Catalogue
 from perdure.envs.device.coding import OFF, ON, Coding, coding
 from perdure.envs.device.declare import (
     CAPACITY,
@@ -38,6 +39,7 @@ from perdure.envs.device.declare import (
 from perdure.envs.device.fields import Field, Text
 from perdure.envs.device.phone import Contents
 from perdure.envs.device.task import SLOTS
+from perdure.envs.device.versions import versioned
 from perdure.envs.numpy_rules import Array
 
 # Columns of the tables: what is looked up of a screen, of an effect besides its writes, and of an action.
@@ -113,10 +115,12 @@ class Compiler:
     ----------
     codes:
         Numbers of all texts, screens and actions.
+    declared:
+        The declarations, where they are another version of those that have the numbers.
     """
 
-    def __init__(self, codes: Coding) -> None:
-        self.codes, self.catalogue = codes, codes.catalogue
+    def __init__(self, codes: Coding, declared: Catalogue | None = None) -> None:
+        self.codes, self.catalogue = codes, declared or codes.catalogue
         self.base: dict[str, int] = {}
         at = 0
         for name, kind in self.catalogue.records.items():
@@ -352,10 +356,10 @@ def answer_hash(number: Tensor) -> Tensor:
 # ---- small parts ------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def compiled() -> tuple[Compiler, Tables]:
-    """Return the tables of the phone with all apps."""
-    compiler = Compiler(coding())
+@lru_cache(maxsize=16)
+def compiled(version: int = 0) -> tuple[Compiler, Tables]:
+    """Return the tables of the phone with all apps, in a version of its screens."""
+    compiler = Compiler(coding(), versioned(version))
     return compiler, compiler.tables()
 
 
