@@ -23,7 +23,6 @@ from perdure.envs.device.layouts import layout
 from perdure.envs.device.tables import (
     ACTION,
     ADDS,
-    COUNTED,
     EFFECT,
     NONE,
     PARTS,
@@ -142,7 +141,7 @@ class Device(Env):
         cells = held.cells[instance]
         view = _seen(tables, held, cells, instance, zero, zero, zero - 1, held.told[instance])
         return {
-            "cells": cells, "instance": instance, "screen": zero, "record": zero - 1, "focus": zero,
+            "instance": instance, "screen": zero, "record": zero - 1, "focus": zero,
             "left": held.budget[instance], "digest": held.digest[instance], "answered": zero, **view,
         }  # fmt: skip
 
@@ -197,7 +196,7 @@ class Device(Env):
         reached = (digest == goal) & (answered == answers)
         view = _seen(tables, held, cells, instance, screen, scroll, record, state["known"])
         new = {
-            "cells": cells, "instance": instance, "screen": screen, "record": record, "focus": focus,
+            "instance": instance, "screen": screen, "record": record, "focus": focus,
             "left": left, "digest": digest, "answered": answered, **view,
         }  # fmt: skip
         return new, (reached & (done["complete"] > 0)).float(), (done["status"] > 0) | (left <= 0)
@@ -270,16 +269,9 @@ def _written(
     """Return the cells after an effect."""
     source = embedding(effect * CAPACITY + row, tables.reads)
     at = embedding(effect * CAPACITY + place, tables.writes).long()
-    read = _read(tables, cells, source)
+    read = cells.gather(1, source.long())
     offset = (does["offset"] + does["typed"] * value).to(cells.dtype).unsqueeze(-1)
     return cells.scatter(1, at, offset + does["sign"].to(cells.dtype).unsqueeze(-1) * read)
-
-
-def _read(tables: Tables, cells: Tensor, address: Tensor) -> Tensor:
-    """Return the texts at addresses ``[n, k]``: of cells, or beyond them those that are always the same."""
-    # The last cell is always 0: what is read there is added to, and not to what is read elsewhere.
-    held = cells.gather(1, address.clamp(0, tables.cells - 1).long())
-    return held + (address - tables.cells).clamp_min(0)
 
 
 def _counting(does: dict[str, Tensor], place: Tensor) -> Tensor:
@@ -299,7 +291,10 @@ def _seen(
     tables: Tables, held: Bank, cells: Tensor, instance: Tensor, screen: Tensor, scroll: Tensor,
     record: Tensor, known: Tensor,
 ) -> State:  # fmt: skip
-    """Return what a screen shows: items, the places of their records, values, and which slots these equal."""
+    """Return what a screen shows: items, the places of their records, values, and which slots these equal.
+
+    The cells are returned as well, with the number of rows in its place.
+    """
     its = _columns(SCREEN, tables.screen, screen)
     wide = {name: column.unsqueeze(-1) for name, column in its.items()}
     rows = its["has_rows"] > 0
@@ -307,8 +302,7 @@ def _seen(
     places = torch.arange(CAPACITY, device=screen.device)
     at = wide["scan"] + wide["stride"] * places
     live, key = cells.gather(1, at), cells.gather(1, at + wide["key"])
-    sought = cells.gather(1, wide["wanted_at"]).squeeze(-1)
-    wanted = torch.where(its["wanted"] < 0, sought, its["wanted"]).unsqueeze(-1)
+    wanted = cells.gather(1, wide["wanted_at"])
     matches = (live > 0) & ((key == wanted) | (wanted == 0))
     fits = (places < wide["capacity"]) & torch.where(rows.unsqueeze(-1), matches, live == 0)
     rank = fits.cumsum(-1)
@@ -328,12 +322,13 @@ def _seen(
     # ---- and what it says
     address = embedding(items * CAPACITY + own, tables.shows).flatten(1)
     number = (count + ZERO).to(cells.dtype).unsqueeze(-1)
-    values = torch.where(address == COUNTED, number, _read(tables, cells, address))
+    cells = cells.scatter(1, torch.full_like(number, tables.counted, dtype=torch.int64), number)
+    values = cells.gather(1, address.long())
     texts = len(held.equal) // len(held.budget)
     index = values.long() + (instance * texts).unsqueeze(-1)
     equal = held.equal.index_select(0, index.flatten()).view_as(index)
     return {
-        "scroll": scroll, "count": count, "free": free, "items": items, "rows": own,
+        "cells": cells, "scroll": scroll, "count": count, "free": free, "items": items, "rows": own,
         "values": values.view(-1, ELEMENTS, VALUES + 1), "equal": equal.view(-1, ELEMENTS, VALUES + 1),
         "known": known | _any(equal).long(),
     }  # fmt: skip
