@@ -37,10 +37,13 @@ def test_the_oracle_solves_every_instance_of_every_task(spec):
 @pytest.mark.parametrize("app", device.by_size())
 def test_the_oracle_solves_every_template(app, of):
     for name in named(app):
-        episode, usual = Episode(get_task(name, 7, **of)), Episode(get_task(name, 7))
-        assert episode.play(episode.oracle()) == usual.play(usual.oracle()) == 1.0, name
-        # Another order of what is on a page makes no way longer.
-        assert "parts" in of or episode.left == usual.left, name
+        episode = Episode(get_task(name, 7, **of))
+        assert episode.play(episode.oracle()) == 1.0, name
+        if "version" in of:
+            # Another order of what is on a page makes no way longer.
+            usual = Episode(get_task(name, 7))
+            usual.play(usual.oracle())
+            assert episode.left == usual.left, name
 
 
 @pytest.mark.parametrize("of", [{"part": 1, "parts": 2}, {"version": 1}, {"version": 3, "layout": 2}])
