@@ -227,12 +227,19 @@ def device_command(
     seed: Annotated[int, typer.Option(help="Of the task's parameters and of what is on the phone.")] = 0,
     index: Annotated[int, typer.Option(help="Which instance of the task with this seed.")] = 0,
     oracle: Annotated[bool, typer.Option("--oracle", help="Watch the oracle play.")] = False,
+    android_world: Annotated[
+        str | None,
+        typer.Option(help="Path of a Python that has android_world: its task, on an emulator that runs."),
+    ] = None,
 ) -> None:
     """Carry out a task on a simulated phone."""
     from perdure.cli import device
 
+    if android_world is not None:
+        device.real(android_world, name, seed, index, oracle)
+        return
     if name is not None:
-        device.play(name, seed, index, oracle)
+        device.simulated(name, seed, index, oracle)
         return
     for line in device.listing():
         print(line)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from perdure.core.errors import PerdureError, shown, unknown
+from perdure.envs.android_world import AndroidEpisode, AndroidWorld
 from perdure.envs.device import Action, Episode, get_task, render, templates
 
 HELP = """\
@@ -41,14 +42,30 @@ def listing() -> Iterator[str]:
         yield f"{name:<{width}}  {kind.template}"
 
 
-def play(name: str, seed: int, index: int, oracle: bool) -> None:
-    """Let the user, or the oracle, carry out a task; print screens, actions, and how it ended."""
+def simulated(name: str, seed: int, index: int, oracle: bool) -> None:
+    """Let the user, or the oracle, carry out a task on the simulated phone."""
     episode = Episode(get_task(name, seed, index))
+    play(episode, episode.oracle() if oracle else None)
+
+
+def real(python: str, name: str | None, seed: int, index: int, oracle: bool) -> None:
+    """Let the user carry out a task of AndroidWorld's, which a Python of the user's has; or list them."""
+    if oracle:
+        raise PerdureError("expected --oracle or --android-world: AndroidWorld has no oracle; found both")
+    with AndroidWorld(python) as world:
+        if name is None:
+            print("\n".join(world.tasks()))
+            return
+        play(world.episode(name, seed, index))
+
+
+def play(episode: Episode | AndroidEpisode, actions: Iterable[Action] | None = None) -> None:
+    """Let the user carry out a task, or show how actions do; print screens, and how it ended."""
     print(f"{episode.task.goal} ({episode.left} steps)\n\n{render(episode.phone)}")
-    if not oracle:
+    if actions is None:
         print(f"\n{HELP}")
-    for action in episode.oracle() if oracle else asked():
-        if oracle:
+    for action in asked() if actions is None else actions:
+        if actions is not None:
             print(f"\n> {written(action)}")
         episode.step(action)
         print(f"\n{render(episode.phone)}")

@@ -38,11 +38,12 @@ def row(
     """
     if len(more) > EXTRAS:
         raise PerdureError(f"a row has room for {EXTRAS} further numbers; found {len(more)}")
-    one = torch.ones_like(place[..., 0])
-    there = one if present is None else present.to(one.dtype)
-    flags = [there, one * own, one * 0 if target is None else target.to(one.dtype)]
-    kinds = [one * (name == kind) for name in KINDS]
-    rest = [value.to(one.dtype) for value in more] + [one * 0] * (EXTRAS - len(more))
-    each = [*flags, *kinds, place[..., 0], place[..., 1], *rest]
     # Of what is not there nothing is seen.
-    return torch.stack([there, *(value * there for value in each[1:])], -1)
+    there = torch.ones_like(place[..., 0]) if present is None else present.to(place.dtype)
+    nothing = torch.zeros_like(there)
+    shown = [place[..., 0], place[..., 1], *(value.to(place.dtype) for value in more)]
+    told = [value.expand_as(there) if present is None else value * there for value in shown]
+    able = nothing if target is None else target.to(place.dtype) * there
+    kinds = [there if name == kind else nothing for name in KINDS]
+    rest = [nothing] * (EXTRAS - len(more))
+    return torch.stack([there, there if own else nothing, able, *kinds, *told, *rest], -1)

@@ -99,6 +99,28 @@ def test_scattered_updates_of_a_buffer_happen_in_place():
     assert state["buffer"].data_ptr() == place
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_written_on_twice_stays_in_place_if_the_first_result_is_read_before_the_second(late):
+    def write(state, slot, value):
+        first = state["buffer"].scatter(1, slot, value)
+        second = first.scatter(1, slot + 1, value + first.gather(1, slot))
+        seen = first[:, 1:3] * 2.0 if late else value
+        return {"buffer": second}, seen
+
+    def start():
+        return {"buffer": torch.zeros(2, 5)}
+
+    slot, value = torch.tensor([[0], [1]]), torch.ones(2, 1)
+    expected, state = start(), start()
+    traced = Traced(write, (start(), slot, value), donate=1)
+    place = state["buffer"].data_ptr()
+    for _ in range(2):
+        (expected, shown), (state, seen) = write(expected, slot, value), traced(state, slot, value)
+        assert torch.equal(expected["buffer"], state["buffer"])
+        assert torch.equal(shown, seen)
+    assert (state["buffer"].data_ptr() == place) != late
+
+
 def test_draws_are_hoisted_and_equal_those_made_inside():
     def draw(seed, step):
         return vmap(lambda s: Rng(s, step).uniform("u", 3) + Rng(s, step).normal("n", 3))(seed)

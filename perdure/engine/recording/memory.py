@@ -73,11 +73,11 @@ def reuse_memory(graph: fx.Graph, donated: int) -> None:
                 last_use[owner[used]] = max(last_use.get(owner[used], -1), order[node])
     held = {owner[r] for r in results if isinstance(r, fx.Node)}
     for place, result in zip(places[:donated], results[:donated], strict=True):
-        chain = _from_place(result, place)
+        chain = _from_place(result, place, last_use, order, owner)
         if (
             chain
             and last_use.get(place, -1) == order[chain[-1]]
-            and place not in held
+            and not held & {place, *(owner[made] for made in chain[1:])}
             and not any(a is not place and owner.get(a) is place for a in chain[-1].all_input_nodes)
         ):
             for made in chain:
@@ -95,10 +95,14 @@ def reuse_memory(graph: fx.Graph, donated: int) -> None:
     output.args = (results,)
 
 
-def _from_place(result: fx.Node, place: fx.Node) -> list[fx.Node]:
-    """Return the operations that make a result of an argument, each read by the next alone, the last first.
+def _from_place(
+    result: fx.Node, place: fx.Node, last_use: dict[fx.Node, int], order: dict[fx.Node, int],
+    owner: dict[fx.Node, fx.Node],
+) -> list[fx.Node]:  # fmt: skip
+    """Return the operations that make a result of an argument, the last first.
 
-    Empty where there are none: of each, the first operand is what the one before it made.
+    Empty where there are none: of each, the first operand is what the one before it made, which nothing reads
+    later, or as another operand.
     """
     chain, node = [], result
     while node.op == "call_function" and node.target in _IN_PLACE and same_layout(place, node):
@@ -106,7 +110,10 @@ def _from_place(result: fx.Node, place: fx.Node) -> list[fx.Node]:
         before = node.args[0]
         if before is place:
             return chain
-        if not isinstance(before, fx.Node) or len(before.users) > 1:
+        if not isinstance(before, fx.Node) or owner[before] is not before:
+            return []
+        beside = [one for one in node.all_input_nodes if one is not before and owner[one] is before]
+        if beside or last_use[before] != order[node]:
             return []
         node = before
     return []

@@ -15,7 +15,12 @@ settings/main
 There are two forms of the same phone. The readable one, :class:`Phone`, holds typed records and shows a
 list of elements; the other, :class:`Device`, is an :class:`perdure.envs.Env` that runs thousands of phones
 at once over tensors. Both follow the same declarations, and tests hold them against each other step by
-step. No score here is a score on AndroidWorld, which runs real apps.
+step. No score here is a score on AndroidWorld, which runs real apps; :mod:`perdure.envs.android_world` brings
+what was made for the readable phone there.
+
+Both can be varied: parameters from a part of their values, ``get_task(name, part=0, parts=2)``, other screens
+for the same apps, ``get_task(name, version=1)`` (:mod:`~perdure.envs.device.versions`), and for the batched
+phone other places of all elements, ``Device(layout=1)`` (:mod:`~perdure.envs.device.layouts`).
 
 **To add an app**, add one file ``perdure/envs/device/apps/<app>.py``. It is found by itself. It has:
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from copy import copy
 from functools import cached_property, lru_cache
 
 from perdure.core.errors import PerdureError, unknown
@@ -65,6 +66,14 @@ class Catalogue:
                 for of in (target, source):
                     if isinstance(of, Of) and of.place != "draft":
                         self.field(of, layout, effect.adds)
+
+    def with_layouts(self, layouts: Iterable[Layout]) -> Catalogue:
+        """Return the same apps with other layouts of some screens."""
+        other = copy(self)
+        other.layouts = {**self.layouts, **{layout.name: layout for layout in layouts}}
+        for layout in other.layouts.values():
+            other._check(layout)
+        return other
 
     # ---- what is where --------------------------------------------------------------------------------
 

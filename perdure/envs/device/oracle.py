@@ -125,11 +125,14 @@ class Oracle:
             return
         ways = self._ways(of, value, record)
         found = [(self._way(layout.name, record, place), item, i) for i, (layout, item) in enumerate(ways)]
-        # Where one has to type, that is a step more.
-        reached = [(len(way) + (item.kind == "EditText"), i) for way, item, i in found if way is not None]
+        # Where one has to type, that is a step more; of equally long ways, the one that writes least beside.
+        reached = [
+            (len(way) + (item.kind == "EditText"), len(item.click.puts) if item.click else 0, i)
+            for way, item, i in found if way is not None
+        ]  # fmt: skip
         if not reached:
             raise PerdureError(f"expected a way to set {of.place}.{of.name} to {value}; found none")
-        layout, item = ways[min(reached)[1]]
+        layout, item = ways[min(reached)[-1]]
         yield from self.go(layout.name, record, place)
         if layout.rows is not None and item is layout.rows.item and item.click is not None:
             source = dict(item.click.puts)[of]

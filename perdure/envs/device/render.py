@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from perdure.envs.device.actions import Action
 from perdure.envs.device.episode import Episode
-from perdure.envs.device.phone import Element, Phone
+from perdure.envs.device.phone import Element
 
 
-def render(phone: Phone) -> str:
+class Shows(Protocol):
+    """A phone that shows something."""
+
+    @property
+    def screen(self) -> str:
+        """What the screen is called."""
+
+    def elements(self) -> list[Element]:
+        """Return what the screen shows."""
+
+    def can_scroll(self, direction: str) -> bool:
+        """Tell whether there is more ``"up"`` or ``"down"``."""
+
+
+def render(phone: Shows) -> str:
     """Return the screen as text: its name, then a line for each element.
 
     A line has the element's index, its text, its description in brackets, its class, and its flags.

@@ -1,10 +1,10 @@
 """The declarations of a phone as tables of whole numbers, which the batched phone looks up.
 
 All that a phone holds is one row of cells: each type's records one after the other, a cell for the presence
-of each and one for each field, then the form's draft. A cell holds the number of a text. What elements show
-and effects write is known by addresses, of each item or effect for each place of a record: a cell, or
-beyond all cells a text that is always the same. A step is then a few look-ups and one gather and one
-scatter over the cells.
+of each and one for each field, then the form's draft. A cell holds the number of a text. Behind them are
+cells for what is not to be written, for nothing, for how many rows the screen has, and for each text that is
+always the same. What elements show and effects write is known by addresses, of each item or effect for each
+place of a record. A step is then a few look-ups and a gather and a scatter over the cells.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from perdure.core.errors import PerdureError
+from perdure.envs.device.catalogue import Catalogue
 from perdure.envs.device.coding import OFF, ON, Coding, coding
 from perdure.envs.device.declare import (
     CAPACITY,
@@ -38,10 +39,11 @@ from perdure.envs.device.declare import (
 from perdure.envs.device.fields import Field, Text
 from perdure.envs.device.phone import Contents
 from perdure.envs.device.task import SLOTS
+from perdure.envs.device.versions import versioned
 from perdure.envs.numpy_rules import Array
 
 # Columns of the tables: what is looked up of a screen, of an effect besides its writes, and of an action.
-SCREEN = ("pinned", "contents", "has_rows", "scan", "stride", "capacity", "key", "wanted", "wanted_at", "up")
+SCREEN = ("pinned", "contents", "has_rows", "scan", "stride", "capacity", "key", "wanted_at", "up")
 EFFECT = ("go", "opens", "target", "offset", "sign", "typed", "hash_base", "hash_stride", "hash_type")
 ACTION = (
     "click", "type", "scroll", "back", "go", "element", "slot", "answer_element", "answer_slot", "complete",
@@ -53,7 +55,6 @@ OPENED, SAVES, ADDS = range(3)
 PARTS = PAGE + 1
 # Ways that an element can look at once: whether it is checked, whether it scrolls, whether it is in focus.
 STANCES = 8
-COUNTED = -1
 # Odd numbers that hashes multiply by.
 _FIRST, _SECOND = 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85
 
@@ -85,8 +86,8 @@ class Tables:
         One-hot vectors of the app and the name of a screen, ``[screens, apps + screens]``.
     bits:
         The bits of numbers below ``2^SLOTS``, one float each.
-    cells:
-        How many cells there are; the last is always 0, the one before for what is not to be written.
+    counted:
+        The cell that holds how many rows the screen has.
     """
 
     screen: Tensor
@@ -103,7 +104,7 @@ class Tables:
     salts: Tensor
     where: Tensor
     bits: Tensor
-    cells: int
+    counted: int
 
 
 class Compiler:
@@ -113,10 +114,12 @@ class Compiler:
     ----------
     codes:
         Numbers of all texts, screens and actions.
+    declared:
+        The declarations, where they are another version of those that have the numbers.
     """
 
-    def __init__(self, codes: Coding) -> None:
-        self.codes, self.catalogue = codes, codes.catalogue
+    def __init__(self, codes: Coding, declared: Catalogue | None = None) -> None:
+        self.codes, self.catalogue = codes, declared or codes.catalogue
         self.base: dict[str, int] = {}
         at = 0
         for name, kind in self.catalogue.records.items():
@@ -124,15 +127,29 @@ class Compiler:
             at += kind.capacity * self.stride(name)
         self.draft = at
         # A search for rows looks at as many places as a type can have at most.
-        self.cells = at + WIDTH + CAPACITY * WIDTH + 2
+        self.nowhere = at + WIDTH + CAPACITY * WIDTH
+        self.nothing, self.counted = self.nowhere + 1, self.nowhere + 2
+        # The numbers that are always in the cells from there on.
+        self.constants: dict[int, int] = {}
         self.types = {name: i + 1 for i, name in enumerate(self.catalogue.records)}
         numbered = [(layout, item) for layout in self.catalogue.layouts.values() for item in layout.items]
         self.first: dict[str, int] = {}
         for i, (layout, _) in enumerate(numbered):
             self.first.setdefault(layout.name, i + 1)
         self.numbered = numbered
-        if self.cells + len(codes.texts) >= 1 << 15:
-            raise PerdureError(f"expected cells and texts below 32768; found {self.cells + len(codes.texts)}")
+        self._tables = self._made()
+        if max(self.cells, len(codes.texts)) >= 1 << 15:
+            found = f"{self.cells} and {len(codes.texts)}"
+            raise PerdureError(f"expected at most 32767 cells, and texts; found {found}")
+
+    @property
+    def cells(self) -> int:
+        """How many cells there are."""
+        return self.counted + 1 + len(self.constants)
+
+    def constant(self, number: int) -> int:
+        """Return the cell in which a number always is."""
+        return self.constants.setdefault(number, self.cells) if number else self.nothing
 
     def stride(self, record: str) -> int:
         """Return how many cells a record has."""
@@ -145,10 +162,10 @@ class Compiler:
     def addresses(self, source: Source, layout: Layout, adds: str = "", field: Field | None = None) -> Array:
         """Return where a value is, by the place of the record that is meant, ``[CAPACITY]``."""
         if isinstance(source, Count):
-            return np.full(CAPACITY, COUNTED)
+            return np.full(CAPACITY, self.counted)
         if not isinstance(source, Of):
             text = str(source) if field is None else field.show(source)
-            return np.full(CAPACITY, self.cells + self.codes.texts[text])
+            return np.full(CAPACITY, self.constant(self.codes.texts[text]))
         if source.place == "draft":
             return np.full(CAPACITY, self.draft + self.field_cell(layout.record, source.name))
         return self.places(self.catalogue.type_of(source, layout, adds), source.name)
@@ -165,6 +182,7 @@ class Compiler:
     def fill(self, contents: Contents) -> Array:
         """Return the cells of what a phone holds, ``[cells]`` int16."""
         cells = np.zeros(self.cells, dtype=np.int16)
+        cells[list(self.constants.values())] = list(self.constants)
         for name, rows in contents.items():
             kind, width = self.catalogue.records[name], self.stride(name)
             for place, one in enumerate(rows):
@@ -191,6 +209,9 @@ class Compiler:
 
     def tables(self) -> Tables:
         """Return all tables."""
+        return self._tables
+
+    def _made(self) -> Tables:
         codes, layouts = self.codes, list(self.catalogue.layouts.values())
         effects = [self._effect(None, Effect())]
         effects += [self._effect(layout, item.click or Effect()) for layout, item in self.numbered]
@@ -219,8 +240,7 @@ class Compiler:
             _short(np.concatenate([reads for _, reads, _ in effects])),
             _short(np.concatenate([writes for _, _, writes in effects])), whole(typing), whole(accepts),
             torch.tensor(takes or [True] * len(codes.texts)), self._salts(), torch.tensor(where).float(),
-            (numbers >> torch.arange(SLOTS) & 1).float(),
-            self.cells,
+            (numbers >> torch.arange(SLOTS) & 1).float(), self.counted,
         )  # fmt: skip
 
     def _salts(self) -> Tensor:
@@ -233,7 +253,7 @@ class Compiler:
 
     def _screen(self, layout: Layout) -> list[int]:
         """Return a screen's row of the table."""
-        rows, told = layout.rows, dict[str, int]()
+        rows, told = layout.rows, {"wanted_at": self.nothing}
         scanned = rows.record if rows else layout.makes
         if scanned:
             kind = self.catalogue.records[scanned]
@@ -242,9 +262,7 @@ class Compiler:
             name, source = rows.where
             field = self.catalogue.records[rows.record].fields[name]
             told["key"] = self.field_cell(rows.record, name)
-            at = int(self.addresses(source, layout, field=field)[0])
-            # Rows are not looked up by a constant: its text is at hand.
-            told |= {"wanted_at": at, "wanted": -1} if at < self.cells else {"wanted": at - self.cells}
+            told["wanted_at"] = int(self.addresses(source, layout, field=field)[0])
         up = self.codes.screen_number[layout.up]
         return _row(SCREEN, pinned=len(layout.pinned), contents=len(layout.content),
                     has_rows=int(rows is not None), up=up, **told)  # fmt: skip
@@ -266,7 +284,7 @@ class Compiler:
 
     def _shown(self, layout: Layout | None, item: Item | None) -> Array:
         """Return the addresses of what an item shows, ``[CAPACITY, VALUES + 1]``."""
-        table = np.full((CAPACITY, VALUES + 1), self.cells)
+        table = np.full((CAPACITY, VALUES + 1), self.nothing)
         if layout is None or item is None:
             return table
         for i, source in enumerate((item.text, *item.details)):
@@ -277,8 +295,8 @@ class Compiler:
 
     def _effect(self, layout: Layout | None, effect: Effect) -> tuple[list[int], Array, Array]:
         """Return an effect's row of the table, and the addresses that it writes from and to."""
-        reads = np.full((CAPACITY, WIDTH), self.cells)
-        writes = np.full((CAPACITY, WIDTH), self.cells - 2)
+        reads = np.full((CAPACITY, WIDTH), self.nothing)
+        writes = np.full((CAPACITY, WIDTH), self.nowhere)
         if layout is None:
             return _row(EFFECT, go=-1, sign=1), reads, writes
         told, adds, kept, n = {"sign": 1}, effect.adds, set[str](), len(effect.puts)
@@ -300,7 +318,7 @@ class Compiler:
         if made or effect.deletes:
             writes[:, n] = self.places(made or layout.record)
             # Presence is no text, but as a number it is read like one.
-            reads[:, n] = self.cells + (1 if made else 0)
+            reads[:, n] = self.constant(1 if made else 0)
             kept.add(made or layout.record)
         kept &= set(self.catalogue.kept)
         flips = sum(isinstance(source, Flip) for _, source in effect.puts)
@@ -320,7 +338,7 @@ class Compiler:
         value = self.catalogue.field(bound, layout).default
         row, reads, writes = self._effect(layout, Effect(puts=((bound, value),)))
         row[EFFECT.index("typed")] = 1
-        return row, np.full_like(reads, self.cells), writes
+        return row, np.full_like(reads, self.nothing), writes
 
     def _action(self, index: int) -> list[int]:
         one = self.codes.actions[index]
@@ -352,10 +370,10 @@ def answer_hash(number: Tensor) -> Tensor:
 # ---- small parts ------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def compiled() -> tuple[Compiler, Tables]:
-    """Return the tables of the phone with all apps."""
-    compiler = Compiler(coding())
+@lru_cache(maxsize=16)
+def compiled(version: int = 0) -> tuple[Compiler, Tables]:
+    """Return the tables of the phone with all apps, in a version of its screens."""
+    compiler = Compiler(coding(), versioned(version))
     return compiler, compiler.tables()
 
 

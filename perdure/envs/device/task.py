@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import string
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
@@ -21,6 +21,7 @@ from perdure.envs.device.declare import One
 from perdure.envs.device.fields import Field, Value
 from perdure.envs.device.goals import Goal, filled
 from perdure.envs.device.phone import Contents, Phone, kept
+from perdure.envs.device.versions import versioned
 
 # How many slots a task may have, and how hard one is.
 SLOTS = 10
@@ -148,13 +149,36 @@ class Task:
         return self.template.format(**self.params)
 
     @classmethod
-    def generate_random_params(cls, rng: Random, declared: Catalogue | None = None) -> dict[str, str]:
-        """Draw a value for each slot, no two the same where there are enough."""
+    def generate_random_params(
+        cls, rng: Random, declared: Catalogue | None = None, part: int = 0, parts: int = 1
+    ) -> dict[str, str]:
+        """Draw a value for each slot, no two the same where there are enough.
+
+        Slots that :meth:`divided` names draw from the ``part``-th of ``parts`` stretches of what they may be.
+        """
         params: dict[str, str] = {}
+        divided = cls.divided(parts, declared)
         for name, slot in cls.schema.items():
             texts = slot.texts(declared or catalogue())
+            texts = stretch(texts, part, parts) if name in divided else texts
             params[name] = rng.choice([t for t in texts if t not in params.values()] or texts)
         return params
+
+    @classmethod
+    def divided(cls, parts: int, declared: Catalogue | None = None) -> tuple[str, ...]:
+        """Return the slots whose values can be cut into so many stretches.
+
+        Each stretch must have as many values as there are slots that share some of the slot's values.
+
+        >>> get_task("CalendarAddEvent").divided(2), get_task("CalendarAddEvent").divided(40)
+        (('title', 'date', 'time'), ('time',))
+        """
+        pools = {name: slot.texts(declared or catalogue()) for name, slot in cls.schema.items()}
+        rivals = {
+            name: sum(not set(texts).isdisjoint(other) for other in pools.values())
+            for name, texts in pools.items()
+        }
+        return tuple(name for name in pools if parts > 1 and len(pools[name]) // parts >= rivals[name])
 
     # ---- its life -------------------------------------------------------------------------------------
 
@@ -264,15 +288,41 @@ def templates() -> dict[str, type[Task]]:
     return dict(sorted(TEMPLATES.items()))
 
 
+def stretch(texts: Sequence[str], part: int, parts: int) -> list[str]:
+    """Return the ``part``-th of so many stretches of texts: disjoint, in order, and together all texts.
+
+    >>> stretch("abcdefg", 0, 2), stretch("abcdefg", 1, 2)
+    (['a', 'b', 'c'], ['d', 'e', 'f', 'g'])
+    """
+    return list(texts[part * len(texts) // parts : (part + 1) * len(texts) // parts])
+
+
 def instance_seed(seed: int, name: str, index: int) -> int:
     """Return the seed of one instance of a suite: of the SHA-256 of ``seed_name_index``."""
     return int.from_bytes(hashlib.sha256(f"{seed}_{name}_{index}".encode()).digest()[:4], "big")
 
 
-def get_task(name: str, seed: int = 0, index: int = 0) -> Task:
-    """Return an instance of a template: the ``index``-th of the suite with a seed."""
+def get_task(
+    name: str, seed: int = 0, index: int = 0, *, part: int = 0, parts: int = 1, version: int = 0
+) -> Task:
+    """Return an instance of a template.
+
+    Parameters
+    ----------
+    name:
+        Of the template.
+    seed, index:
+        The ``index``-th instance of the suite with this seed.
+    part, parts:
+        Parameters are drawn from the ``part``-th of ``parts`` stretches of their values
+        (:meth:`Task.divided`); what is on the phone besides is the same in all.
+    version:
+        Of the phone's screens (:mod:`perdure.envs.device.versions`).
+    """
     every = templates()
     if name not in every:
         raise unknown("task", name, every)
+    if not 0 <= part < parts:
+        raise PerdureError(f"part must be from 0 to {parts - 1}; found {shown(part)}")
     kind, own = every[name], instance_seed(seed, name, index)
-    return kind(kind.generate_random_params(Random(own)), own)
+    return kind(kind.generate_random_params(Random(own), None, part, parts), own, versioned(version))

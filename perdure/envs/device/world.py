@@ -23,7 +23,6 @@ from perdure.envs.device.layouts import layout
 from perdure.envs.device.tables import (
     ACTION,
     ADDS,
-    COUNTED,
     EFFECT,
     NONE,
     PARTS,
@@ -62,6 +61,11 @@ class Device(Env):
         Of the instances.
     layout:
         Where the elements of a screen stand: 0 as usual, any other number in another order of its own.
+    part, parts:
+        Parameters are drawn from the ``part``-th of ``parts`` stretches of their values; templates that none
+        of them can be cut of are left out (:meth:`perdure.envs.device.task.Task.divided`).
+    version:
+        Of the screens: 0 as usual (:mod:`perdure.envs.device.versions`).
     limit:
         Steps after which an episode is cut off, if not by its budget.
 
@@ -80,6 +84,9 @@ class Device(Env):
     instances: int = 4
     seed: int = 0
     layout: int = 0
+    part: int = 0
+    parts: int = 1
+    version: int = 0
     limit: int = field(default=200, kw_only=True)
 
     entry_point: ClassVar[str] = "perdure.envs.device.gym:Readable"
@@ -89,14 +96,17 @@ class Device(Env):
         check_whole("instances", self.instances)
         check_whole("seed", self.seed, least=0)
         check_whole("layout", self.layout, least=0)
-        named(self.task)
+        check_whole("parts", self.parts)
+        check_whole("part", self.part, least=0, most=self.parts - 1)
+        check_whole("version", self.version, least=0)
+        named(self.task, self.parts)
 
     # ---- what there is --------------------------------------------------------------------------------
 
     @property
     def tasks(self) -> list[Task]:
         """The instances, in order."""
-        return [get_task(name, self.seed, i) for name in named(self.task) for i in range(self.instances)]
+        return _tasks(self.task, self.instances, self.seed, self.part, self.parts, self.version)
 
     @property
     def coding(self) -> Coding:
@@ -122,21 +132,21 @@ class Device(Env):
 
     def drawn(self, rng: Rng, n: int) -> Tensor:
         """Return the numbers of the instances that ``n`` copies start with."""
-        return rng.integers("instance", len(named(self.task)) * self.instances, n)
+        return rng.integers("instance", len(named(self.task, self.parts)) * self.instances, n)
 
     def start(self, instance: Tensor) -> State:
         """Return copies at the start of the instances of some numbers, ``[n]``."""
-        held, tables = self._bank(instance.device), tables_on(instance.device)
+        held, tables = self._held(instance.device)
         zero = torch.zeros_like(instance)
         cells = held.cells[instance]
         view = _seen(tables, held, cells, instance, zero, zero, zero - 1, held.told[instance])
         return {
-            "cells": cells, "instance": instance, "screen": zero, "record": zero - 1, "focus": zero,
+            "instance": instance, "screen": zero, "record": zero - 1, "focus": zero,
             "left": held.budget[instance], "digest": held.digest[instance], "answered": zero, **view,
         }  # fmt: skip
 
     def step(self, state: State, action: Tensor, rng: Rng) -> tuple[State, Tensor, Tensor]:
-        held, tables = self._bank(action.device), tables_on(action.device)
+        held, tables = self._held(action.device)
         instance, record, focus = state["instance"], state["record"], state["focus"]
         usual = layout(self.layout, action.device).done[action] if self.layout else action
         done = _columns(ACTION, tables.action, usual)
@@ -186,14 +196,14 @@ class Device(Env):
         reached = (digest == goal) & (answered == answers)
         view = _seen(tables, held, cells, instance, screen, scroll, record, state["known"])
         new = {
-            "cells": cells, "instance": instance, "screen": screen, "record": record, "focus": focus,
+            "instance": instance, "screen": screen, "record": record, "focus": focus,
             "left": left, "digest": digest, "answered": answered, **view,
         }  # fmt: skip
         return new, (reached & (done["complete"] > 0)).float(), (done["status"] > 0) | (left <= 0)
 
     def observe(self, state: State) -> Tensor:
         device = state["screen"].device
-        held, tables, codes = self._bank(device), tables_on(device), coding()
+        (held, tables), codes = self._held(device), coding()
         instance, items, values, count = (state[name] for name in ("instance", "items", "values", "count"))
         known = embedding(state["known"], tables.bits)
         up, down = state["scroll"] > 0, state["scroll"] + PAGE < count
@@ -216,21 +226,26 @@ class Device(Env):
         found = torch.cat([part.flatten(1) for part in parts], -1)
         return found[:, layout(self.layout, device).seen] if self.layout else found
 
-    def _bank(self, device: torch.device) -> Bank:
-        return _bank_on(self.task, self.instances, self.seed, device)
+    def _held(self, device: torch.device) -> tuple[Bank, Tables]:
+        which = (self.task, self.instances, self.seed, self.part, self.parts, self.version)
+        return _bank_on(*which, device), tables_on(device, self.version)
 
 
-def named(task: str) -> list[str]:
-    """Return the names of the templates that a word stands for: a template, an app's, or all."""
+def named(task: str, parts: int = 1) -> list[str]:
+    """Return the names of the templates that a word stands for: a template, an app's, or all.
+
+    With several ``parts``, only of those whose parameters' values can be cut into so many stretches.
+    """
     every = templates()
-    if task == "all":
-        return list(every)
-    found = [name for name, kind in every.items() if task in (name, kind.app_names[0])]
+    found = [name for name, kind in every.items() if task in ("all", name, kind.app_names[0])]
     if not found:
         words = sorted({"all", *every, *coding().apps})
         close = ", ".join(near(task, words)) or "all"
         raise PerdureError(f"unknown task {shown(task)}: did you mean {close}?")
-    return found
+    kept = [name for name in found if parts == 1 or every[name].divided(parts)]
+    if not kept:
+        raise PerdureError(f"{task} must have parameters with enough values for {parts} parts; found none")
+    return kept
 
 
 # ---- parts of a step ----------------------------------------------------------------------------------
@@ -254,16 +269,9 @@ def _written(
     """Return the cells after an effect."""
     source = embedding(effect * CAPACITY + row, tables.reads)
     at = embedding(effect * CAPACITY + place, tables.writes).long()
-    read = _read(tables, cells, source)
+    read = cells.gather(1, source.long())
     offset = (does["offset"] + does["typed"] * value).to(cells.dtype).unsqueeze(-1)
     return cells.scatter(1, at, offset + does["sign"].to(cells.dtype).unsqueeze(-1) * read)
-
-
-def _read(tables: Tables, cells: Tensor, address: Tensor) -> Tensor:
-    """Return the texts at addresses ``[n, k]``: of cells, or beyond them those that are always the same."""
-    # The last cell is always 0: what is read there is added to, and not to what is read elsewhere.
-    held = cells.gather(1, address.clamp(0, tables.cells - 1).long())
-    return held + (address - tables.cells).clamp_min(0)
 
 
 def _counting(does: dict[str, Tensor], place: Tensor) -> Tensor:
@@ -283,7 +291,10 @@ def _seen(
     tables: Tables, held: Bank, cells: Tensor, instance: Tensor, screen: Tensor, scroll: Tensor,
     record: Tensor, known: Tensor,
 ) -> State:  # fmt: skip
-    """Return what a screen shows: items, the places of their records, values, and which slots these equal."""
+    """Return what a screen shows: items, the places of their records, values, and which slots these equal.
+
+    The cells are returned as well, with the number of rows in its place.
+    """
     its = _columns(SCREEN, tables.screen, screen)
     wide = {name: column.unsqueeze(-1) for name, column in its.items()}
     rows = its["has_rows"] > 0
@@ -291,8 +302,7 @@ def _seen(
     places = torch.arange(CAPACITY, device=screen.device)
     at = wide["scan"] + wide["stride"] * places
     live, key = cells.gather(1, at), cells.gather(1, at + wide["key"])
-    sought = cells.gather(1, wide["wanted_at"]).squeeze(-1)
-    wanted = torch.where(its["wanted"] < 0, sought, its["wanted"]).unsqueeze(-1)
+    wanted = cells.gather(1, wide["wanted_at"])
     matches = (live > 0) & ((key == wanted) | (wanted == 0))
     fits = (places < wide["capacity"]) & torch.where(rows.unsqueeze(-1), matches, live == 0)
     rank = fits.cumsum(-1)
@@ -312,12 +322,13 @@ def _seen(
     # ---- and what it says
     address = embedding(items * CAPACITY + own, tables.shows).flatten(1)
     number = (count + ZERO).to(cells.dtype).unsqueeze(-1)
-    values = torch.where(address == COUNTED, number, _read(tables, cells, address))
+    cells = cells.scatter(1, torch.full_like(number, tables.counted, dtype=torch.int64), number)
+    values = cells.gather(1, address.long())
     texts = len(held.equal) // len(held.budget)
     index = values.long() + (instance * texts).unsqueeze(-1)
     equal = held.equal.index_select(0, index.flatten()).view_as(index)
     return {
-        "scroll": scroll, "count": count, "free": free, "items": items, "rows": own,
+        "cells": cells, "scroll": scroll, "count": count, "free": free, "items": items, "rows": own,
         "values": values.view(-1, ELEMENTS, VALUES + 1), "equal": equal.view(-1, ELEMENTS, VALUES + 1),
         "known": known | _any(equal).long(),
     }  # fmt: skip
@@ -332,6 +343,12 @@ def _any(bits: Tensor) -> Tensor:
     return one | two | three
 
 
+def _tasks(task: str, instances: int, seed: int, part: int, parts: int, version: int) -> list[Task]:
+    """Return instances of the templates that a word stands for, in order."""
+    each = [(name, i) for name in named(task, parts) for i in range(instances)]
+    return [get_task(name, seed, i, part=part, parts=parts, version=version) for name, i in each]
+
+
 # ---- tables where they are needed ---------------------------------------------------------------------
 
 
@@ -340,14 +357,16 @@ def _moved(tables: Tables | Bank, device: torch.device) -> dict[str, object]:
     return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in each.items()}
 
 
-@lru_cache(maxsize=4)
-def tables_on(device: torch.device) -> Tables:
-    """Return the tables of the phone on a device."""
-    return Tables(**_moved(compiled()[1], device))  # type: ignore[arg-type]
+@lru_cache(maxsize=16)
+def tables_on(device: torch.device, version: int = 0) -> Tables:
+    """Return the tables of the phone on a device, in a version of its screens."""
+    return Tables(**_moved(compiled(version)[1], device))  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=64)
-def _bank_on(task: str, instances: int, seed: int, device: torch.device) -> Bank:
-    compiler, tables = compiled()
-    tasks = [get_task(name, seed, i) for name in named(task) for i in range(instances)]
+def _bank_on(
+    task: str, instances: int, seed: int, part: int, parts: int, version: int, device: torch.device
+) -> Bank:
+    compiler, tables = compiled(version)
+    tasks = _tasks(task, instances, seed, part, parts, version)
     return Bank(**_moved(bank(compiler, tables, tasks), device))  # type: ignore[arg-type]

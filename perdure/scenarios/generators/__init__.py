@@ -6,7 +6,13 @@ from perdure.scenarios.generators.changed import permuted, rotated
 from perdure.scenarios.generators.covariance_alignment import covariance_alignment
 from perdure.scenarios.generators.critical_periods import critical_periods
 from perdure.scenarios.generators.datasets import from_datasets
-from perdure.scenarios.generators.device import device_apps, device_layouts, device_templates
+from perdure.scenarios.generators.device import (
+    device_apps,
+    device_layouts,
+    device_parameters,
+    device_screens,
+    device_templates,
+)
 from perdure.scenarios.generators.divided import split
 from perdure.scenarios.generators.goals import catch_shift, grid_world_goals, reacher_targets
 from perdure.scenarios.generators.hosted import gymnasium_ids
@@ -28,6 +34,8 @@ __all__ = [
     "critical_periods",
     "device_apps",
     "device_layouts",
+    "device_parameters",
+    "device_screens",
     "device_templates",
     "from_arrays",
     "from_datasets",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from perdure.core.checks import check_whole, checked
+from perdure.core.errors import PerdureError
 from perdure.envs.device.coding import FLAGS, coding
 from perdure.envs.device.declare import CLASSES, ELEMENTS, VALUES
 from perdure.envs.device.episode import Episode
@@ -46,7 +48,7 @@ def device_apps(tasks: int = 4, *, instances: int = 20, episodes: int = 100) -> 
     episodes:
         How many episodes are scored.
     """
-    apps = {app: app for app in by_size()}
+    apps = {app: Use(app) for app in by_size()}
     return imitated("device-apps", first_of(apps, tasks), instances, episodes)
 
 
@@ -65,7 +67,7 @@ def device_templates(
     instances, episodes:
         As for :func:`device_apps`.
     """
-    every = {name: name for name in named(app)}
+    every = {name: Use(name) for name in named(app)}
     return imitated("device-templates", first_of(every, tasks), instances, episodes)
 
 
@@ -84,9 +86,81 @@ def device_layouts(
     instances, episodes:
         As for :func:`device_apps`.
     """
-    titles = [f"layout {i}" for i in range(check_whole("tasks", tasks))]
-    words = dict.fromkeys(titles, app)
-    return imitated("device-layouts", words, instances, episodes, layouts=tuple(range(tasks)))
+    uses = {f"layout {i}": Use(app, layout=i) for i in range(check_whole("tasks", tasks))}
+    return imitated("device-layouts", uses, instances, episodes)
+
+
+@checked
+def device_parameters(
+    tasks: int = 3, app: str = "calendar", *, instances: int = 20, episodes: int = 100
+) -> Stream:
+    """Make tasks of using the same app for other names, days, times and amounts, from task to task.
+
+    The values that a parameter may have, in their order, are cut into as many stretches as there are tasks;
+    a task draws from its own, to be learned from and to be scored on. So no value of such a parameter is in
+    two tasks: with two, one has the days from Nov 1 to 15, the other those from Nov 16 on. A parameter with
+    too few values to be cut so has all of them in all tasks, and templates all of whose parameters are such
+    are left out. Templates, screens and the other contents of the phone are the same in all tasks. What is
+    learned by what texts mean carries over, what is learned by which texts they are does not.
+
+    Parameters
+    ----------
+    tasks:
+        How many stretches.
+    app:
+        The app, a template, or ``"all"``.
+    instances, episodes:
+        As for :func:`device_apps`.
+
+    Raises
+    ------
+    PerdureError
+        Where no parameter has enough values.
+    """
+    parts = check_whole("tasks", tasks)
+    uses = {f"part {i}": Use(app, part=i, parts=parts) for i in range(parts)}
+    return imitated("device-parameters", uses, instances, episodes)
+
+
+@checked
+def device_screens(
+    tasks: int = 4, app: str = "settings", *, instances: int = 20, episodes: int = 100
+) -> Stream:
+    """Make tasks of using the same app, whose screens have changed from task to task, as after an update.
+
+    What changes: on every screen, the order of the elements that stay and of those of the contents, each
+    screen in a way of its own; and on half of the screens there is a new button among those that stay, which
+    leads to the list of apps. What does not: what elements say and do, the rows of lists, templates and
+    their instances, and how many steps the oracle needs. In :func:`device_layouts`, on the other hand, all
+    screens change in the same way, by a permutation of all places.
+
+    Parameters
+    ----------
+    tasks:
+        How many versions; the first one is the usual one.
+    app:
+        The app, a template, or ``"all"``.
+    instances, episodes:
+        As for :func:`device_apps`.
+    """
+    uses = {f"version {i}": Use(app, version=i) for i in range(check_whole("tasks", tasks))}
+    return imitated("device-screens", uses, instances, episodes)
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a task uses a phone for: parameters of :class:`~perdure.envs.device.world.Device`."""
+
+    word: str
+    layout: int = 0
+    part: int = 0
+    parts: int = 1
+    version: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """The templates."""
+        return named(self.word, self.parts)
 
 
 def by_size() -> list[str]:
@@ -97,16 +171,14 @@ def by_size() -> list[str]:
     return sorted(counts, key=lambda app: (-counts[app], app))
 
 
-def imitated(
-    name: str, tasks: Mapping[str, str], instances: int, episodes: int, layouts: Sequence[int] | None = None
-) -> Stream:
-    """Return a stream whose tasks are apps or templates, by the task's name, each in a layout."""
+def imitated(name: str, tasks: Mapping[str, Use], instances: int, episodes: int) -> Stream:
+    """Return a stream of tasks, by their names, that imitate what an oracle does."""
     check_whole("instances", instances)
     outputs = tuple(range(len(coding().actions)))
     made = []
-    for number, (title, word) in zip(layouts or [0] * len(tasks), tasks.items(), strict=True):
-        train = Part(*shown(named(word), instances, number))
-        val, test = (played(word, seed, number, episodes) for seed in (VAL, TEST))
+    for title, use in tasks.items():
+        train = Part(*shown(use, instances))
+        val, test = (played(use, seed, episodes) for seed in (VAL, TEST))
         made.append(Task(title, train, val, test, outputs, Imitation()))
     info = {"tasks": list(tasks), "worst": 0.0, "best": 1.0}
     defaults = {"model": model(), **SETTINGS}
@@ -120,26 +192,27 @@ def model() -> str:
     return f"pointer(elements={ELEMENTS}, features={features}, points={points})"
 
 
-def played(word: str, seed: int, number: int, episodes: int) -> Acting:
-    """Return episodes of instances of a seed, in a layout of some number."""
-    budget = max(templates()[one].budget() for one in named(word))
+def played(use: Use, seed: int, episodes: int) -> Acting:
+    """Return episodes of instances of a seed."""
+    budget = max(templates()[one].budget() for one in use.names)
+    env = Device(use.word, seed=seed, layout=use.layout, part=use.part, parts=use.parts, version=use.version)
     return Acting(
-        horizon=1, passes=1, limit=budget, samples=1, env=Device(word, seed=seed, layout=number), copies=1,
-        episodes=episodes, part={VAL: "val", TEST: "test"}[seed], first=0,
+        horizon=1, passes=1, limit=budget, samples=1, env=env, copies=1, episodes=episodes,
+        part={VAL: "val", TEST: "test"}[seed], first=0,
     )  # fmt: skip
 
 
-def shown(names: Iterable[str], instances: int, number: int) -> tuple[Tensor, Tensor]:
-    """Return what the oracle saw ``[n, size]`` and the numbers of what it did ``[n]``, in a layout."""
-    each = [_shown(name, i) for name in names for i in range(instances)]
+def shown(use: Use, instances: int) -> tuple[Tensor, Tensor]:
+    """Return what the oracle saw ``[n, size]`` and the numbers of what it did ``[n]``."""
+    each = [_shown(name, i, use.part, use.parts, use.version) for name in use.names for i in range(instances)]
     x, y = (torch.from_numpy(np.concatenate(some)) for some in zip(*each, strict=True))
-    places = layout(number)
+    places = layout(use.layout)
     return x[:, places.seen], places.undone[y]
 
 
 @lru_cache(maxsize=4096)
-def _shown(name: str, index: int) -> tuple[Array, Array]:
-    episode = Episode(get_task(name, TRAIN, index))
+def _shown(name: str, index: int, part: int, parts: int, version: int) -> tuple[Array, Array]:
+    episode = Episode(get_task(name, TRAIN, index, part=part, parts=parts, version=version))
     seen, done = [], []
     for action in episode.oracle():
         seen.append(episode.observe())
@@ -147,4 +220,8 @@ def _shown(name: str, index: int) -> tuple[Array, Array]:
         episode.step(action)
         if episode.over:
             break
+    if episode.reward != 1.0:
+        raise PerdureError(
+            f"expected an oracle that solves {name} {index}; found {episode.task.goal!r} undone"
+        )
     return np.stack(seen), np.array(done, dtype=np.int64)

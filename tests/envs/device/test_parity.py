@@ -88,7 +88,7 @@ def test_a_small_phone_with_all_that_apps_may_have(monkeypatch):
     held = bank(compiler, tables, tasks)
     for place in ("world.coding", "episode.coding"):
         monkeypatch.setattr(f"perdure.envs.device.{place}", lambda: codes)
-    monkeypatch.setattr("perdure.envs.device.world.tables_on", lambda device: tables)
+    monkeypatch.setattr("perdure.envs.device.world.tables_on", lambda *_: tables)
     monkeypatch.setattr("perdure.envs.device.world._bank_on", lambda *_: held)
     env, rng, visited = Device("settings"), Random(5), set()
     episodes = [Episode(task) for task in tasks]
