@@ -79,10 +79,10 @@ class Hosted(Env):
         return env.observation_space, env.action_space
 
     def joins(self, other: Hosted) -> bool:
-        """Tell whether both may be padded to one size: rows of numbers, or things, and one of several actions.
+        """Tell whether both are of one size, or may be padded to one.
 
-        What is alike needs no padding. Pictures of different sizes are not joined: flattened, one pixel would
-        be at another place in each.
+        That may rows of numbers, or things, with one of several actions. Pictures of different sizes may not:
+        flattened, one pixel would be at another place in each.
         """
         if self.form == other.form:
             return True

@@ -21,8 +21,8 @@ from perdure.envs.hosted import Hosted
 class Padded(Env):
     """An environment whose observations and actions are those of a larger one.
 
-    Observations are padded with zeros behind what there is, along each axis. Of ``most`` actions only those of
-    the environment are there (:class:`perdure.envs.PaddedDiscrete`). Everything else is the environment's.
+    Observations are padded with zeros behind what there is, along each axis. Of ``most`` actions only those
+    of the environment are there (:class:`perdure.envs.PaddedDiscrete`). All else is the environment's.
 
     Parameters
     ----------
@@ -55,7 +55,11 @@ class Padded(Env):
     limit: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.env, Env) or isinstance(self.env, Hosted) or isinstance(self.env.actions, Team):
+        if (
+            not isinstance(self.env, Env)
+            or isinstance(self.env, Hosted)
+            or isinstance(self.env.actions, Team)
+        ):
             raise PerdureError(f"expected an environment of one agent, over tensors; found {self.env}")
         object.__setattr__(self, "limit", self.env.limit)
         super().__post_init__()

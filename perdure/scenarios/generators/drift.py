@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from perdure.core.checks import check_number, check_one_of, check_whole, checked
@@ -102,7 +103,9 @@ def _shares(tasks: int | None, path: Sequence[float] | None, there_and_back: boo
         if there_and_back:
             raise PerdureError("`path` says itself which way the tasks go: leave `there_and_back` out")
         if not path or (tasks is not None and tasks != len(path)):
-            raise PerdureError(f"`path` must have a share for each task; found {len(path)} shares, tasks={tasks}")
+            raise PerdureError(
+                f"`path` must have a share for each task; found {len(path)} shares, tasks={tasks}"
+            )
         return [check_number("a share of `path`", share, high=1, ends="[]") for share in path]
     least = 4 if there_and_back else 2
     number = check_whole("`tasks`", TASKS if tasks is None else tasks, least=least, most=MOST_TASKS)
@@ -119,10 +122,12 @@ def _drifting(table: Mapping[str, Env], start: str, end: str, shares: Sequence[f
     if start == end:
         raise PerdureError(f"expected physics that change; found start and end both {start!r}")
     found: dict[str, Env] = {}
+    times: Counter[str] = Counter()
     for label, share in zip(_labels(shares), shares, strict=True):
-        times = sum(name.partition(" ")[0] == label for name in found)
-        ending = "" if times == 0 else " (again)" if times == 1 else f" (again {times})"
+        again = times[label]
+        ending = "" if again == 0 else " (again)" if again == 1 else f" (again {again})"
         found[label + ending] = between(table[start], table[end], share)
+        times[label] += 1
     return found
 
 

@@ -148,8 +148,8 @@ def environments(
     for name, env in found.items():
         if not first.joins(env):
             raise PerdureError(
-                f"task {name!r}: expected the first task's {first.form}, or other numbers of observations in a "
-                f"row and of discrete actions; found {env.form}"
+                f"task {name!r}: expected the first task's {first.form}, or other numbers of observations in "
+                f"a row and of discrete actions; found {env.form}"
             )
     return found
 

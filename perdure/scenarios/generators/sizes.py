@@ -60,9 +60,9 @@ def grid_world_sizes(
 ) -> Stream:
     """Make tasks of walking through four rooms to their lower right corner, larger rooms each time.
 
-    What is seen are planes of the grid (walls, goal, agent), ``[5, n, n]``: a smaller grid stands in the upper
-    left of the largest one's, and what lies beyond is zero. Learned and scored as ``cartpole-physics`` is; a
-    return is 1 less the cost of the steps.
+    What is seen are planes of the grid (walls, goal, agent), ``[5, n, n]``: a smaller grid stands in the
+    upper left of the largest one's, and what lies beyond is zero. Learned and scored as ``cartpole-physics``
+    is; a return is 1 less the cost of the steps.
 
     Parameters
     ----------
