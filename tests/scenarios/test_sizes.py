@@ -17,7 +17,7 @@ from perdure.training import make_settings
 from tests.envs.hosted_worlds import register
 
 register()
-SHORT = {"steps": 256, "episodes": 2}
+SHORT = {"steps": 256, "episodes": 2, "setting": "domain"}
 
 
 def test_masks_close_what_a_task_lacks_in_every_setting():
@@ -30,14 +30,14 @@ def test_masks_close_what_a_task_lacks_in_every_setting():
     assert one.info["worst"] == [0.0, -500.0, -200.0]
     # One objective does for all.
     assert str(one.objective).startswith("PPO(actions=Discrete(n=3)")
-    own = classic_control(2, setting="task", **SHORT)
+    own = classic_control(2, **{**SHORT, "setting": "task"})
     check_stream(own)
     assert own.masks().int().tolist() == [[1, 1, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1]]
     values = classic_control(2, algorithm="dqn", **SHORT)
     check_stream(values)
     assert values.masks().tolist() == [[True, True, False], [True] * 3]
     # A mask is data of a task, and goes with it.
-    again = get("classic-control(tasks=2, steps=256) | take([1, 0]) | repeat(2)")
+    again = get("classic-control(tasks=2, steps=256, setting=domain) | take([1, 0]) | repeat(2)")
     check_stream(again)
     assert again.masks()[:, 2].tolist() == [True, False, True, False]
 
@@ -65,7 +65,7 @@ def test_a_mask_that_is_another_is_refused(monkeypatch):
     ],
 )
 def test_a_comparison_runs(setting, algorithm):
-    stream = classic_control(2, setting=setting, algorithm=algorithm, **SHORT)
+    stream = classic_control(2, **{**SHORT, "setting": setting}, algorithm=algorithm)
     results = compare(stream, ["naive", "ewc", "single"], seeds=2, quiet=True)
     assert results.scores["naive"].shape == (2, 2, 2)
     assert all(results.extras[name]["mapped"] for name in results.scores)
@@ -195,7 +195,7 @@ def test_bad_sizes_on_the_host(changes, line):
 
 
 def test_grids_of_several_sizes_stand_in_the_corner_of_the_largest():
-    stream = grid_world_sizes(4, steps=1)
+    stream = grid_world_sizes(4, steps=1, setting="domain")
     check_stream(stream)
     assert stream.names == ["5 x 5", "7 x 7", "9 x 9", "11 x 11"]
     assert stream.input_shape == (5, 11, 11)

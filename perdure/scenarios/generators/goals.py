@@ -81,7 +81,7 @@ def reacher_targets(
 def catch_shift(
     tasks: int = 3,
     *,
-    steps: int = 60_000,
+    steps: int = 100_000,
     episodes: int = 20,
     setting: Policies = "domain",
     algorithm: Algorithm = "ppo",
