@@ -36,6 +36,11 @@ def test_masks_close_what_a_task_lacks_in_every_setting():
     values = classic_control(2, algorithm="dqn", **SHORT)
     check_stream(values)
     assert values.masks().tolist() == [[True, True, False], [True] * 3]
+    # What is closed lies among the outputs of the task itself.
+    later = acting("later", {"links": Acrobot(), "pole": CartPole()}, PPORecipe(), "task", 256, 2)
+    check_stream(later)
+    assert later[1].closed == (6,)
+    assert later.masks().int().tolist() == [[1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 0, 1]]
     # A mask is data of a task, and goes with it.
     again = get("classic-control(tasks=2, steps=256, setting=domain) | take([1, 0]) | repeat(2)")
     check_stream(again)
