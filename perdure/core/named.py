@@ -22,8 +22,9 @@ class Named:
 
     def __repr__(self) -> str:
         """Return the spec that builds this: the name, and the fields that are not at their defaults."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        told = {f.name: values[f.name] for f in dataclasses.fields(self) if values[f.name] != f.default}
+        given = [f for f in dataclasses.fields(self) if f.init]
+        values = {f.name: getattr(self, f.name) for f in given}
+        told = {f.name: values[f.name] for f in given if values[f.name] != f.default}
         return write(self.name, (), told)
 
 

@@ -3,7 +3,7 @@
 ``ENVS`` holds them by name, those of other packages too; :func:`environment` registers one of your own.
 """
 
-from perdure.envs.actions import Actions, Continuous, Discrete, Team
+from perdure.envs.actions import Actions, Continuous, Discrete, PaddedDiscrete, Team
 from perdure.envs.contract import Env
 from perdure.envs.device import Device
 from perdure.envs.multi_agent import (
@@ -15,6 +15,7 @@ from perdure.envs.multi_agent import (
     Spread,
     TeamEnv,
 )
+from perdure.envs.padded import Padded
 from perdure.envs.registry import ENVS, environment, get
 from perdure.envs.single_agent import Acrobot, CartPole, Catch, GridWorld, MountainCar, Pendulum, Reacher
 
@@ -31,6 +32,8 @@ __all__ = [
     "Env",
     "GridWorld",
     "MountainCar",
+    "Padded",
+    "PaddedDiscrete",
     "Pendulum",
     "Reacher",
     "Reference",

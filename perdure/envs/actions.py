@@ -38,20 +38,24 @@ class Discrete:
         """Shape of one action, which is a number."""
         return ()
 
+    def logits(self, output: Tensor) -> Tensor:
+        """Return the logits of the actions, ``[..., n]``."""
+        return output
+
     def draw(self, output: Tensor, rng: Rng) -> Tensor:
         """Return an action for each row of outputs ``[n, outputs]``, drawn as likely as they say."""
         # The first action whose cumulative probability exceeds a uniform number; rounding may keep the last
         # sum below 1, so that one is not asked.
-        below = output.softmax(-1).cumsum(-1)[:, :-1]
+        below = self.logits(output).softmax(-1).cumsum(-1)[:, :-1]
         return (rng.uniform("action", len(output), 1, dtype=output.dtype) >= below).sum(-1)
 
     def best(self, output: Tensor) -> Tensor:
         """Return the likeliest action."""
-        return output.argmax(-1)
+        return self.logits(output).argmax(-1)
 
     def log_prob(self, output: Tensor, action: Tensor) -> Tensor:
         """Log probability of actions, ``[n]``."""
-        return output.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        return self.logits(output).log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
     def log_probs(self, output: Tensor, action: Tensor) -> Tensor:
         """Log probability of each decision: there is one, ``[n]``."""
@@ -59,8 +63,42 @@ class Discrete:
 
     def entropy(self, output: Tensor) -> Tensor:
         """Entropy of the policy in nats, ``[n]``."""
-        logs = output.log_softmax(-1)
+        logs = self.logits(output).log_softmax(-1)
         return -(logs.exp() * logs).sum(-1)
+
+
+@dataclass(frozen=True)
+class PaddedDiscrete(Discrete):
+    """One of ``n`` actions, in a stream of which some tasks have more; outputs ``[..., most]``.
+
+    The first ``n`` outputs are the logits. Those behind them are of actions that are not there: these are
+    never taken and have probability 0, and their outputs get no gradient.
+
+    Parameters
+    ----------
+    n:
+        How many actions there are.
+    most:
+        How many outputs a policy has, at least ``n``.
+
+    Examples
+    --------
+    >>> PaddedDiscrete(2, most=3).entropy(torch.zeros(1, 3)).exp()
+    tensor([2.])
+    """
+
+    most: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("the number of outputs", self.most, least=self.n)
+
+    @property
+    def outputs(self) -> int:
+        return self.most
+
+    def logits(self, output: Tensor) -> Tensor:
+        return output[..., : self.n]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from perdure.core.specs import parse
 from perdure.envs.contract import Env
 from perdure.envs.copies import Copies
 from perdure.envs.numpy_rules import Array
+from perdure.envs.padded import Padded
 from perdure.envs.registry import ENVS
 from perdure.envs.spaces import spaces_of, taken
 
@@ -216,6 +217,8 @@ def build(env: Env | str, physics: dict[str, Any]) -> Env:
 
 def can_draw(env: Env) -> bool:
     """Tell whether an environment has ``frame``, which draws its state, ``[n, height, width, 3]`` uint8."""
+    if isinstance(env, Padded):
+        return can_draw(env.env)
     own = getattr(type(env), "frame", None)
     return own is not None and own is not getattr(Env, "frame", None)
 

@@ -16,10 +16,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from perdure.core.batch import State
-from perdure.core.checks import check_number
+from perdure.core.checks import check_number, check_whole
 from perdure.core.errors import PerdureError, shown
 from perdure.core.random import Rng
-from perdure.envs.actions import Actions, Continuous, Discrete
+from perdure.envs.actions import Actions, Continuous, Discrete, PaddedDiscrete
 from perdure.envs.contract import Env
 from perdure.envs.host_parts import EXTRAS, Physics, check_lasts, imported, set_attribute
 from perdure.envs.numpy_rules import Array
@@ -48,6 +48,9 @@ class Hosted(Env):
         Of the environment, ``"module:name"``; ``None`` for none.
     scale:
         Observations are multiplied by it.
+    width, most:
+        Length that observations are padded to with zeros, and outputs of a policy for its actions, of which
+        those of the environment are there (:class:`perdure.envs.PaddedDiscrete`); by default what it has.
     """
 
     name: ClassVar[str] = "gymnasium"
@@ -56,10 +59,16 @@ class Hosted(Env):
     physics: Physics = ()
     wrapper: str | None = None
     scale: float = 1.0
+    width: int | None = None
+    most: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("scale", self.scale, ends="()")
+        if self.width is not None:
+            check_whole("width", self.width, least=self._wide)
+        if self.most is not None and not isinstance(self.actions, Discrete):
+            raise PerdureError(f"`most` is for one of several actions; found {self.actions}")
 
     # ---- what the policy sees -------------------------------------------------------------------------
 
@@ -68,6 +77,18 @@ class Hosted(Env):
         env = self.make()
         env.close()
         return env.observation_space, env.action_space
+
+    def joins(self, other: Hosted) -> bool:
+        """Tell whether both are of one size, or may be padded to one.
+
+        That may rows of numbers, or things, with one of several actions. Pictures of different sizes may not:
+        flattened, one pixel would be at another place in each.
+        """
+        if self.form == other.form:
+            return True
+        seen, others = (one._spaces[0] for one in (self, other))
+        alike = type(seen) is type(others) and (seen.shape == others.shape or len(seen.shape or ()) == 1)
+        return alike and all(isinstance(one.actions, Discrete) for one in (self, other))
 
     @cached_property
     def form(self) -> str:
@@ -78,15 +99,21 @@ class Hosted(Env):
         return f"observations {kind} and actions {self.actions}"
 
     @cached_property
-    def shape(self) -> tuple[int, ...]:
+    def _wide(self) -> int:
+        """How many numbers the environment shows."""
         seen = self._spaces[0]
-        return (int(seen.n) if isinstance(seen, spaces.Discrete) else math.prod(self._box(seen).shape),)
+        return int(seen.n) if isinstance(seen, spaces.Discrete) else math.prod(self._box(seen).shape)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        return (self._wide if self.width is None else self.width,)
 
     @cached_property
     def actions(self) -> Actions:
         done = self._spaces[1]
         if isinstance(done, spaces.Discrete):
-            return Discrete(int(done.n))
+            n = int(done.n)
+            return Discrete(n) if self.most in (None, n) else PaddedDiscrete(n, self.most)
         if isinstance(done, spaces.Box) and np.issubdtype(done.dtype, np.floating) and done.shape != (0,):
             return Continuous(*(tuple(map(float, end.ravel())) for end in (done.low, done.high)))
         raise PerdureError(f"{self.id} needs actions Discrete or Box of real numbers; found {shown(done)}")
@@ -99,6 +126,8 @@ class Hosted(Env):
         box = self._box(seen)
         with np.errstate(over="ignore"):  # the largest number of more bits is infinite
             low, high = (np.asarray(end, np.float32).ravel() * self.scale for end in (box.low, box.high))
+        behind = self.shape[0] - self._wide
+        low, high = np.pad(low, (0, behind)), np.pad(high, (0, behind), constant_values=1.0)
         return torch.from_numpy(low), torch.from_numpy(high)
 
     def _box(self, seen: spaces.Space[Any]) -> spaces.Box:
@@ -118,7 +147,8 @@ class Hosted(Env):
             one = np.zeros(self.shape, dtype=np.float32)
             one[int(seen) - int(space.start)] = self.scale
             return one
-        return np.asarray(seen, dtype=np.float32).ravel() * np.float32(self.scale)
+        row = np.asarray(seen, dtype=np.float32).ravel() * np.float32(self.scale)
+        return np.pad(row, (0, self.shape[0] - self._wide)) if self.width else row
 
     @cached_property
     def undone(self) -> Callable[[Array], Any]:

@@ -49,7 +49,11 @@ def test_tasks_may_differ_by_id_by_options_and_by_wrapper():
             {"ids": ["CartPole-v1", "Pendulum-v1"]},
             "expected the first task's observations Box[4] and",
         ),
-        ({"ids": [LINE], "options": [{}, {"actions": 3}]}, "Discrete(n=2); found observations Box[1]"),
+        (
+            {"ids": [LINE, "tests/Noise-v0"]},
+            "Discrete(n=2), or other numbers of observations in a row and of discrete actions; found "
+            "observations Box[2, 3] and",
+        ),
         ({"ids": [LINE] * 2}, "names of tasks must differ"),
         ({"ids": [LINE] * 2, "physics": [{}]}, "physics must have one entry for each of 2 tasks; found 1"),
         ({"ids": [LINE], "options": [{"end": object()}]}, "end must be numbers, words, or lists"),

@@ -270,7 +270,8 @@ def _check_masks(stream: Stream) -> None:
         )
     for mask, task in zip(masks, stream, strict=True):
         allowed = torch.nonzero(mask).flatten().tolist()
-        expected = sorted(task.outputs) if stream.setting == "task" else list(range(stream.outputs))
+        among = task.outputs if stream.setting == "task" else range(stream.outputs)
+        expected = sorted({*among} - {*task.closed})
         if allowed != expected:
             raise PerdureError(
                 f"task {task.name!r}: in the {stream.setting} setting the mask must allow the outputs "

@@ -167,11 +167,12 @@ class Stream:
 
     def masks(self) -> Tensor:
         """Outputs that may compete on each task, ``[tasks, outputs]`` bool."""
-        if self.setting != "task":
-            return torch.ones(len(self), self.outputs, dtype=torch.bool)
-        table = torch.zeros(len(self), self.outputs, dtype=torch.bool)
+        own = self.setting == "task"
+        table = torch.full((len(self), self.outputs), not own)
         for row, task in zip(table, self.tasks, strict=True):
-            row[list(task.outputs)] = True
+            if own:
+                row[list(task.outputs)] = True
+            row[list(task.closed)] = False
         return table
 
     def with_tasks(self, tasks: Sequence[Task], name: str | None = None, **changes: Any) -> Stream:

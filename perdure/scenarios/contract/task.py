@@ -42,6 +42,11 @@ class Task:
         parts = (self.train, self.val, self.test)
         return " + ".join(type(p).__name__ if isinstance(p, World) else str(len(p)) for p in parts)
 
+    @property
+    def closed(self) -> tuple[int, ...]:
+        """Outputs that stay closed in every setting: those of actions that the task's world does not have."""
+        return self.train.closed if isinstance(self.train, World) else ()
+
     def __repr__(self) -> str:
         return f"Task({self.name!r}, {self.sizes}, outputs={self.outputs}, {self.objective})"
 

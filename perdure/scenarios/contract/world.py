@@ -42,6 +42,15 @@ class World:
     def __len__(self) -> int:
         return self.samples
 
+    @property
+    def closed(self) -> tuple[int, ...]:
+        """Outputs of the model that are of no use here: those of actions that only other tasks have.
+
+        No task of the stream learns or acts by an output that is closed to it: it is set to a large negative
+        number (:class:`perdure.core.net.Net`).
+        """
+        return ()
+
     def begin(self, rng: Rng) -> State:
         """Return the world as training starts."""
         raise PerdureError(f"{type(self).__name__} does not say how it begins: override `begin`")

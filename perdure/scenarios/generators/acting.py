@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
+from perdure.envs.actions import Discrete
 from perdure.envs.contract import Env
+from perdure.envs.padded import of_one_size
 from perdure.scenarios.contract.stream import Setting, Stream
 from perdure.scenarios.contract.task import Task
 from perdure.scenarios.generators.recipes import Recipe
@@ -23,11 +25,15 @@ def acting(
     setting: Setting,
     steps: int,
     episodes: int,
-    worst: float = 0.0,
-    best: float | None = None,
+    worst: float | Sequence[float] = 0.0,
+    best: float | Sequence[float] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Stream:
-    """Return a stream of environments with the same observations and actions.
+    """Return a stream of environments.
+
+    Environments of different sizes are padded to the largest (:func:`perdure.envs.padded.of_one_size`):
+    observations with zeros, and the outputs of actions that a task does not have are closed to it, in every
+    setting. They are never taken, and count neither in the loss nor in what a strategy measures.
 
     Parameters
     ----------
@@ -43,18 +49,22 @@ def acting(
     episodes:
         How many episodes are scored.
     worst, best:
-        Bounds of the return, by which scores are brought to [0, 1]; none where the best is not known.
+        Bounds of the return, by which scores are brought to [0, 1], one for all or for each task; none where
+        the best is not known.
     notes:
         Of the stream.
+
+    Raises
+    ------
+    PerdureError
+        For environments that cannot be brought to one size: pixels beside rows of numbers, real numbers as
+        actions beside one of several.
     """
     check_whole("steps", steps)
-    actions, shape = next((env.actions, env.shape) for env in envs.values())
-    for task, env in envs.items():
-        if (env.shape, env.actions) != (shape, actions):
-            raise PerdureError(
-                f"task {task!r}: expected the observations and actions of the first task, {shape} and "
-                f"{actions}; found {env.shape} and {env.actions}"
-            )
+    envs = of_one_size(envs)
+    found = next(iter(envs.values())).actions
+    # Actions that the task lacks are closed before an objective sees them: one is for all tasks.
+    actions = Discrete(found.outputs) if isinstance(found, Discrete) else found
     each = recipe.reads(actions)
     heads = len(envs) if setting == "task" else 1
     objective = recipe.objective(actions)
@@ -69,10 +79,14 @@ def acting(
     info: dict[str, Any] = {
         "tasks": list(envs),
         "world_steps_per_step": recipe.copies * recipe.horizon / steps_of_training,
-        **({} if best is None else {"worst": worst, "best": best}),
+        **({} if best is None else {"worst": _plain(worst), "best": _plain(best)}),
     }
     defaults = recipe.defaults(actions, steps)
     return Stream(name, tuple(tasks), setting, heads * each, notes=notes, info=info, defaults=defaults)
+
+
+def _plain(bound: float | Sequence[float]) -> float | list[float]:
+    return list(bound) if isinstance(bound, Sequence) else bound
 
 
 def first_of(envs: Mapping[str, E], tasks: int) -> dict[str, E]:

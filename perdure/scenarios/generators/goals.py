@@ -31,7 +31,7 @@ BALLS: dict[str, Env] = {
 ROOMS = PPORecipe(horizon=64, passes=8, lr=0.0025, discount=0.97, trace=0.95, entropy=0.01)
 ARM = PPORecipe(horizon=128, passes=10, lr=0.001, discount=0.95, trace=0.95)
 FALL: dict[Algorithm, Recipe] = {
-    "ppo": PPORecipe(passes=10, lr=0.0025, discount=0.99, trace=0.95, entropy=0.01),
+    "ppo": PPORecipe(copies=32, passes=4, lr=0.001, discount=0.99, trace=0.95, entropy=0.05),
     "dqn": DQNRecipe(copies=8, horizon=16),
 }
 
@@ -81,7 +81,7 @@ def reacher_targets(
 def catch_shift(
     tasks: int = 3,
     *,
-    steps: int = 60_000,
+    steps: int = 100_000,
     episodes: int = 20,
     setting: Policies = "domain",
     algorithm: Algorithm = "ppo",

@@ -49,13 +49,16 @@ def gymnasium_ids(
     worst: float = 0.0,
     best: float | None = None,
 ) -> Stream:
-    """Make a task of each of some environments that Gymnasium knows, which have the same spaces.
+    """Make a task of each of some environments that Gymnasium knows.
 
     Learned and scored as ``cartpole-physics`` is, but that copies are stepped one after the other on the
     host, and observations are flattened. They are Box, or Discrete, of which a 1 at its place is seen;
-    actions are Discrete or Box. What an environment does must be decided by its seed. The copies of each
-    replica are its own, and their seeds a function of its seed and of the step of training at which they
-    begin.
+    actions are Discrete or Box. Tasks may differ in how many numbers a row of observations has, and in how
+    many Discrete actions there are: observations are padded with zeros, actions that a task lacks are never
+    taken. Everything else of the spaces is the same.
+
+    What an environment does must be decided by its seed. The copies of each replica are its own, and their
+    seeds a function of its seed and of the step of training at which they begin.
 
     Parameters
     ----------
@@ -91,7 +94,7 @@ def gymnasium_ids(
     Raises
     ------
     PerdureError
-        For an id that is not known or cannot be made, spaces that do not fit or differ, physics that are not
+        For an id that is not known or cannot be made, spaces that do not fit together, physics that are not
         there or do not last, and an environment that its seed does not decide.
 
     Examples
@@ -143,8 +146,11 @@ def environments(
         env.check()
     first = next(iter(found.values()))
     for name, env in found.items():
-        if env.form != first.form:
-            raise PerdureError(f"task {name!r}: expected the first task's {first.form}; found {env.form}")
+        if not first.joins(env):
+            raise PerdureError(
+                f"task {name!r}: expected the first task's {first.form}, or other numbers of observations in "
+                f"a row and of discrete actions; found {env.form}"
+            )
     return found
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from perdure.core.batch import Rows, State
 from perdure.core.checks import check_whole
 from perdure.core.random import Rng
+from perdure.envs.actions import PaddedDiscrete
 from perdure.envs.contract import Env
 from perdure.scenarios.contract.world import Act, World
 
@@ -53,6 +54,13 @@ class Acting(World):
     def reads(self) -> int:
         """How many outputs the policy reads."""
         return self.env.actions.outputs
+
+    @property
+    def closed(self) -> tuple[int, ...]:
+        """Outputs of actions that the environment does not have, and other tasks of the stream do."""
+        actions = self.env.actions
+        absent = range(actions.n, actions.most) if isinstance(actions, PaddedDiscrete) else ()
+        return tuple(self.first + i for i in absent)
 
     # ---- learning -------------------------------------------------------------------------------------
 

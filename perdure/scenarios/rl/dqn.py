@@ -85,6 +85,12 @@ class Transitions(Acting):
         """How many transitions the memory holds when learning begins."""
         return -(-self.warm // self.copies) * self.copies
 
+    @property
+    def _choices(self) -> int:
+        """How many actions there are: fewer than outputs, where other tasks have more."""
+        assert isinstance(self.env.actions, Discrete)
+        return self.env.actions.n
+
     def epsilon(self, count: Tensor) -> Tensor:
         """Return the probability of a random action once so many transitions were lived through."""
         first, last = self.epsilons
@@ -103,7 +109,7 @@ class Transitions(Acting):
         found = []
         for i in range(self.warmed // self.copies):
             at = rng.scoped(f"warm{i}")
-            action = at.integers("action", self.env.actions.outputs, self.copies)
+            action = at.integers("action", self._choices, self.copies)
             state, step = self._transition(state, action, at)
             found.append(step)
         count = torch.zeros_like(state["age"][0])
@@ -114,7 +120,7 @@ class Transitions(Acting):
     def play(self, act: Act, state: State, rng: Rng) -> tuple[State, Rows]:
         """Go one step on with each copy, remember it, and draw transitions."""
         best = self.env.actions.best(self.policy(act, self.env.observe(state["env"])))
-        other = rng.integers("any", self.env.actions.outputs, self.copies)
+        other = rng.integers("any", self._choices, self.copies)
         explores = rng.uniform("explore", self.copies) < self.epsilon(state["count"])
         new, step = self._transition(state, torch.where(explores, other, best), rng)
         memory, count = written(state["memory"], state["count"], step), state["count"] + self.copies
