@@ -17,6 +17,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -498,8 +499,8 @@ def drawn(monkeypatch, draw: Any) -> Any:
     saved: list[Any] = []
     with monkeypatch.context() as patch:
         patch.setattr(figure.Figure, "savefig", lambda self, *_, **__: saved.append(self))
-        with contextlib.suppress(FileNotFoundError):
-            draw("figure.png")
+        with contextlib.suppress(FileNotFoundError), tempfile.TemporaryDirectory() as folder:
+            draw(f"{folder}/figure.png")
     return saved[0]
 
 

@@ -1,52 +1,183 @@
 """Teams whose agents tell each other something: with messages, without, and with those of other episodes.
 
-python examples/methods/teams.py    (writes the table of docs/agents.md)
+python examples/methods/teams.py              (writes the tables and the figures of docs/agents.md)
+python examples/methods/teams.py alicebob     (one of them)
 """
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from table import DOCS, cell, markdown, marked, put
 
 from perdure import PerdureError, Results, compare
+from perdure.analysis import Messages, plot_bits, plot_links
+from perdure.core.entities import KIND, KINDS, MORE, PLACE
 
 PAGE = DOCS / "agents.md"
-STREAM, STEPS = "referential-games(steps={0}, episodes=500)", 60_000
+GAME = "referential-games(steps={0}, episodes=500)"
 METHODS = ["naive", "mcs", "commnet", "tarmac", "dial"]
+# Tasks that are learned together, and steps of each.
+TOGETHER = {
+    "alicebob": ("alicebob-agents(steps={0})", 80_000),
+    "skirmish": ("skirmish-units(steps={0}, sight=3)", 40_000),
+    "spread": ("spread-agents(tasks=2, steps={0})", 60_000),
+}
+TEAMS = ["joint", "mcs + joint", "commnet + joint", "tarmac + joint", "single", "mcs + single"]
+RATES = [0.001, 0.003]
+SEQUENCE = ("alicebob-agents(tasks={1}, steps={0})", 60_000)
+KEPT: dict[str, dict[str, list[float]]] = {
+    "naive": {},
+    "mcs": {},
+    "mcs + ewc": {"ewc.strength": [10.0, 1000.0]},
+    "mcs + replay(2000)": {},
+    "mcs + adaptive-svd": {},
+    "mcs + joint": {},
+}
 
 
-def row(results: Results, method: str) -> dict[str, str]:
-    """Lay out returns as they are, with shuffled messages and without any, and the bits sent."""
-    scores = results.scores[method][:, -1].mean(1)
-    found = {"method": method, "return": cell(scores, 2), "shuffled": "-", "silent": "-", "bits a step": "-"}
+def hear(results: Results, method: str, task: int = 0) -> list[Messages]:
+    """Return what the agents of each seed say in a task; nothing where they are silent."""
+    count = len(results.scores[method])
     try:
-        heard = [results.trained[method].messages(replica=k) for k in range(len(scores))]
+        return [results.trained[method].messages(task=task, replica=k) for k in range(count)]
     except PerdureError:
-        return found  # nobody says anything
-    return found | {
+        return []
+
+
+def spoken(heard: list[Messages]) -> dict[str, str]:
+    """Lay out returns with shuffled messages and without any, and the bits sent."""
+    if not heard:
+        return {"shuffled": "-", "silent": "-", "bits a step": "-"}
+    return {
         "shuffled": cell([one.returns_shuffled.mean() for one in heard], 2),
         "silent": cell([one.returns_silent.mean() for one in heard], 2),
         "bits a step": f"{np.mean([one.bits_per_step for one in heard]):.0f}",
     }
 
 
-def main(seeds: int = 5, write: bool = True, quick: bool = False) -> str:
-    """Write the table; ``quick`` learns from one rollout."""
-    start = time.perf_counter()
-    if write:
-        marked("referential", PAGE)
+def told(heard: list[Messages], label: Callable[[Messages], Any]) -> str:
+    """Lay out how many bits the first agent's messages tell of a label, of how many, less the control."""
+    if not heard:
+        return "-"
+    found = [one.information(label(one), agent=0) for one in heard]
+    most = np.mean([one.entropy for one in found])
+    return f"{cell([max(0.0, one.bits - one.control) for one in found], 2)} of {most:.2f}"
+
+
+def meant(heard: Messages) -> Any:
+    """Return which object is meant: the sender's second row says it, one-hot behind its first number."""
+    return heard.observations[:, :, 0, 1, MORE + 1 :].argmax(-1)
+
+
+def stands_on(heard: Messages) -> Any:
+    """Return what the first agent stands on: 0 for the floor, otherwise the row of a key or goal."""
+    rows = heard.observations[:, :, 0]
+    kinds = rows[..., KIND + KINDS.index("key")] + rows[..., KIND + KINDS.index("goal")]
+    on = (kinds > 0) & (np.abs(rows[..., PLACE : PLACE + 2]).sum(-1) == 0)
+    return np.where(on.any(-1), on.argmax(-1), 0)
+
+
+def referential(seeds: int, quick: bool) -> str:
+    """Return the table of the referential game."""
+    methods = METHODS[:2] if quick else METHODS
+    stream = GAME.format(1 if quick else 60_000)
+    results = compare(stream, methods, seeds=seeds, keep=True, quiet=True)
+    lines = []
+    for method in results.strategies:
+        heard = hear(results, method)
+        returns = {"method": method, "return": cell(results.scores[method][:, -1].mean(1), 2)}
+        lines.append(returns | spoken(heard) | {"told of the object": told(heard, meant)})
+    return markdown(lines)
+
+
+def together(name: str, seeds: int, quick: bool, write: bool) -> str:
+    """Return the table of tasks learned at once, by each method at its best learning rate."""
+    stream, steps = TOGETHER[name]
     results = compare(
-        STREAM.format(1 if quick else STEPS), METHODS[:2] if quick else METHODS, seeds=2 if quick else seeds,
-        keep=True, quiet=True,
+        stream.format(1 if quick else steps), TEAMS[1:2] if quick else TEAMS, seeds=seeds, keep=True,
+        tune={} if quick else {"lr": RATES}, quiet=True,
     )  # fmt: skip
-    text = markdown([row(results, method) for method in results.strategies])
+    lines, talk = [], {}
+    for method in results.strategies:
+        scores, heard = results.scores[method][:, -1], hear(results, method)
+        chosen = results.extras[method].get("chosen", {}).get("lr", "-")
+        line = {"method": method, "rate": str(chosen), "return": cell(scores.mean(1), 2)}
+        tasks = {task: cell(scores[:, t], 2) for t, task in enumerate(results.tasks)}
+        lines.append(line | tasks | spoken(heard))
+        if heard:
+            talk[method] = heard[0]
     if write:
-        put("referential", text, PAGE)
-    print(f"{text}\n{time.perf_counter() - start:.0f} seconds", flush=True)
-    return text
+        plot_bits(talk, DOCS / f"team_bits_{name}.png")
+        plot_links(talk["mcs + joint"], DOCS / f"team_links_{name}.png")
+    return markdown(lines)
+
+
+def sequence(seeds: int, quick: bool, write: bool) -> str:
+    """Return the table of tasks learned one after the other: what is left of the first one's language."""
+    stream, steps = SEQUENCE
+    methods = {"mcs": KEPT["mcs"]} if quick else KEPT
+    results = compare(
+        stream.format(1 if quick else steps, 4), list(methods), seeds=seeds, keep=True, quiet=True,
+        tune={key: values for grid in methods.values() for key, values in grid.items()},
+    )  # fmt: skip
+    # Draws and steps are those of the longer stream: so the first task was known before the second.
+    first = compare(
+        f"{stream.format(1 if quick else steps, 4)} | take(1)", "mcs", seeds=seeds, keep=True, quiet=True
+    )
+    heard = hear(first, "mcs")
+    lines = [
+        {
+            "method": "mcs, after the first task", "chosen": "-", "return at the end": "-",
+            "when learned": "-", "forgetting": "-",
+            "first task": cell(first.scores["mcs"][:, -1, 0], 2), **spoken(heard),
+            "told of its place": told(heard, stands_on),
+        }
+    ]  # fmt: skip
+    for method in results.strategies:
+        chosen, heard = results.extras[method].get("chosen", {}), hear(results, method)
+        line = {"method": method, "chosen": ", ".join(f"{v:g}" for v in chosen.values()) or "-"}
+        for title, metric in {
+            "return at the end": "average_accuracy", "when learned": "learning_accuracy",
+            "forgetting": "forgetting",
+        }.items():  # fmt: skip
+            try:
+                line[title] = cell(results.metric(metric, method), 2)
+            except PerdureError:
+                line[title] = "-"
+        line["first task"] = cell(results.scores[method][:, -1, 0], 2)
+        lines.append(line | spoken(heard) | {"told of its place": told(heard, stands_on)})
+    if write:
+        results.plot_forgetting(DOCS / "team_sequence.png")
+    return markdown(lines)
+
+
+def main(seeds: int = 5, write: bool = True, quick: bool = False, only: str = "") -> str:
+    """Write the tables and figures; ``quick`` learns from one rollout of a task."""
+    texts = []
+    for name in ("referential", *TOGETHER, "sequence"):
+        if only not in ("", name) or (quick and name in ("skirmish", "spread")):
+            continue
+        start = time.perf_counter()
+        if write:
+            marked(name, PAGE)
+        count = 2 if quick else seeds
+        if name == "referential":
+            text = referential(count, quick)
+        elif name == "sequence":
+            text = sequence(count, quick, write)
+        else:
+            text = together(name, count, quick, write)
+        if write:
+            put(name, text, PAGE)
+        print(f"{text}\n{time.perf_counter() - start:.0f} seconds", flush=True)
+        texts.append(text)
+    return "\n".join(texts)
 
 
 if __name__ == "__main__":
-    main()
+    main(only=sys.argv[1] if len(sys.argv) > 1 else "")
