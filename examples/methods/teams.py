@@ -21,14 +21,13 @@ from perdure.core.entities import KIND, KINDS, MORE, PLACE
 PAGE = DOCS / "agents.md"
 GAME = "referential-games(steps={0}, episodes=500)"
 METHODS = ["naive", "mcs", "commnet", "tarmac", "dial"]
-# Tasks that are learned together, and steps of each.
+# Tasks that are learned together, steps of each, and learning rates that each method chooses from.
 TOGETHER = {
-    "alicebob": ("alicebob-agents(steps={0})", 80_000),
-    "skirmish": ("skirmish-units(steps={0}, sight=3)", 40_000),
-    "spread": ("spread-agents(tasks=2, steps={0})", 60_000),
+    "alicebob": ("alicebob-agents(steps={0})", 80_000, [0.001, 0.003]),
+    "skirmish": ("skirmish-units(steps={0}, sight=3)", 40_000, [0.001, 0.003]),
+    "spread": ("spread-agents(tasks=2, steps={0})", 60_000, [0.002, 0.006]),
 }
 TEAMS = ["joint", "mcs + joint", "commnet + joint", "tarmac + joint", "single", "mcs + single"]
-RATES = [0.001, 0.003]
 SEQUENCE = ("alicebob-agents(tasks={1}, steps={0})", 60_000)
 KEPT: dict[str, dict[str, list[float]]] = {
     "naive": {},
@@ -97,10 +96,10 @@ def referential(seeds: int, quick: bool) -> str:
 
 def together(name: str, seeds: int, quick: bool, write: bool) -> str:
     """Return the table of tasks learned at once, by each method at its best learning rate."""
-    stream, steps = TOGETHER[name]
+    stream, steps, rates = TOGETHER[name]
     results = compare(
         stream.format(1 if quick else steps), TEAMS[1:2] if quick else TEAMS, seeds=seeds, keep=True,
-        tune={} if quick else {"lr": RATES}, quiet=True,
+        tune={} if quick else {"lr": rates}, quiet=True,
     )  # fmt: skip
     lines, talk = [], {}
     for method in results.strategies:

@@ -15,6 +15,7 @@ GUESS = TeamRecipe(horizon=8, passes=4, batch_size=256, lr=0.003)
 GAMES: dict[str, TeamEnv] = {f"{n} objects": Referential(objects=n) for n in (5, 3, 8)}
 # A rollout is an episode of each copy; costs of many steps ahead would only make values large.
 PLANE = TeamRecipe(horizon=25, batch_size=200, lr=0.002, discount=0.9, entropy=0.003)
+CROWD = replace(PLANE, width=32, heads=2, passes=4, lr=0.004)
 CROWDS: dict[str, TeamEnv] = {f"{n} agents": Spread(agents=n) for n in (3, 2, 4)}
 HINTS: dict[str, TeamEnv] = {"speaker and listener": SpeakerListener(), "both": Reference()}
 
@@ -63,7 +64,7 @@ def spread_agents(tasks: int = 3, *, steps: int = 100_000, episodes: int = 100) 
     episodes:
         How many are scored.
     """
-    return acting("spread-agents", padded(first_of(CROWDS, tasks)), PLANE, "domain", steps, episodes)
+    return acting("spread-agents", padded(first_of(CROWDS, tasks)), CROWD, "domain", steps, episodes)
 
 
 @checked
