@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -90,6 +91,9 @@ class Net:
         Data type of the matrix products under autocast, or ``None``.
     tally:
         Where the samples whose losses are taken are counted, or ``None``.
+    kept:
+        Layers of which what goes into them is kept when the outputs of a step are computed: to ask for it
+        with :meth:`inside` then costs no further call.
     """
 
     module: nn.Module
@@ -101,6 +105,7 @@ class Net:
     mappable: bool = True
     precision: torch.dtype | None = None
     tally: Tally | None = field(default=None, repr=False)
+    kept: tuple[str, ...] = ()
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __call__(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
@@ -109,7 +114,7 @@ class Net:
 
     def raw(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
         """Outputs as the module gives them, none of them closed: what other tasks' heads say of ``x``."""
-        return self._once("raw", self._forward, params, x, task)
+        return self._once("raw", self._run, params, x, task)
 
     def close(self, output: Tensor, task: Tensor) -> Tensor:
         """Close, in raw outputs ``[n, outputs]``, those that may not compete on each sample's task."""
@@ -138,26 +143,40 @@ class Net:
         PerdureError
             When the model has no such layer, or does not call it.
         """
-        caught: list[Tensor] = []
-        found = dict(self.module.named_modules()).get(layer)
-        if found is None:
-            raise PerdureError(
-                f"expected the name of a layer of {type(self.module).__name__}; found {layer!r}"
-            )
+        if self.training and put is None and layer in self.kept:
+            outputs = self.raw(params, x, task)
+            caught = self._memo["inside", id(params), id(x), id(task)]
+        else:
+            with self._caught((layer,), put) as caught:
+                # Another call of the same inputs must not answer for this one.
+                outputs = replace(self, _memo={}, kept=()).raw(params, x, task)
+        if not caught[layer]:
+            raise PerdureError(f"the model does not call its layer {layer!r} with what goes through it")
+        return caught[layer][-1], outputs
 
-        def catch(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            caught.append(args[0])
+    @contextmanager
+    def _caught(
+        self, layers: Sequence[str], put: Callable[[Tensor], Tensor] | None = None
+    ) -> Iterator[dict[str, list[Tensor]]]:
+        """Collect what goes into layers, by their names, whenever they are called."""
+        modules = dict(self.module.named_modules())
+        caught: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+        handles = []
+
+        def catch(layer: str, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            caught[layer].append(args[0])
             return None if put is None else (put(args[0]), *args[1:])
 
-        handle = found.register_forward_pre_hook(catch)
+        for layer in layers:
+            if layer not in modules:
+                name = type(self.module).__name__
+                raise PerdureError(f"expected the name of a layer of {name}; found {layer!r}")
+            handles.append(modules[layer].register_forward_pre_hook(partial(catch, layer)))
         try:
-            # Another call of the same inputs must not answer for this one.
-            outputs = replace(self, _memo={}).raw(params, x, task)
+            yield caught
         finally:
-            handle.remove()
-        if not caught:
-            raise PerdureError(f"the model does not call its layer {layer!r} with what goes through it")
-        return caught[-1], outputs
+            for handle in handles:
+                handle.remove()
 
     def _once(
         self, what: str, call: Callable[..., Tensor], params: Params, x: Tensor, task: Tensor
@@ -173,6 +192,14 @@ class Net:
 
     def _closed(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
         return self.close(self.raw(params, x, task), task)
+
+    def _run(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
+        if not (self.training and self.kept):
+            return self._forward(params, x, task)
+        with self._caught(self.kept) as caught:
+            output = self._forward(params, x, task)
+        self._memo["inside", id(params), id(x), id(task)] = caught
+        return output
 
     def _forward(self, params: Params, x: Tensor, task: Tensor) -> Tensor:
         task = task.expand(x.shape[0]) if task.ndim == 0 else task

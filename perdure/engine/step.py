@@ -47,8 +47,9 @@ class Program:
     def net(self, buffers: Params, rng: Rng | None = None, training: bool = False) -> Net:
         """Return the model of one replica as a function."""
         return Net(
-            self.module, buffers, self.masks, self.objective, training, rng, self.mappable, self.precision
-        )
+            self.module, buffers, self.masks, self.objective, training, rng, self.mappable, self.precision,
+            kept=self.strategy.reads_inside,
+        )  # fmt: skip
 
     def trainable(self, net: Net, params: Params, phase: str) -> tuple[str, ...]:
         """Name the parameters that phases of this name train."""

@@ -95,6 +95,25 @@ def test_what_goes_into_a_layer_is_seen_and_may_be_replaced():
         net.inside(params, x, task, "tail")
 
 
+def test_what_goes_into_a_kept_layer_costs_no_further_call():
+    module, params, net = two()
+    calls, x, task = [], torch.randn(5, 3).double(), torch.zeros(5).long()
+    module.register_forward_hook(lambda *_: calls.append(1))
+    keeping = replace(net, training=True, kept=("head",))
+    output = keeping(params, x, task)
+    inside, raw = keeping.inside(params, x, task, "head")
+    assert len(calls) == 1
+    assert torch.equal(raw, output)
+    assert torch.equal(inside, net.inside(params, x, task, "head")[0])
+    # Other inputs, parameters and what is put into the layer are calls of their own.
+    other = keeping.inside(params, 2 * x, task, "head")[0]
+    assert not torch.equal(other, inside)
+    assert torch.equal(keeping.inside(params, x, task, "head")[0], inside)
+    assert not torch.equal(keeping.inside(params, x, task, "head", lambda h: 2 * h)[1], raw)
+    with pytest.raises(PerdureError, match="expected the name of a layer of Two; found 'tail'"):
+        replace(net, training=True, kept=("tail",))(params, x, task)
+
+
 def test_what_tasks_share_is_all_but_the_head_or_what_the_model_says():
     module, params, _ = two()
     assert shared(module, params, 2) == ("body.weight", "body.bias")

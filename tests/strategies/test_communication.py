@@ -17,6 +17,7 @@ from perdure.core.entities import FEATURES, PRESENT, TARGET
 from perdure.core.layer_draws import OwnDraws
 from perdure.core.net import Net
 from perdure.core.random import Rng
+from perdure.envs.actions import Team
 from perdure.envs.multi_agent import Referential
 from perdure.models import team_net
 from perdure.models.teams.commnet import Averaged
@@ -25,6 +26,7 @@ from perdure.models.teams.mcs import Pruned
 from perdure.models.teams.passages import Overheard, channel_of, through
 from perdure.models.teams.tarmac import Targeted
 from perdure.models.teams.team_net import TeamNet
+from perdure.scenarios.rl.team import TeamPPO
 from perdure.strategies import DIAL, MCS, Talking, get
 from perdure.strategies.contract.composition import Composition, parts
 from perdure.testing import tiny_model, tiny_stream, tiny_team, tiny_team_stream
@@ -239,6 +241,18 @@ def test_noise_changes_what_is_learned():
 
 
 # ---- MCS ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mcs", "mcs + ewc", "ewc + mcs"])
+def test_what_messages_tell_costs_no_second_run_of_the_policy(name):
+    model, x = policy("mcs"), tables()
+    calls, strategy = [], get(name)
+    model.register_forward_hook(lambda *_: calls.append(1))
+    params, task = {k: v.detach() for k, v in model.named_parameters()}, torch.zeros(len(x)).long()
+    net = Net(model, {}, None, TeamPPO(Team(3, MOVES + 5)), training=True, kept=strategy.reads_inside)
+    net(params, x, task)
+    net.inside(params, x, task, "talk.key")
+    assert len(calls) == 1
 
 
 def test_mcs_by_hand():

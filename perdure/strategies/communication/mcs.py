@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -41,6 +43,7 @@ class MCS(Talking):
     share of the attention.
     """
 
+    reads_inside: ClassVar[tuple[str, ...]] = ("talk.key",)
     strength: float = 0.1
     message: int = 16
     threshold: float = 0.5

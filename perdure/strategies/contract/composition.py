@@ -90,6 +90,11 @@ class Composition(Strategy):
         """Whether a part asks for one gradient per loss."""
         return any(p.per_loss_gradients for p in self.parts)
 
+    @property
+    def reads_inside(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Layers that a part asks for."""
+        return tuple(dict.fromkeys(layer for p in self.parts for layer in p.reads_inside))
+
     def names(self) -> list[str]:
         """Return a key per part, the same whatever stands beside it unless it is there twice."""
         kinds = [p.name for p in self.parts]

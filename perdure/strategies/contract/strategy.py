@@ -49,6 +49,9 @@ class Strategy:
     # Whether hooks that read samples take several labels of each, ``y [n, tasks]``: a phase that draws a
     # batch of every task then learns from rows that its tasks share, where they do.
     reads_all_labels: ClassVar[bool] = False
+    # Layers whose inputs `losses` asks for with `net.inside`: they are kept while the outputs of a step are
+    # computed, which costs no further call of the model.
+    reads_inside: ClassVar[tuple[str, ...]] = ()
     # Names of phases that are this strategy's own business: only its hooks run in them, the optimiser has a
     # memory of its own there, and the draws of all other phases are as if they had not been.
     private_phases: ClassVar[tuple[str, ...]] = ()
