@@ -136,3 +136,20 @@ def test_who_cannot_be_heard_is_told(spec, stream, model, line):
 def test_what_cannot_be_heard_is_refused(trained, ask, line):
     with pytest.raises(PerdureError, match=line):
         trained.messages(**ask)
+
+
+@pytest.mark.parametrize("name", ["mcs(threshold=1.0)", "dial(bits=3)", "commnet"])
+def test_what_is_sent_is_among_the_costs(name):
+    stream = "spread-agents(tasks=2, steps=1, episodes=4)"
+    results = compare(stream, ["naive", name], seeds=2, quiet=True, keep=True, model="team-net(width=8)")
+    heard = [results.trained[name].messages(task=t, replica=k) for t in range(2) for k in range(2)]
+    costs = results.costs[name]
+    assert costs["bits_per_step"] == pytest.approx(np.mean([one.bits_per_step for one in heard]))
+    rounds = 2 if name == "commnet" else 1
+    assert costs["links_per_step"] == pytest.approx(rounds * np.mean([one.links_per_step for one in heard]))
+    assert "bits_per_step" not in results.costs["naive"]
+
+
+def test_samples_send_nothing():
+    results = compare("split-digits | take(1)", "naive", seeds=1, epochs=1, quiet=True, keep=True)
+    assert results.trained["naive"].talk_costs() == {}

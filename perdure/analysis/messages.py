@@ -97,6 +97,11 @@ class Messages:
         return float(self.bits[self.on].mean())
 
     @property
+    def links_per_step(self) -> float:
+        """Pairs of agents of which one hears the other in a step, the mean over all steps of all episodes."""
+        return float((self.links > 0).sum((2, 3))[self.on].mean())
+
+    @property
     def who_hears_whom(self) -> Floats:
         """How often each agent (row) heard each (column), ``[agents, agents]``, where both were there.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from perdure.engine.replicas import Replica
 from perdure.engine.step import Program
 from perdure.engine.worlds import STARTS, STEPS
 from perdure.models.teams.channel import Passage
-from perdure.models.teams.passages import Muted, Overheard, Shuffled, channel_of, through
+from perdure.models.teams.passages import Muted, Overheard, Shuffled, channel_of, talks, through
 from perdure.scenarios.contract.world import World
 
 # Episodes that are kept unless it is said how many.
@@ -36,11 +37,9 @@ def talk(
     They are played three times: with messages as they are, shuffled over all scored episodes, and silenced.
     """
     bits = channel_of(program.module).bits
-    device = next(iter(one.params.values())).device
-    who = torch.tensor(seed, device=device)
     with torch.no_grad(), NoDraws():
-        scene = _Scene(program, one, who, torch.tensor(task, device=device), world)
-        count = scene.count
+        scene = _Scene.of(program, one, seed, task, world)
+        who, count = scene.seed, scene.count
         if count < 2:
             raise PerdureError("expected 2 scored episodes or more, to hear messages of others; found 1")
         kept = min(USUAL, count) if episodes is None else check_whole("episodes", episodes, most=count)
@@ -62,6 +61,25 @@ def talk(
     )
 
 
+def costs_of_talk(program: Program, played: Iterable[tuple[Replica, int, int, World]]) -> dict[str, float]:
+    """Return the bits sent, and the links kept, in a step of the scored episodes of some teams.
+
+    The mean over the teams; nothing where nobody talks. A link is that one agent hears another in a round,
+    and costs the bits of a message.
+    """
+    if not talks(program.module):
+        return {}
+    found = []
+    with torch.no_grad(), NoDraws():
+        for one, seed, task, world in played:
+            scene = _Scene.of(program, one, seed, task, world)
+            heard = scene.played(Passage(), min(USUAL, scene.count))
+            links = (heard["links"] > 0).sum((1, 3, 4))
+            found.append(links[heard["on"] > 0].mean())
+    each = float(np.mean(found))
+    return {"bits_per_step": each * channel_of(program.module).bits, "links_per_step": each}
+
+
 def another(rng: Rng, n: int) -> Tensor:
     """Return for each of ``n`` rows another one, ``[n]``: all in one ring, in a random order."""
     ring = rng.permutation("ring", n)
@@ -77,6 +95,12 @@ class _Scene:
     seed: Tensor
     task: Tensor
     world: World
+
+    @classmethod
+    def of(cls, program: Program, one: Replica, seed: int, task: int, world: World) -> _Scene:
+        device = next(iter(one.params.values())).device
+        who, at = (torch.tensor(value, device=device) for value in (seed, task))
+        return cls(program, one, who, at, world)
 
     def start(self) -> Any:
         return self.world.start(Rng(self.seed, torch.zeros_like(self.seed), STARTS))

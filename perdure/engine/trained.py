@@ -21,7 +21,7 @@ from perdure.core.net import Net, takes_task
 from perdure.engine.played import Episode, play
 from perdure.engine.replicas import Mapper, Replica
 from perdure.engine.step import Program
-from perdure.engine.talked import talk
+from perdure.engine.talked import costs_of_talk, talk
 from perdure.scenarios.contract.several import totals
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.contract.world import World
@@ -243,6 +243,15 @@ class Trained:
         ((1, 20, 2, 3), (1, 20, 2, 2), 6.0)
         """
         return talk(self.program, *self._there(task, replica), episodes)
+
+    def talk_costs(self) -> dict[str, float]:
+        """Return what a team's agents send in a step of the first scored episodes; nothing if silent.
+
+        ``bits_per_step`` and ``links_per_step`` (one agent hears another, in a round), the mean over the
+        tasks with an environment and the replicas.
+        """
+        places = [(t, k) for t, (_, world) in enumerate(self.worlds) if world for k in range(self.replicas)]
+        return costs_of_talk(self.program, (self._there(*place) for place in places)) if places else {}
 
     def _there(self, task: int | str, replica: int) -> tuple[Replica, int, int, World]:
         """Return a replica without its axis, its seed, the index of a task with an environment, and that."""

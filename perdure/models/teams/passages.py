@@ -67,6 +67,11 @@ class Overheard(Passage):
         self.said, self.heard = [], []
 
 
+def talks(module: nn.Module) -> bool:
+    """Tell whether a model has a team's policy in it whose messages can be heard."""
+    return any(isinstance(part, TeamNet) and isinstance(part.talk, Channel) for part in module.modules())
+
+
 def channel_of(module: nn.Module) -> Channel:
     """Return the channel of a model with a team's policy in it; refuse one whose agents are silent."""
     teams = [part for part in module.modules() if isinstance(part, TeamNet)]
