@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from perdure.core.batch import State
-from perdure.core.errors import PerdureError
+from perdure.core.checks import check_whole
+from perdure.core.errors import PerdureError, shown
 from perdure.core.random import Rng
 from perdure.envs.actions import Actions, Discrete, PaddedDiscrete, Team
 from perdure.envs.contract import Env
@@ -63,6 +64,9 @@ class Padded(Env):
             raise PerdureError(f"expected an environment of one agent, over tensors; found {self.env}")
         object.__setattr__(self, "limit", self.env.limit)
         super().__post_init__()
+        if not isinstance(self.size, tuple | list):
+            raise PerdureError(f"size must be a shape, such as {self.env.shape}; found {shown(self.size)}")
+        object.__setattr__(self, "size", tuple(check_whole("a length of size", n) for n in self.size))
         has = self.env.shape
         if len(self.size) != len(has) or any(to < n for to, n in zip(self.size, has, strict=True)):
             raise PerdureError(f"size must be at least {list(has)}, that of {self.env}; found {self.size}")
