@@ -28,7 +28,9 @@ TOGETHER = {
     "spread": ("spread-agents(tasks=2, steps={0})", 60_000, [0.002, 0.006]),
 }
 TEAMS = ["joint", "mcs + joint", "commnet + joint", "tarmac + joint", "single", "mcs + single"]
-SEQUENCE = ("alicebob-agents(tasks={1}, steps={0})", 60_000)
+# Two agents, two with keys and goals across the diagonals, three agents.
+SEQUENCE = "alicebob-agents(tasks=4, steps={0}) | take([0, 3, 1])"
+ITS_STEPS = 60_000
 KEPT: dict[str, dict[str, list[float]]] = {
     "naive": {},
     "mcs": {},
@@ -118,16 +120,14 @@ def together(name: str, seeds: int, quick: bool, write: bool) -> str:
 
 def sequence(seeds: int, quick: bool, write: bool) -> str:
     """Return the table of tasks learned one after the other: what is left of the first one's language."""
-    stream, steps = SEQUENCE
+    stream = SEQUENCE.format(1 if quick else ITS_STEPS)
     methods = {"mcs": KEPT["mcs"]} if quick else KEPT
     results = compare(
-        stream.format(1 if quick else steps, 4), list(methods), seeds=seeds, keep=True, quiet=True,
+        stream, list(methods), seeds=seeds, keep=True, quiet=True,
         tune={key: values for grid in methods.values() for key, values in grid.items()},
     )  # fmt: skip
     # Draws and steps are those of the longer stream: so the first task was known before the second.
-    first = compare(
-        f"{stream.format(1 if quick else steps, 4)} | take(1)", "mcs", seeds=seeds, keep=True, quiet=True
-    )
+    first = compare(f"{stream} | take(1)", "mcs", seeds=seeds, keep=True, quiet=True)
     heard = hear(first, "mcs")
     lines = [
         {
