@@ -37,7 +37,6 @@ KEPT: dict[str, dict[str, list[float]]] = {
     "mcs + ewc": {"ewc.strength": [10.0, 1000.0]},
     "mcs + replay(2000)": {},
     "mcs + adaptive-svd": {},
-    "mcs + joint": {},
 }
 
 
