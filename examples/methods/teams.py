@@ -30,9 +30,8 @@ TOGETHER = {
 TEAMS = ["joint", "mcs + joint", "commnet + joint", "tarmac + joint", "single", "mcs + single"]
 # Two agents, two with keys and goals across the diagonals, three agents.
 SEQUENCE = "alicebob-agents(tasks=4, steps={0}) | take([0, 3, 1])"
-ITS_STEPS = 60_000
+ITS_STEPS = 50_000
 KEPT: dict[str, dict[str, list[float]]] = {
-    "naive": {},
     "mcs": {},
     "mcs + ewc": {"ewc.strength": [10.0, 1000.0]},
     "mcs + replay(2000)": {},
