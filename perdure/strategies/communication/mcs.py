@@ -35,7 +35,8 @@ class MCS(Talking):
     message:
         Numbers in a message.
     threshold:
-        Links of less attention than this share of an even one are cut: 0 keeps all.
+        Links of less attention than this share of an even one are cut: 0 keeps all. A small step of learning
+        may cut another link: where training is not steady (``spread-agents``), 0 is better.
 
     Source: reconstructed from what is known of "Learning communication skills in multi-task multi-agent deep
     reinforcement learning", arXiv 2511.03348; its method section could not be read. Reconstructed too: all
