@@ -1,6 +1,7 @@
 """Environments of different sizes, brought to one."""
 
 import math
+from typing import Any, cast
 
 import pytest
 import torch
@@ -131,8 +132,8 @@ def test_what_cannot_be_brought_to_one_size_is_refused(other):
     [
         (lambda: Padded(CartPole(), (3,), 2), r"size must be at least \[4\], that of cartpole; found \(3,\)"),
         (lambda: Padded(CartPole(), (4, 4), 2), "size must be at least"),
-        (lambda: Padded(CartPole(), 6, 2), r"size must be a shape, such as \(4,\); found 6"),
-        (lambda: Padded(CartPole(), (6.5,), 2), "a length of size must be a whole number"),
+        (lambda: Padded(CartPole(), cast("Any", 6), 2), r"size must be a shape, such as \(4,\); found 6"),
+        (lambda: Padded(CartPole(), cast("Any", (6.5,)), 2), "a length of size must be a whole number"),
         (lambda: Padded(CartPole(), (4,), 1), "the number of outputs must be a whole number of at least 2"),
         (lambda: Padded(Pendulum(), (4,), 3), "`most` is for one of several actions; found Continuous"),
         (lambda: Padded(Spread(), (4, 9, 9), 3), "expected an environment of one agent, over tensors"),
