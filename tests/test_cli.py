@@ -366,7 +366,15 @@ def test_a_strategy_that_fails_is_status_1_after_the_table(monkeypatch, capsys, 
     assert (status, out, err.count("\n")) == (2, "", 1)
 
 
-@pytest.mark.usefixtures("without_report")
+@pytest.fixture
+def interruptible():
+    """Hear SIGINT where a shell that put the tests into the background had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("without_report", "interruptible")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("out", [True, False])
 def test_a_signal_is_one_line_and_its_status(number, status, out, monkeypatch, capsys, tmp_path):

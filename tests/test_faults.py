@@ -744,8 +744,10 @@ def test_row_31_a_full_disk_and_a_second_run_are_one_line(run, words, monkeypatc
 
 # Gets a signal at the end of the second task.
 SIGNALLED = """
-import os, sys, time
+import os, signal, sys, time
 from perdure.strategies import Naive
+# A shell that put the tests into the background had it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     from perdure.cli import main
 except ImportError:
