@@ -239,7 +239,6 @@ def run(
     outcome.costs = engine.report_costs(replica)
     worlds = [(task.name, task.test if isinstance(task.test, World) else None) for task in stream]
     outcome.trained = Trained(engine.program, replica.view(), engine.seeds, tuple(worlds))
-    outcome.costs |= outcome.trained.talk_costs()
     outcome.extras = {"mapped": engine.mapper.mapped, **engine.costs.per_stage(engine.one_pass(phases))}
     return outcome if settings.choosing else outcome.told(settings.seeds)
 

@@ -92,7 +92,9 @@ class Outcome:
                 "lower lr, or the strength of what protects earlier tasks"
             )
         extras = {**self.extras, **reported(self.trained), **self.film.extras(), "diverged": gone}
-        return replace(self, extras=extras, warnings=[*self.warnings, *lines])
+        # Episodes are played once more: for what is kept alone, not for all that was tried.
+        costs = self.costs | (self.trained.talk_costs() if self.trained else {})
+        return replace(self, costs=costs, extras=extras, warnings=[*self.warnings, *lines])
 
     def get_curve(self) -> Curve:
         """Return the evaluations during training."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from perdure.envs.device.declare import App, Of, One, Record
 from perdure.envs.device.fields import Choice, Date, Int, Text
 from perdure.envs.device.goals import Add, Change, Read, Remove, RemoveCopies
 from perdure.envs.device.screens import List, crud
 from perdure.envs.device.task import Given, Slot, Task, template
-
-if TYPE_CHECKING:
-    pass
 
 NAMES = (
     "Groceries", "Taxi", "Cinema", "Electricity", "Train ticket", "Bakery", "Running shoes", "Pharmacy",
