@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any
@@ -11,6 +10,7 @@ from perdure.core.checks import check_number, check_whole
 from perdure.core.errors import PerdureError, shown, unknown
 from perdure.envs.android_world.process import Process
 from perdure.envs.device.actions import POINTED, Action
+from perdure.envs.device.attempt import Attempt
 from perdure.envs.device.phone import TURNED, Element
 from perdure.envs.device.render import render
 
@@ -307,41 +307,8 @@ class AndroidTask:
         self._process.ask("tear_down", number=self._number)
 
 
-class AndroidEpisode:
-    """A task that is being carried out, as :class:`perdure.envs.device.Episode`; its actions have no numbers.
-
-    Attributes
-    ----------
-    task, phone:
-        The task, the phone.
-    left:
-        How many steps are left.
-    over, reward:
-        Whether it has ended, by the status or for want of steps, and with what.
-    """
-
-    def __init__(self, task: AndroidTask, phone: AndroidPhone) -> None:
-        self.task, self.phone = task, phone
-        task.initialize_task(phone)
-        self.left, self.over, self.reward = task.budget(), False, 0.0
-
-    def step(self, action: Action) -> float:
-        """Carry out an action; return the reward."""
-        if self.over:
-            raise PerdureError("expected a new episode: this one is over")
-        self.phone.do(action)
-        self.left -= 1
-        self.over = self.phone.status is not None or self.left <= 0
-        self.reward = self.task.is_successful(self.phone)
-        return self.reward
-
-    def play(self, actions: Iterable[Action]) -> float:
-        """Carry out actions until the episode is over; return the last reward."""
-        for action in actions:
-            self.step(action)
-            if self.over:
-                break
-        return self.reward
+class AndroidEpisode(Attempt[AndroidTask, AndroidPhone, Action]):
+    """A task that is being carried out; made by :meth:`AndroidWorld.episode`. Its actions have no numbers."""
 
 
 def _direction(action: Action) -> str:
