@@ -205,19 +205,19 @@ def test_tarmac_speaks_again_of_what_it_heard():
 
 
 def test_bits_by_hand():
-    # s = (a, a - b): the first says 1 and 0, the second 0 and 1. Bits are worth (1, 10) and (2, 20).
+    # s = (a, a - b): the first says 1 and 0, the second 0 and 1. Bits are worth (.1, 1) and (.2, 2).
     channel = Bits(2, 2, noise=0.0).double()
     put(channel.say, [[1, 0], [1, -1]], [0, 0])
-    put(channel.value, [[1, 2], [10, 20]], [0, 0])
+    put(channel.value, [[0.1, 0.2], [1, 2]], [0, 0])
     own = rows([1.0, 3.0], [-1.0, -2.0]).requires_grad_()
     message = channel.messages(own, own)
     assert message.tolist() == [[[1.0, 0.0], [0.0, 1.0]]]
     heard = channel(own, own, torch.ones(1, 2, dtype=torch.bool))
-    assert heard.tolist() == [[[2.0, 20.0], [1.0, 10.0]]]
-    # The slope of what the second hears, 11 m_0 + 22 m_1, by the first one's b: -22 sigmoid'(-2).
-    heard[0, 1].sum().backward()
+    torch.testing.assert_close(heard, torch.tensor([[[0.2, 2.0], [0.1, 1.0]]]).double().tanh())
+    # The slope of what the second hears before tanh, 1.1 m_0 + 2.2 m_1, by the first one's b.
+    heard[0, 1].atanh().sum().backward()
     slope = 1 / (1 + math.exp(2)) * (1 - 1 / (1 + math.exp(2)))
-    assert own.grad[0, 0, 1].item() == pytest.approx(-22 * slope)
+    assert own.grad[0, 0, 1].item() == pytest.approx(-2.2 * slope)
     assert own.grad[0, 1].tolist() == [0.0, 0.0]
 
 
@@ -266,12 +266,39 @@ def test_mcs_by_hand():
     share = 1 / (1 + math.exp(-2 / math.sqrt(2)))
     assert 1 - share < 0.25  # and so is cut: 0.5 / (3 - 1)
     links = channel.links(pooled, channel.messages(pooled, pooled), there)
-    torch.testing.assert_close(links[0, 0], torch.tensor([0, share, 0]).double())
+    torch.testing.assert_close(links[0, 0], torch.tensor([0.0, 1, 0]).double())
     heard = channel(pooled, pooled, there)
-    torch.testing.assert_close(heard[0, 0], torch.tensor([0, 2 * share]).double())
+    torch.testing.assert_close(heard[0, 0], torch.tensor([0, math.tanh(2)]).double())
     channel.threshold = 0.3
     links = channel.links(pooled, channel.messages(pooled, pooled), there)
+    left = torch.tensor([0, share - 0.15, 1 - share - 0.15]).double()
+    torch.testing.assert_close(links[0, 0], left / 0.7)
+    channel.threshold = 0.0
+    links = channel.links(pooled, channel.messages(pooled, pooled), there)
     torch.testing.assert_close(links[0, 0], torch.tensor([0, share, 1 - share]).double())
+
+
+def test_a_link_fades_before_it_is_cut():
+    channel, own, pooled, there = ends("mcs(threshold=0.0)", [True] * 3)
+    said = channel.messages(own, pooled)
+    share = channel.links(own, said, there)
+    weaker = share[0, 0][share[0, 0] > 0].min()
+    before, after = [], []
+    for aside, found in ((-1e-7, before), (1e-7, after)):
+        channel.threshold = (2 * weaker + aside).item()
+        found.append(channel.links(own, said, there)[0, 0])
+    assert (before[0] > 0).sum() == 2
+    assert (after[0] > 0).sum() == 1
+    torch.testing.assert_close(before[0], after[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TALKING)
+def test_what_is_heard_is_bounded(name):
+    channel, *given = ends(name, [True] * 3)
+    with torch.no_grad():
+        for weight in channel.parameters():
+            weight *= 1000
+    assert 0.5 < channel(*given).abs().max() <= channel.rounds
 
 
 def test_a_high_threshold_cuts_all_links():

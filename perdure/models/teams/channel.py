@@ -31,8 +31,9 @@ class Channel(nn.Module):
     """What agents hear of each other, ``[n, agents, width]``: subclass and say what goes through.
 
     ``rounds`` times, of an agent's state ``h_j``, which is its own row at first:
-    ``m_i = messages(h_i)``, ``a = links(h, m)``, ``h_j <- h_j + heard(a, m)_j``. What is heard in all is the
-    last ``h_j`` less the first one.
+    ``m_i = messages(h_i)``, ``a = links(h, m)``, ``h_j <- h_j + tanh(heard(a, m)_j)``. What is heard in all
+    is the last ``h_j`` less the first one. It is bounded: a value that is far from 0 would otherwise be
+    learned through ever larger messages, which leave no room for what the agents themselves see.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class Channel(nn.Module):
             state = own + heard
             messages = self.passage(self.messages(state, pooled))
             links = self.passage.links(self.links(state, messages, present))
-            heard = heard + self.heard(links, messages)
+            heard = heard + torch.tanh(self.heard(links, messages))
         return heard
 
     def messages(self, own: Tensor, pooled: Tensor) -> Tensor:
@@ -80,7 +81,10 @@ class Channel(nn.Module):
         return there / there.sum(-1, keepdim=True).clamp_min(1.0)
 
     def heard(self, links: Tensor, messages: Tensor) -> Tensor:
-        """Return what the agents hear in a round, ``[n, agents, width]``: zeros where all links are 0."""
+        """Return what the agents hear in a round, ``[n, agents, width]``: zeros where all links are 0.
+
+        Its hyperbolic tangent is what reaches them.
+        """
         raise PerdureError(f"{type(self).__name__} does not say what agents hear: override `heard`")
 
 

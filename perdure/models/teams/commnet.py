@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from perdure.models.teams.channel import Channel
@@ -21,4 +20,5 @@ class Averaged(Channel):
         return own
 
     def heard(self, links: Tensor, messages: Tensor) -> Tensor:
-        return torch.tanh(self.value(links @ messages))
+        heard: Tensor = self.value(links @ messages)
+        return heard

@@ -13,7 +13,7 @@ class Bits(Channel):
     """Messages of 0 and 1: ``m_i = 1 where s_i > 0``, ``s_i`` a linear map of the sender's state.
 
     In training ``noise`` times a normal number is added to each ``s_i``, and the gradient is that of
-    ``sigmoid(s_i)``. Agents hear the mean of a linear map of the others' bits.
+    ``sigmoid(s_i)``. Agents hear ``tanh`` of the mean of a linear map of the others' bits.
     """
 
     def __init__(self, width: int, bits: int, noise: float):

@@ -37,4 +37,5 @@ class Targeted(Channel):
         return torch.where(there, torch.where(there, score, NEVER).softmax(-1), 0.0)
 
     def heard(self, links: Tensor, messages: Tensor) -> Tensor:
-        return torch.tanh(self.take(links @ messages[..., self.signature :]))
+        heard: Tensor = self.take(links @ messages[..., self.signature :])
+        return heard

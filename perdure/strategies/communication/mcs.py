@@ -23,10 +23,10 @@ class MCS(Talking):
     """Multi-task communication skills: one encoder, pruned messages, tied to the sender's action.
 
     All agents of all tasks share an encoder of entities. A message is a linear map of the mean of an agent's
-    entities; who listens attends to the messages, and links below ``threshold / (N - 1)`` are cut
-    (:class:`perdure.models.teams.mcs.Pruned`). In training alone, a predictor ``q(a_i | m_i)`` adds
-    ``strength * mean_i -log q(a_i | m_i)``, a bound on how much a message tells of its sender's action
-    (``I(A; M) >= H(A) + E log q``), whose gradient reaches the encoder.
+    entities; who listens attends to the messages, and links below ``threshold / (N - 1)`` are cut, with
+    those above fading towards it (:class:`perdure.models.teams.mcs.Pruned`). In training alone, a predictor
+    ``q(a_i | m_i)`` adds ``strength * mean_i -log q(a_i | m_i)``, a bound on how much a message tells of its
+    sender's action (``I(A; M) >= H(A) + E log q``), whose gradient reaches the encoder.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ class MCS(Talking):
     message:
         Numbers in a message.
     threshold:
-        Links of less attention than this share of an even one are cut: 0 keeps all. A small step of learning
-        may cut another link: where training is not steady (``spread-agents``), 0 is better.
+        Links of less attention than this share of an even one are cut: 0 keeps all; below 1 somebody is
+        always heard.
 
     Source: reconstructed from what is known of "Learning communication skills in multi-task multi-agent deep
     reinforcement learning", arXiv 2511.03348; its method section could not be read. Reconstructed too: all
-    actions on entities are one in ``q``, and no gradient goes through a link that is cut, though it keeps its
-    share of the attention.
+    actions on entities are one in ``q``; no gradient goes through a link that is cut, though it keeps its
+    share of the attention; links fade before they are cut, and what is heard is bounded by ``tanh``.
     """
 
     reads_inside: ClassVar[tuple[str, ...]] = ("talk.key",)
