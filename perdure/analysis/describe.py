@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perdure.analysis.diverged import remark, survivors
+from perdure.analysis.metrics.labels import heading
 from perdure.analysis.metrics.matrix import average_accuracy
 from perdure.analysis.summary import summary
 
@@ -21,13 +22,14 @@ WIDTH = 100  # characters of a line
 def text(results: Record) -> str:
     """Five lines: stream, strategies, seeds, tasks, average accuracy of each strategy."""
     strategies, seeds, tasks = results.strategies, results.seeds, results.tasks
+    scores = [_score(results, name) for name in strategies]
     return "\n".join(
         [
             f"Results of {title(results)}",
             f"  strategies ({len(strategies)}): {listed(strategies)}",
             f"  seeds ({len(seeds)}): {listed([str(seed) for seed in seeds])}",
             f"  tasks ({len(tasks)}): {listed(tasks)}",
-            f"  average accuracy: {listed([_score(results, name) for name in strategies])}",
+            f"  {heading(results, 'average_accuracy')}: {listed(scores)}",
         ]
     )
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from perdure.analysis.metrics.labels import heading, label
 from perdure.analysis.metrics.needs import prefers_higher
-from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.tables import marked_cell, means
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def summary(
     wanted = list(MAIN if metrics is None else metrics)
     rows = cells(results, wanted, dialect, confidence)
     columns = {
-        metric.replace("_", " "): [rows.get((name, metric), MISSING) for name in results.strategies]
+        heading(results, metric): [rows.get((name, metric), MISSING) for name in results.strategies]
         for metric in wanted
     }
     choices = [chosen(results, name) for name in results.strategies]
@@ -76,7 +76,7 @@ def latex(
     """Return :func:`summary` as a LaTeX ``tabular`` in the style of booktabs."""
     table = summary(results, metrics, dialect, confidence)
     wanted = MAIN if metrics is None else metrics
-    heads = [f"{escape(METRICS[name].label)} ${_arrow(results, name)}$" for name in wanted]
+    heads = [f"{escape(label(results, name))} ${_arrow(results, name)}$" for name in wanted]
     heads += [escape(name) for name in table.columns[len(heads) :]]
     rows = [
         " & ".join([escape(name), *map(_in_latex, values)]) for name, *values in table.itertuples(name=None)

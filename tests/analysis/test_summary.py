@@ -10,6 +10,7 @@ import pytest
 
 from perdure.analysis import Curve, Results
 from perdure.analysis.describe import listed
+from perdure.analysis.report.page import render
 from perdure.analysis.summary import escape
 from perdure.core.errors import PerdureError
 
@@ -65,6 +66,16 @@ def test_summary(results: Results) -> None:
     assert list(results.summary(["backward_transfer"]).columns) == ["backward transfer"]
     with pytest.raises(PerdureError, match="unknown metric"):
         results.summary(["acuracy"])
+
+
+def test_scores_are_called_what_they_are(results: Results) -> None:
+    results.config["metric"] = "return"
+    assert list(results.summary().columns) == ["average return", "forgetting", "learning return"]
+    assert "average return: naive" in repr(results)
+    assert r"Average return $\uparrow$" in results.to_latex()
+    page = render(results)
+    assert "Average return" in page
+    assert "ccuracy" not in page
 
 
 def test_summary_says_what_tune_chose(build: Build) -> None:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from perdure.analysis.diverged import diverged
 from perdure.analysis.metrics import worlds
+from perdure.analysis.metrics.labels import label
 from perdure.analysis.metrics.matrix import Array, average_accuracy, average_over_seen, mean
 from perdure.analysis.metrics.needs import evaluate, prefers_higher
-from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.metrics.steps import stage_ends
 from perdure.analysis.metrics.worlds import ENVIRONMENT
 from perdure.analysis.plots.labels import shorten
@@ -109,9 +109,9 @@ def bars(axes: Axes, scene: Scene, metric: str) -> None:
             axes.errorbar(centre, place, xerr=reach, color=INK, capsize=3)
     axes.axvline(0, color="0.4", linewidth=0.8)
     arrow = "higher" if prefers_higher(results, metric) else "lower"
-    label = METRICS[metric].label
-    what = scene.score_name if metric == "average_accuracy" else label.lower()
-    axes.set(title=label, xlabel=f"{what} ({arrow} is better)")
+    called = label(results, metric)
+    what = scene.score_name if metric == "average_accuracy" else called[0].lower() + called[1:]
+    axes.set(title=called, xlabel=f"{what} ({arrow} is better)")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.analysis import tables
 from perdure.analysis.files import write_beside
+from perdure.analysis.metrics.labels import label
 from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.notes import notes
 from perdure.analysis.report import pairs as report_pairs
@@ -57,7 +58,7 @@ def render(results: Record) -> str:
         settings=_settings(results),
         long=LONG,
         formulas=[
-            (METRICS[name].label, METRICS[name].formula) for name in METRICS if name in set(table["metric"])
+            (label(results, name), METRICS[name].formula) for name in METRICS if name in set(table["metric"])
         ],
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from perdure.analysis.metrics.labels import label
 from perdure.analysis.metrics.needs import prefers_higher
-from perdure.analysis.metrics.registry import METRICS
 from perdure.analysis.report.tables import Cell, Table
 from perdure.analysis.tables import EVERY, cell, pairs
 
@@ -38,20 +38,20 @@ def compared(results: Record) -> Compared:
             if rows["seeds"].any():
                 found[metric] = rows
     tables = [
-        _table(metric, rows, len(results.seeds), prefers_higher(results, metric))
+        _table(label(results, metric), rows, len(results.seeds), prefers_higher(results, metric))
         for metric, rows in found.items()
     ]
     # The first has the most pairs: where they are too many, one word is enough.
     return Compared(tables, next((rows.attrs["note"] for rows in found.values()), None))
 
 
-def _table(metric: str, pairs: pd.DataFrame, seeds: int, higher: bool) -> Table:
+def _table(called: str, pairs: pd.DataFrame, seeds: int, higher: bool) -> Table:
     names = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
     rows = {(row.first, row.second): row for row in pairs.itertuples() if row.seeds}
-    return _matrix(metric, names, rows, higher) if len(names) > FEW else _rows(metric, rows, seeds)
+    return _matrix(called, names, rows, higher) if len(names) > FEW else _rows(called, rows, seeds)
 
 
-def _rows(metric: str, pairs: Pairs, seeds: int) -> Table:
+def _rows(called: str, pairs: Pairs, seeds: int) -> Table:
     rows = [
         (
             f"{row.first} − {row.second}",
@@ -65,14 +65,14 @@ def _rows(metric: str, pairs: Pairs, seeds: int) -> Table:
         for row in pairs.values()
     ]
     columns = ["difference [95 % interval]", "p", "p (Holm)", "P(first is better)"]
-    return Table(METRICS[metric].label, columns, rows)
+    return Table(called, columns, rows)
 
 
 def _p(value: float) -> str:
     return "–" if value != value else f"{value:.3g}"  # NaN: one common seed has no test
 
 
-def _matrix(metric: str, names: list[str], pairs: Pairs, higher: bool) -> Table:
+def _matrix(called: str, names: list[str], pairs: Pairs, higher: bool) -> Table:
     sign = 1 if higher else -1
     rows = []
     for number, row in enumerate(names, start=1):
@@ -81,7 +81,7 @@ def _matrix(metric: str, names: list[str], pairs: Pairs, higher: bool) -> Table:
         count = Cell(f"{marks.count('better')} / {marks.count('worse')}")
         rows.append((f"{number}\N{NO-BREAK SPACE} {row}", [*cells, count]))
     columns = [*(str(number + 1) for number in range(len(names))), "better / worse"]
-    return Table(METRICS[metric].label, columns, rows)
+    return Table(called, columns, rows)
 
 
 def _versus(row: str, column: str, pairs: Pairs, sign: int) -> Cell:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.analysis import anchors, efficiency
 from perdure.analysis.diverged import remark
+from perdure.analysis.metrics.labels import label
 from perdure.analysis.metrics.needs import prefers_higher, rivals
-from perdure.analysis.metrics.registry import METRICS
-from perdure.analysis.metrics.worlds import unit
 from perdure.analysis.tables import cell, marked_cell
 from perdure.core.errors import PerdureError
 
@@ -74,8 +73,8 @@ class Table(NamedTuple):
 def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
     """Give a table per group of metrics: a row per strategy, "mean [low, high]", bold if clearly best."""
     fields = rivals(results)
-    for title, group in GROUPS.items():
-        found = [name for name in group if name in set(table["metric"])]
+    for group, members in GROUPS.items():
+        found = [name for name in members if name in set(table["metric"])]
         if not found:
             continue
         columns = [
@@ -88,19 +87,10 @@ def summaries(results: Record, table: pd.DataFrame) -> Iterator[Table]:
             if any(strategy in column for column in columns) or remark(results, strategy)
         ]
         arrows = [
-            f"{_label(results, name)}\N{NO-BREAK SPACE}{'↑' if prefers_higher(results, name) else '↓'}"
+            f"{label(results, name)}\N{NO-BREAK SPACE}{'↑' if prefers_higher(results, name) else '↓'}"
             for name in found
         ]
-        yield Table(title, arrows, rows)
-
-
-def _label(results: Record, metric: str) -> str:
-    """What a column is called; steps are named by what they are of."""
-    return (
-        f"{unit(results).capitalize()} to threshold"
-        if metric == "steps_to_threshold"
-        else METRICS[metric].label
-    )
+        yield Table(group, arrows, rows)
 
 
 def between(results: Record) -> Table | None:
