@@ -58,6 +58,11 @@ def whole(build: Build, tmp_path_factory: pytest.TempPathFactory) -> str:
     return place.read_text(encoding="utf-8")
 
 
+def test_captions_speak_of_lines_that_are_there(build: Build) -> None:
+    for names, drawn in ((("naive", "ewc"), False), (("naive", "joint"), True)):
+        assert ("Level dashed lines" in render(build(names))) == drawn
+
+
 def test_report_is_one_self_contained_well_formed_page(whole: str) -> None:
     text, page = whole, Page(whole)
     assert page.open == []

@@ -61,9 +61,8 @@ def pictures(results: Record) -> Iterator[Picture]:
     scene = Scene.of(results)
     legend = [_entry(scene, name) for name in results.strategies]
     lost = " Replicas that diverged are left out." if sentence(results) else ""
-    bands = (
-        f"Bands: 95 % bootstrap intervals over seeds. Level dashed lines: learned all tasks at once.{lost}"
-    )
+    level = " Level dashed lines: learned all tasks at once." if scene.levels else ""
+    bands = f"Bands: 95 % bootstrap intervals over seeds.{level}{lost}"
     if scene.tasks <= MANY:
         yield _forgetting(scene, bands, legend)
     if baseline(results, "single") is not None:
