@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from perdure.core.errors import PerdureError, shown
+from perdure.core.hints import MISFIT, as_whole
 from perdure.envs.device.actions import Action
 from perdure.envs.device.attempt import Attempt
 from perdure.envs.device.coding import coding, seen
@@ -44,6 +45,8 @@ class Episode(Attempt[Task, Phone, Action | int]):
     """
 
     def __init__(self, task: Task) -> None:
+        if not isinstance(task, Task):
+            raise PerdureError(f"expected a task, such as get_task('SettingsWifi'); found {shown(task)}")
         super().__init__(task, Phone(task.catalogue))
         self.coding = coding()
         told = task.told()
@@ -57,10 +60,11 @@ class Episode(Attempt[Task, Phone, Action | int]):
     def meant(self, action: Action | int) -> Action:
         if isinstance(action, Action):
             return action
-        if type(action) is not int or not 0 <= action < len(self.coding.actions):
+        number = as_whole(action)
+        if number is MISFIT or not 0 <= number < len(self.coding.actions):
             most = len(self.coding.actions) - 1
             raise PerdureError(f"expected an Action, or a number from 0 to {most}; found {shown(action)}")
-        return self.coding.action(action, self.task, self.phone, self.known)
+        return self.coding.action(number, self.task, self.phone, self.known)
 
     def oracle(self) -> Iterable[Action]:
         """Return the actions of a policy that reaches the goal."""

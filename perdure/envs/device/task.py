@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
+from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError, shown, unknown
 from perdure.envs.device.catalogue import Catalogue, catalogue
 from perdure.envs.device.declare import One
@@ -322,7 +323,11 @@ def get_task(
     every = templates()
     if name not in every:
         raise unknown("task", name, every)
-    if not 0 <= part < parts:
-        raise PerdureError(f"part must be from 0 to {parts - 1}; found {shown(part)}")
+    seed, index = check_whole("seed", seed, least=0), check_whole("index", index, least=0)
+    part = check_whole("part", part, least=0, most=check_whole("parts", parts) - 1)
     kind, own = every[name], instance_seed(seed, name, index)
-    return kind(kind.generate_random_params(Random(own), None, part, parts), own, versioned(version))
+    return kind(
+        kind.generate_random_params(Random(own), None, part, parts),
+        own,
+        versioned(check_whole("version", version, least=0)),
+    )

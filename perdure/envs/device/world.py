@@ -93,7 +93,7 @@ class Device(Env):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole("instances", self.instances)
+        check_whole("instances", self.instances, most=10_000)
         check_whole("seed", self.seed, least=0)
         check_whole("layout", self.layout, least=0)
         check_whole("parts", self.parts)

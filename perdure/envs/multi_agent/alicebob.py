@@ -117,7 +117,7 @@ class AliceBob(TeamEnv):
     limit: int = field(default=100, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_whole("size", self.size, least=5)
+        check_whole("size", self.size, least=5, most=1000)
         check_whole("agents", self.agents, least=2, most=MOST_AGENTS)
         check_whole("pairs", self.pairs, most=MOST_PAIRS)
         check_number("shaping", self.shaping, high=1, ends="[]")

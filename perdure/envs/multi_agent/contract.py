@@ -47,7 +47,7 @@ class TeamEnv(Env):
         super().__post_init__()
         for name, has in (("seats", self.team), ("slots", self.entities), ("choices", self.moves)):
             asked = getattr(self, name)
-            if asked is not None and check_whole(name, asked) < has:
+            if asked is not None and check_whole(name, asked, most=10_000) < has:
                 raise PerdureError(f"{name} must be at least {has}, which {self.name} has; found {asked}")
 
     # ---- what an environment says ---------------------------------------------------------------------

@@ -91,7 +91,7 @@ class Skirmish(TeamEnv):
     limit: int = field(default=40, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_whole("size", self.size, least=4)
+        check_whole("size", self.size, least=4, most=1000)
         for name in ("allies", "enemies"):
             check_whole(name, getattr(self, name), most=min(8, DEEP * self.size))
         for name in ("ally_health", "enemy_health", "ally_damage", "enemy_damage"):

@@ -62,7 +62,7 @@ class Spread(Particles):
     local_ratio: float = 0.5
 
     def __post_init__(self) -> None:
-        check_whole("agents", self.agents, least=2)
+        check_whole("agents", self.agents, least=2, most=1000)
         check_number("local_ratio", self.local_ratio, high=1.0, ends="[]")
         super().__post_init__()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from perdure.core.checks import checked
+from perdure.core.checks import check_whole, checked
 from perdure.envs.multi_agent import AliceBob, Skirmish
 from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.generators.acting import acting, first_of
@@ -76,5 +76,6 @@ def skirmish_units(tasks: int = 2, *, sight: int = 5, steps: int = 60_000, episo
     episodes:
         How many are scored.
     """
+    check_whole("sight", sight)
     envs = {name: replace(env, sight_range=sight) for name, env in first_of(SKIRMISHES, tasks).items()}
     return acting("skirmish-units", padded(envs), FIGHT, "domain", steps, episodes, best=1.0)

@@ -3,7 +3,9 @@
 import hashlib
 from random import Random
 
+import numpy as np
 import pytest
+import torch
 
 from perdure import PerdureError
 from perdure.envs.device import (
@@ -135,6 +137,13 @@ def test_own_templates(monkeypatch):
         (lambda: make()({"title": 3}), "takes title as texts"),
         (lambda: make()({}), "takes title as texts"),
         (lambda: get_task("CalendarWher"), "unknown task 'CalendarWher': did you mean CalendarWhere"),
+        *(
+            (lambda given={name: value}: get_task("SettingsWifi", **given), f"{name} must be a whole number")
+            for name in ("seed", "index", "part", "parts", "version")
+            for value in (-1, 1.5, "x", None, True)
+        ),
+        (lambda: Episode("SettingsWifi"), "expected a task, such as .*; found .SettingsWifi."),  # type: ignore[arg-type]
+        (lambda: Device(instances=10**9), "instances must be a whole number of at most 10,000"),
         (lambda: Device("calender"), "unknown task 'calender': did you mean calendar"),
         (lambda: Device(instances=0), "instances must be a whole number of at least 1"),
         (lambda: begin(make(goals=(Remove("calendar.event", title="{title}"),))), "expected a record"),
@@ -146,9 +155,16 @@ def test_own_templates(monkeypatch):
     ],
 )  # fmt: skip
 def test_what_is_no_task_is_refused(build, message, monkeypatch):
-    monkeypatch.setattr("perdure.envs.device.task.TEMPLATES", dict(TEMPLATES))
+    monkeypatch.setattr("perdure.envs.device.task.TEMPLATES", dict(templates()))
     with pytest.raises(PerdureError, match=message):
         build()
+
+
+@pytest.mark.parametrize("number", [3, np.int64(3), np.array(3), torch.tensor(3)])
+def test_numbers_of_any_kind_are_actions(number):
+    episode, plain = (Episode(get_task("SettingsWifi")) for _ in range(2))
+    assert episode.step(number) == plain.step(3)
+    assert episode.phone.screen == plain.phone.screen != "home"
 
 
 def begin(kind):

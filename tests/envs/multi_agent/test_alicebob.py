@@ -223,6 +223,7 @@ def test_a_name_builds_it_again():
 @pytest.mark.parametrize(
     ("given", "line"),
     [
+        ({"size": 10**9}, "size must be a whole number of at most 1,000"),
         ({"size": 4}, "size must be a whole number of at least 5"),
         ({"agents": 1}, "agents must be a whole number of at least 2"),
         ({"agents": 6}, "agents must be a whole number of at most 5"),

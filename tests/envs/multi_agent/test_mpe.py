@@ -211,6 +211,8 @@ def test_starts_are_anywhere():
 @pytest.mark.parametrize(
     ("kind", "given", "line"),
     [
+        (Spread, {"agents": 10**9}, "agents must be a whole number of at most 1,000"),
+        (Spread, {"seats": 10**9}, "seats must be a whole number of at most 10,000"),
         (Spread, {"agents": 1}, "agents must be a whole number of at least 2; found 1"),
         (Spread, {"local_ratio": 1.5}, r"local_ratio must lie in \[0, 1\]; found 1.5"),
         (Spread, {"talk": EXTRAS + 1}, "talk must be a whole number of at most 11; found 12"),

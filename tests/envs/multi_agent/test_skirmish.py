@@ -221,6 +221,7 @@ def test_a_name_builds_it_again():
     [
         ({"allies": 9}, "allies must be a whole number of at most 8"),
         ({"enemies": 0}, "enemies must be a whole number of at least 1"),
+        ({"size": 10**9}, "size must be a whole number of at most 1,000"),
         ({"size": 3}, "size must be a whole number of at least 4"),
         ({"ally_health": 0.0}, "ally_health must be positive"),
         ({"enemy_damage": -1.0}, "enemy_damage must be positive"),
