@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from perdure.analysis.wellformed import is_whole
 from perdure.core.errors import PerdureError, shown
 
 Floats = npt.NDArray[np.float64]
@@ -132,7 +133,7 @@ class Messages:
         if found.shape != self.on.shape or not np.issubdtype(found.dtype, np.integer):
             kind = f"{list(found.shape)} {found.dtype}"
             raise PerdureError(f"expected labels {list(self.on.shape)}, whole numbers; found {kind}")
-        if type(agent) is not int or not 0 <= agent < agents:
+        if not is_whole(agent) or not 0 <= agent < agents:
             raise PerdureError(f"agent must be a whole number from 0 to {agents - 1}; found {shown(agent)}")
         counts = self.on & self.present[:, :, agent]
         if not counts.any():
@@ -148,7 +149,7 @@ def codes_of(messages: Floats, clusters: int = 16) -> Whole:
     together by k-means of at most ``clusters`` centres, which start at messages far from each other: the
     first one, then always the one that is farthest from those before. There is no draw in it.
     """
-    if type(clusters) is not int or clusters < 1:
+    if not is_whole(clusters) or clusters < 1:
         raise PerdureError(f"clusters must be a whole number, at least 1; found {shown(clusters)}")
     kinds, codes = np.unique(messages, axis=0, return_inverse=True)
     codes = codes.reshape(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,11 @@ from perdure.core.errors import PerdureError, shown, unknown
 
 if TYPE_CHECKING:
     from perdure.analysis.record import Array, Record
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, numpy's too."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _is_list(kind: type) -> Callable[[Any], bool]:

@@ -56,9 +56,9 @@ def test_figure(results: Results, tmp_path: Path) -> None:
     shares = (counts / counts.sum(-1, keepdims=True)).mean(0)
     assert np.asarray(panel.collections[0].get_array()) == pytest.approx(shares)
     assert bar.get_ylabel() == "share of the label"
-    first = measured.plot_confusion("naive", 0).axes[0].collections[0].get_array()
+    first = measured.plot_confusion("naive", np.int64(0)).axes[0].collections[0].get_array()
     assert not np.allclose(np.asarray(first), shares)
-    for stage in (4, -5, 1.0):
+    for stage in (4, -5, 1.0, True):
         with pytest.raises(PerdureError, match="stage must be a whole number from -4 to 3"):
             measured.plot_confusion("naive", stage)
     with pytest.raises(PerdureError, match="ends in"):

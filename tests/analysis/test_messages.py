@@ -120,6 +120,11 @@ def test_what_does_not_fit_is_refused(ask, line):
         ask(heard())
 
 
+def test_numbers_may_be_numpys():
+    labels = np.array([[0, 1, 0], [1, 0, 1]])
+    assert heard().information(labels, np.int64(0), np.int64(4)) == heard().information(labels, 0, 4)
+
+
 def test_the_map_shows_how_often_who_hears_whom(tmp_path):
     path = tmp_path / "links.png"
     axes, bar = plot_links(heard(), path).axes

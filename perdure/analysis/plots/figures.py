@@ -37,6 +37,7 @@ from perdure.analysis.plots.style import (
     write_key,
 )
 from perdure.analysis.plots.transfer import transfer
+from perdure.analysis.wellformed import is_whole
 from perdure.core.errors import PerdureError, shown
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def matrices(results: Record) -> Figure:
 def confusion(results: Record, strategy: str, stage: int = -1) -> Figure:
     """Confusion matrix of a strategy after a stage: rows are labels, columns answers, as shares."""
     stages = needs.confusion(results, strategy).shape[1]
-    if not isinstance(stage, int) or not -stages <= stage < stages:
+    if not is_whole(stage) or not -stages <= stage < stages:
         raise PerdureError(
             f"stage must be a whole number from {-stages} to {stages - 1}; found {shown(stage)}"
         )

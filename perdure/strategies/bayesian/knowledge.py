@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from perdure.core.batch import Batch, weigh
+from perdure.core.checks import check_whole
 from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.core.random import Rng
@@ -121,8 +122,8 @@ class Knowledge:
         self.fits.check(stream, part, at_most=False)
         if len(stream) != len(self.seen):
             raise PerdureError(f"expected a stream of {len(self.seen)} tasks; found {len(stream)}")
-        if models is not None and (not isinstance(models, int) or isinstance(models, bool) or models < 1):
-            raise PerdureError(f"models must be None or a whole number of at least 1; found {models!r}")
+        if models is not None:
+            models = check_whole("models", models)
         wanted = [credal.check_preference(w, self.seen) for w in preferences]
         if not wanted:
             raise PerdureError("expected at least one preference; found none")
