@@ -15,7 +15,7 @@ import numpy as np
 from table import DOCS, cell, markdown, marked, put
 
 from perdure import PerdureError, Results, compare
-from perdure.analysis import Messages, plot_bits, plot_links
+from perdure.analysis import Messages, plot_bits, plot_links, understood
 from perdure.core.entities import KIND, KINDS, MORE, PLACE
 
 PAGE = DOCS / "agents.md"
@@ -68,6 +68,12 @@ def told(heard: list[Messages], label: Callable[[Messages], Any]) -> str:
     found = [one.information(label(one), agent=0) for one in heard]
     most = np.mean([one.entropy for one in found])
     return f"{cell([max(0.0, one.bits - one.control) for one in found], 2)} of {most:.2f}"
+
+
+def still_read(before: list[Messages], after: list[Messages]) -> str:
+    """Lay out how much of where the first agent stands is read by one who knows what it used to say."""
+    found = [understood(*both, stands_on, agent=0) for both in zip(before, after, strict=True)]
+    return cell([one.now for one in found], 2)
 
 
 def meant(heard: Messages) -> Any:
@@ -130,13 +136,14 @@ def sequence(seeds: int, quick: bool, write: bool) -> str:
     )  # fmt: skip
     # Draws and steps are those of the longer stream: so the first task was known before the second.
     first = compare(f"{stream} | take(1)", "mcs", seeds=seeds, keep=True, quiet=True, lr=ITS_RATE)
-    heard = hear(first, "mcs")
+    before = hear(first, "mcs")
+    then = [understood(one, one, stands_on, agent=0).then for one in before]
     lines = [
         {
             "method": "mcs, after the first task", "chosen": "-", "return at the end": "-",
             "when learned": "-", "forgetting": "-",
-            "first task": cell(first.scores["mcs"][:, -1, 0], 2), **spoken(heard),
-            "told of its place": told(heard, stands_on),
+            "first task": cell(first.scores["mcs"][:, -1, 0], 2), **spoken(before),
+            "told of its place": told(before, stands_on), "read as then": cell(then, 2),
         }
     ]  # fmt: skip
     for method in results.strategies:
@@ -151,7 +158,8 @@ def sequence(seeds: int, quick: bool, write: bool) -> str:
             except PerdureError:
                 line[title] = "-"
         line["first task"] = cell(results.scores[method][:, -1, 0], 2)
-        lines.append(line | spoken(heard) | {"told of its place": told(heard, stands_on)})
+        language = {"told of its place": told(heard, stands_on), "read as then": still_read(before, heard)}
+        lines.append(line | spoken(heard) | language)
     if write:
         results.plot_forgetting(DOCS / "team_sequence.png")
     return markdown(lines)

@@ -3,7 +3,14 @@
 Nothing here imports another room of Perdure, and importing it loads neither pandas nor matplotlib.
 """
 
-from perdure.analysis.messages import Information, Messages, codes_of, mutual_information
+from perdure.analysis.messages import (
+    Information,
+    Messages,
+    Understood,
+    codes_of,
+    mutual_information,
+    understood,
+)
 from perdure.analysis.metrics.confusion import per_class_accuracy
 from perdure.analysis.metrics.curves import (
     anytime_average_accuracy,
@@ -67,6 +74,7 @@ __all__ = [
     "Messages",
     "Metric",
     "Results",
+    "Understood",
     "anytime_average_accuracy",
     "area_under_curve",
     "average_accuracy",
@@ -114,6 +122,7 @@ __all__ = [
     "seed_warnings",
     "steps_to_threshold",
     "time_to_threshold",
+    "understood",
     "windowed_forgetting",
     "windowed_plasticity",
     "worst_case_accuracy",

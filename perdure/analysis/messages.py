@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,25 @@ class Information:
     bits: float
     control: float
     entropy: float
+
+
+@dataclass(frozen=True)
+class Understood:
+    """How much of what agents say is read rightly by one who knows what they used to say.
+
+    Parameters
+    ----------
+    then:
+        Of messages of that time: the mean over labels of the share that is read rightly.
+    now:
+        Of messages since.
+    chance:
+        Of guessing: one over the number of labels of that time.
+    """
+
+    then: float
+    now: float
+    chance: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +149,12 @@ class Messages:
         clusters:
             How many codes there are at most.
         """
+        found, counts = self._checked(labels, agent)
+        codes = codes_of(self.messages[:, :, agent][counts], clusters)
+        return mutual_information(codes, found[counts])
+
+    def _checked(self, labels: npt.ArrayLike, agent: int) -> tuple[Whole, Mask]:
+        """Return labels, and the steps at which the agent is there, ``[steps, episodes]`` each."""
         found, agents = np.asarray(labels), self.present.shape[-1]
         if found.shape != self.on.shape or not np.issubdtype(found.dtype, np.integer):
             kind = f"{list(found.shape)} {found.dtype}"
@@ -138,8 +164,56 @@ class Messages:
         counts = self.on & self.present[:, :, agent]
         if not counts.any():
             raise PerdureError(f"expected an agent who is there; found agent {agent}, who never is")
-        codes = codes_of(self.messages[:, :, agent][counts], clusters)
-        return mutual_information(codes, found[counts])
+        return found, counts
+
+
+def understood(
+    earlier: Messages, later: Messages, label: Callable[[Messages], npt.ArrayLike], agent: int
+) -> Understood:
+    """Return whether messages still mean what they meant: what is forgotten of a language.
+
+    A reader takes each message for what the nearest one (in Euclidean distance) of the even episodes of
+    ``earlier`` meant. ``then`` is read in its odd episodes, ``now`` in all of ``later``. Shares are means
+    over the labels that there are, so that what is rarely said counts as much as what is often said.
+
+    Parameters
+    ----------
+    earlier, later:
+        What was said in a task before and after others were learned; of messages of one size.
+    label:
+        Makes of messages what they may be about: whole numbers, ``[steps, episodes]``.
+    agent:
+        Who says the messages.
+
+    Examples
+    --------
+    >>> understood(before, after, where_it_stands, agent=0)  # doctest: +SKIP
+    Understood(then=0.93, now=0.41, chance=0.33)
+    """
+    from scipy.spatial import cKDTree
+
+    for one in (earlier, later):
+        if not isinstance(one, Messages):
+            raise PerdureError(f"expected what `trained[name].messages()` returns; found {shown(one)}")
+    sizes = [one.messages.shape[-1] for one in (earlier, later)]
+    if sizes[0] != sizes[1]:
+        raise PerdureError(f"expected messages of one size; found {sizes[0]} and {sizes[1]} numbers")
+    known, counts = earlier._checked(label(earlier), agent)
+    even = np.broadcast_to(np.arange(counts.shape[1]) % 2 == 0, counts.shape)
+    for part, name in ((even, "an even"), (~even, "an odd")):
+        if not (counts & part).any():
+            raise PerdureError(f"expected an agent who is there in {name} episode; found none")
+    said, meant = earlier.messages[:, :, agent], known[counts & even]
+    nearest = cKDTree(said[counts & even])
+
+    def share(messages: Floats, labels: Whole) -> float:
+        right = meant[nearest.query(messages)[1]] == labels
+        return float(np.mean([right[labels == one].mean() for one in np.unique(labels)]))
+
+    then = share(said[counts & ~even], known[counts & ~even])
+    labels, there = later._checked(label(later), agent)
+    now = share(later.messages[:, :, agent][there], labels[there])
+    return Understood(then, now, 1 / len(np.unique(meant)))
 
 
 def codes_of(messages: Floats, clusters: int = 16) -> Whole:

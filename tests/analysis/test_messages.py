@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from perdure import PerdureError
-from perdure.analysis import Messages, codes_of, mutual_information, plot_bits, plot_links
+from perdure.analysis import Messages, codes_of, mutual_information, plot_bits, plot_links, understood
 
 STRANGE: Any = 1.0
 
@@ -118,6 +118,63 @@ def test_it_prints_what_matters():
 def test_what_does_not_fit_is_refused(ask, line):
     with pytest.raises(PerdureError, match=line):
         ask(heard())
+
+
+def told_in(signs):
+    """One step of episodes of two agents: the first sees 0 or 1, and says ``signs`` of it."""
+    seen = np.arange(len(signs)) // 2 % 2
+    return replace(
+        heard(),
+        messages=np.asarray(signs, dtype=float).reshape(1, -1, 1, 1).repeat(2, 2),
+        observations=seen.reshape(1, -1, 1, 1, 1).repeat(2, 2).astype(float),
+        present=np.ones((1, len(signs), 2), dtype=bool),
+        on=np.ones((1, len(signs)), dtype=bool),
+    )
+
+
+def seen_by_the_first(one):
+    return one.observations[:, :, 0, 0, 0].astype(int)
+
+
+def longer(one):
+    return replace(one, messages=one.messages.repeat(2, -1))
+
+
+def test_what_is_understood_by_hand():
+    # Of episodes 0, 1 (label 0), 2, 3 (label 1), 4, 5 (0), 6, 7 (1).
+    before = told_in([-1, -1, 1, 1, -1.2, -0.9, 1.2, 0.8])
+    for signs, now in (
+        ([-0.5, -3, 0.5, 3], 1.0),  # scale does not matter
+        ([1, 1, -1, -1], 0.0),  # the words have changed places
+        ([1, 1, 1, 1], 0.5),  # nothing is told any more
+        ([-1, 1, 1, 1], 0.75),  # of the first label half, of the second all
+    ):
+        found = understood(before, told_in(signs), seen_by_the_first, 0)
+        assert (found.then, found.now, found.chance) == (1.0, now, 0.5)
+    # Read in the odd episodes, known from the even ones.
+    mixed = understood(told_in([-1, 1, 1, 1]), before, seen_by_the_first, 0)
+    assert (mixed.then, mixed.now) == (0.5, 1.0)
+
+
+def test_a_rare_label_counts_as_much_as_a_frequent_one():
+    before = told_in([-1, -1, 1, 1])
+    later = replace(told_in([-1] * 8), on=np.array([[True, True, True, False, True, True, False, False]]))
+    assert understood(before, later, seen_by_the_first, 0).now == 0.5  # one of five is wrong
+
+
+@pytest.mark.parametrize(
+    ("ask", "line"),
+    [
+        (lambda m: understood(STRANGE, m, seen_by_the_first, 0), "`trained.* returns; found 1.0"),
+        (lambda m: understood(m, m, lambda _: [0], 0), r"expected labels \[1, 4\], whole numbers"),
+        (lambda m: understood(m, m, seen_by_the_first, 2), "agent must be a whole number from 0 to 1"),
+        (lambda m: understood(m, longer(m), seen_by_the_first, 0), "of one size; found 1 and 2"),
+        (lambda m: understood(told_in([1]), m, seen_by_the_first, 0), "in an odd episode; found none"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused(ask, line):
+    with pytest.raises(PerdureError, match=line):
+        ask(told_in([-1, -1, 1, 1]))
 
 
 def test_numbers_may_be_numpys():
