@@ -11,7 +11,7 @@ from perdure.scenarios.contract.stream import Stream
 from perdure.scenarios.generators.acting import acting, first_of
 from perdure.scenarios.generators.recipes import TeamRecipe
 
-GUESS = TeamRecipe(horizon=8, passes=4, batch_size=256, lr=0.003)
+GUESS = TeamRecipe(horizon=8, passes=4, batch_size=256)
 GAMES: dict[str, TeamEnv] = {f"{n} objects": Referential(objects=n) for n in (5, 3, 8)}
 # A rollout is an episode of each copy; costs of many steps ahead would only make values large.
 PLANE = TeamRecipe(horizon=25, batch_size=200, lr=0.002, discount=0.9, entropy=0.003)
