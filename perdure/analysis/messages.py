@@ -167,6 +167,12 @@ class Messages:
         return found, counts
 
 
+def check_messages(messages: object) -> None:
+    """Refuse what are no messages."""
+    if not isinstance(messages, Messages):
+        raise PerdureError(f"expected what `trained[name].messages()` returns; found {shown(messages)}")
+
+
 def understood(
     earlier: Messages, later: Messages, label: Callable[[Messages], npt.ArrayLike], agent: int
 ) -> Understood:
@@ -193,8 +199,7 @@ def understood(
     from scipy.spatial import cKDTree
 
     for one in (earlier, later):
-        if not isinstance(one, Messages):
-            raise PerdureError(f"expected what `trained[name].messages()` returns; found {shown(one)}")
+        check_messages(one)
     sizes = [one.messages.shape[-1] for one in (earlier, later)]
     if sizes[0] != sizes[1]:
         raise PerdureError(f"expected messages of one size; found {sizes[0]} and {sizes[1]} numbers")

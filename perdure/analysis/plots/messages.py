@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from perdure.analysis.messages import Floats, Messages
+from perdure.analysis.messages import Floats, Messages, check_messages
 from perdure.analysis.plots import heat
 from perdure.analysis.plots.heat import Matrix
 from perdure.analysis.plots.scene import MANY
@@ -21,7 +21,7 @@ from perdure.analysis.plots.style import (
     save,
 )
 from perdure.analysis.statistics import bootstrap_interval
-from perdure.core.errors import PerdureError, shown
+from perdure.core.errors import PerdureError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def plot_links(messages: Messages, path: str | os.PathLike[str] | None = None) -
     """
     if path is not None:
         format_of(path)
-    _check(messages)
+    check_messages(messages)
     values = messages.who_hears_whom
     # Agents are counted from 0, as `information(agent=...)` does.
     names = [str(agent) for agent in range(len(values))]
@@ -75,7 +75,7 @@ def plot_bits(heard: Mapping[str, Messages], path: str | os.PathLike[str] | None
     if not heard:
         raise PerdureError("expected the messages of a team at least; found none")
     for messages in heard.values():
-        _check(messages)
+        check_messages(messages)
     from matplotlib.ticker import FuncFormatter
 
     look = looks(list(heard))
@@ -104,8 +104,3 @@ def _point(axes: Axes, bits: float, returns: Floats, look: Look, fill: str) -> N
     if len(returns) > 1:
         ends = bootstrap_interval(returns, samples=RESAMPLES)
         axes.plot([bits, bits], ends, color=look["color"], linewidth=0.8)
-
-
-def _check(messages: object) -> None:
-    if not isinstance(messages, Messages):
-        raise PerdureError(f"expected what `trained[name].messages()` returns; found {shown(messages)}")
