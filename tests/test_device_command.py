@@ -46,13 +46,15 @@ def test_what_the_oracle_does_can_be_typed(name, device):
 
 
 def test_what_is_no_action_is_said_and_asked_again(device):
-    typed = ["clik 3", "click", "click one", "back now", "scroll out", "open Settings", "quit"]
+    typed = ["clik 3", "click", "click one", "back now", "scroll out", "open Settings"]
+    typed += [f"click {'9' * 5000}", "quit now", "quit"]
     status, out, _ = device("SettingsWifi", typed=typed)
     assert status == 0
     for message in (
         "unknown action 'clik': did you mean click", "expected click and what; found 'click'",
         "expected the index of an element; found 'one'", "expected back alone; found 'back now'",
-        "one of up, down, left, right; found 'out'", "settings/main", "not reached, 9 steps left",
+        "one of up, down, left, right; found 'out'", "settings/main",
+        "expected quit alone; found 'quit now'", "element; found '9999", "not reached, 9 steps left",
     ):  # fmt: skip
         assert message in out
 
@@ -76,3 +78,25 @@ def test_an_unknown_task_is_one_line_and_status_2(device):
 )  # fmt: skip
 def test_actions_are_written_as_they_are_read(action):
     assert read(written(action)) == action
+
+
+def test_options_without_a_task_are_refused(device):
+    for options in (["--oracle"], ["--seed", 3], ["--index", 1]):
+        status, out, err = device(*options)
+        assert (status, out) == (2, "")
+        assert "expected a task with --seed, --index and --oracle; found none" in err
+    _, _, err = device("SettingsWifi", "--index", 10**20)
+    assert "index must be a whole number of at most 9,223," in err
+
+
+def test_what_is_no_text_is_no_action(monkeypatch, capsys):
+    lines = io.TextIOWrapper(io.BytesIO(b"type \xff\xfe\nquit\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["perdure", "device", "SettingsWifi"])
+    monkeypatch.setattr(sys, "stdin", lines)
+    cli.main()
+    assert "not reached, 9 steps left" in capsys.readouterr().out
+
+
+def test_a_field_can_be_emptied():
+    assert read("clear") == Action("input_text", text="", clear_text=True)
+    assert written(read("clear")) == "clear"

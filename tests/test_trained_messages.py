@@ -146,8 +146,19 @@ def test_what_is_sent_is_among_the_costs(name):
     costs = results.costs[name]
     assert costs["bits_per_step"] == pytest.approx(np.mean([one.bits_per_step for one in heard]))
     rounds = 2 if name == "commnet" else 1
-    assert costs["links_per_step"] == pytest.approx(rounds * np.mean([one.links_per_step for one in heard]))
+    assert costs["links_per_step"] == pytest.approx(rounds * np.mean([one.pairs_per_step for one in heard]))
     assert "bits_per_step" not in results.costs["naive"]
+
+
+def test_there_are_as_many_steps_as_the_longest_episode_that_is_kept():
+    stream = "skirmish-units(tasks=1, steps=1, episodes=20)"
+    results = compare(stream, "mcs", seeds=1, quiet=True, keep=True, model="team-net(width=8)")
+    lengths = []
+    for episodes in (1, 2, 20):
+        found = results.trained["mcs"].messages(episodes=episodes)
+        assert len(found.messages) == len(found.links) == found.on.sum(0).max()
+        lengths.append(len(found.messages))
+    assert lengths[0] < lengths[2]
 
 
 def test_samples_send_nothing():

@@ -118,8 +118,11 @@ class Messages:
         return float(self.bits[self.on].mean())
 
     @property
-    def links_per_step(self) -> float:
-        """Pairs of agents of which one hears the other in a step, the mean over all steps of all episodes."""
+    def pairs_per_step(self) -> float:
+        """Pairs of agents of which one hears the other in a step, the mean over all steps of all episodes.
+
+        In how many rounds does not count; in ``links_per_step`` of the costs each round does.
+        """
         return float((self.links > 0).sum((2, 3))[self.on].mean())
 
     @property
@@ -164,6 +167,8 @@ class Messages:
         counts = self.on & self.present[:, :, agent]
         if not counts.any():
             raise PerdureError(f"expected an agent who is there; found agent {agent}, who never is")
+        if not np.isfinite(self.messages[:, :, agent][counts]).all():
+            raise PerdureError(f"expected finite messages; found some of agent {agent} that are not")
         return found, counts
 
 
@@ -200,6 +205,8 @@ def understood(
 
     for one in (earlier, later):
         check_messages(one)
+    if not callable(label):
+        raise PerdureError(f"label must be a function of messages; found {shown(label)}")
     sizes = [one.messages.shape[-1] for one in (earlier, later)]
     if sizes[0] != sizes[1]:
         raise PerdureError(f"expected messages of one size; found {sizes[0]} and {sizes[1]} numbers")
@@ -230,6 +237,8 @@ def codes_of(messages: Floats, clusters: int = 16) -> Whole:
     """
     if not is_whole(clusters) or clusters < 1:
         raise PerdureError(f"clusters must be a whole number, at least 1; found {shown(clusters)}")
+    if not np.isfinite(messages).all():
+        raise PerdureError("expected finite messages; found some that are not")
     kinds, codes = np.unique(messages, axis=0, return_inverse=True)
     codes = codes.reshape(-1)
     if len(kinds) <= clusters:
@@ -271,6 +280,11 @@ def mutual_information(codes: npt.ArrayLike, labels: npt.ArrayLike, seed: int = 
         raise PerdureError(
             f"expected as many codes as labels, [n] each; found {list(first.shape)} and {list(second.shape)}"
         )
+    for name, values in (("codes", first), ("labels", second)):
+        if not np.issubdtype(values.dtype, np.integer):
+            raise PerdureError(f"{name} must be whole numbers; found {values.dtype}")
+    if not is_whole(seed) or seed < 0:
+        raise PerdureError(f"seed must be a whole number of at least 0; found {shown(seed)}")
     first, second = (np.unique(values, return_inverse=True)[1] for values in (first, second))
     draws = np.random.Generator(np.random.Philox(seed))
     control = [_information(first, draws.permutation(second)) for _ in range(ORDERS)]

@@ -50,7 +50,8 @@ class Results(Drawing, Multitask, Reinforcement):
         Evaluation curves, where measured.
     costs:
         seconds_train, seconds_eval, seconds_warmup, parameters, state_bytes, samples_seen, steps, flops; of
-        teams that talk, bits_per_step and links_per_step in the scored episodes, at the end.
+        teams that talk, bits_per_step and links_per_step (one agent hears another, in a round) in the scored
+        episodes, at the end.
     extras:
         Anything else that JSON can hold, such as what tuning chose; ``diverged`` lists the seeds whose
         replica diverged, and ``film`` holds pictures of what policies do (:meth:`plot_film`).

@@ -235,6 +235,8 @@ def device_command(
     """Carry out a task on a simulated phone."""
     from perdure.cli import device
 
+    if name is None and (seed or index or oracle):
+        raise PerdureError("expected a task with --seed, --index and --oracle; found none")
     if android_world is not None:
         device.real(android_world, name, seed, index, oracle)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
@@ -12,14 +13,18 @@ from perdure.envs.device import Action, Episode, get_task, render, templates
 HELP = """\
 click N, hold N          the element with this index
 type TEXT                replace the text of the field in focus; "add TEXT" types behind it
+clear, enter             empty the field in focus; leave it
 scroll down|up, back, home, open APP, wait
 answer TEXT              several: with commas
 done, impossible         declare the task complete, or infeasible
 quit"""
+# Of an index; no screen has so many elements.
+DIGITS = 6
 # Words that stand for an action by themselves.
 ALONE = {
     "back": Action("navigate_back"), "home": Action("navigate_home"), "wait": Action("wait"),
     "enter": Action("keyboard_enter"), "done": Action("status", goal_status="complete"),
+    "clear": Action("input_text", text="", clear_text=True),
     "impossible": Action("status", goal_status="infeasible"),
 }  # fmt: skip
 # Words that something follows.
@@ -77,6 +82,8 @@ def play(episode: Episode | AndroidEpisode, actions: Iterable[Action] | None = N
 
 def asked() -> Iterator[Action]:
     """Give the actions that the user types, until there are no more; what is none is said to be."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     while True:
         print("\n> ", end="", flush=True)
         line = sys.stdin.readline()
@@ -100,7 +107,7 @@ def read(line: str) -> Action:
         return ALONE[word]
     if word in FOLLOWED and rest:
         return FOLLOWED[word](rest)
-    if word in FOLLOWED or word in ALONE:
+    if word in FOLLOWED or word in ALONE or word == "quit":
         raise PerdureError(
             f"expected {word}{' and what' if word in FOLLOWED else ' alone'}; found {shown(line.strip())}"
         )
@@ -132,6 +139,6 @@ def _reads(line: str) -> Action | None:
 
 
 def _index(text: str) -> int:
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > DIGITS:
         raise PerdureError(f"expected the index of an element; found {shown(text)}")
     return int(text)

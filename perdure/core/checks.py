@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from perdure.core.errors import PerdureError, shown
-from perdure.core.hints import MISFIT, as_number, as_whole, fit, in_words
+from perdure.core.hints import LARGEST, MISFIT, as_number, as_whole, fit, in_words
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -28,7 +28,9 @@ def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) 
     """Return a whole number between ``least`` and ``most``; refuse everything else."""
     number = as_whole(value)
     if number is MISFIT or number < least or (most is not None and number > most):
-        low = number is MISFIT or number < least
+        huge = number is MISFIT and type(value) is int and value > LARGEST
+        low = not huge and (number is MISFIT or number < least)
+        most = LARGEST if most is None else most
         bound = f"at least {least}" if low else f"at most {most:,}"
         raise PerdureError(f"{name} must be a whole number of {bound}; found {shown(value)}")
     return int(number)

@@ -60,10 +60,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "-", name.casefold())
 
 
-def unknown(kind: str, name: str, known: Iterable[str], suggestions: Iterable[str] = ()) -> PerdureError:
+def unknown(kind: str, name: object, known: Iterable[str], suggestions: Iterable[str] = ()) -> PerdureError:
     """Build the error for a name that is not registered, with the nearest names there are."""
     names = sorted(known)
-    close = list(suggestions) or near(name, names)
+    close = list(suggestions) or (near(name, names) if isinstance(name, str) else [])
     hint = f"did you mean {', '.join(close)}?" if close else f"expected one of {', '.join(names)}."
     return PerdureError(f"unknown {kind} {shown(name)}: {hint}")
 

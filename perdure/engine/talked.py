@@ -129,7 +129,9 @@ class _Scene:
             ears.forget()
             if bool(self.world.over(state)):
                 break
-        lived = {k: np.stack([row[k] for row in rows]) for k in rows[0]}
+        every = {k: np.stack([row[k] for row in rows]) for k in rows[0]}
+        # Others may have gone on for longer than those that are kept.
+        lived = {k: steps[: int(every["on"].sum(0).max())] for k, steps in every.items()}
         heard_by_round = {k: lived[k].swapaxes(1, 2).astype(np.float64) for k in ("said", "links")}
         returns = self.world.score(state)[:kept].cpu().numpy().astype(np.float64)
         return {**lived, **heard_by_round, "return": returns}

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,8 @@ class Parallel(ParallelEnv):  # type: ignore[misc]
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Array], dict[str, dict[str, Any]]]:
         """Begin an episode; return the observations and infos of all agents."""
+        if not isinstance(options, Mapping | NoneType):
+            raise PerdureError(f"options must be a dictionary, or None; found {shown(options)}")
         physics = {field.name for field in fields(self._single.inner)}
         if wrong := sorted(physics.intersection(options or ())):
             raise PerdureError(

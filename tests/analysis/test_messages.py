@@ -83,6 +83,14 @@ def test_what_is_over_or_not_there_does_not_count():
         away.information(labels, agent=1)
 
 
+def diverged(messages):
+    return replace(messages, messages=messages.messages * np.nan)
+
+
+def nothing(messages):
+    return np.zeros(messages.on.shape, dtype=int)
+
+
 def test_it_prints_what_matters():
     assert repr(heard()) == (
         "Messages of 2 numbers, 3 agents, 3 episodes of up to 2 steps: return 0.8333, shuffled 0.25, "
@@ -107,9 +115,19 @@ def test_it_prints_what_matters():
             "clusters must be a whole number",
         ),
         (lambda m: mutual_information([0, 1], [0]), r"\[n\] each; found \[2\] and \[1\]"),
+        (lambda m: mutual_information([0.5, 0.5], [0, 1]), "codes must be whole numbers; found float64"),
+        (lambda m: mutual_information([0, 1], ["a", "b"]), "labels must be whole numbers; found <U1"),
+        (lambda m: mutual_information([0, 1], [0, 1], seed=-1), "seed must be a whole number of at least 0"),
+        (lambda m: diverged(m).information(np.zeros((2, 3), dtype=int), 0), "finite messages; found some of"),
+        (lambda m: understood(m, diverged(m), nothing, 0), "finite messages; found some of agent 0"),
+        (lambda m: understood(diverged(m), m, nothing, 0), "finite messages; found some of agent 0"),
+        (lambda m: understood(m, m, STRANGE, 0), "label must be a function of messages; found 1.0"),
+        (lambda m: codes_of(np.full((4, 2), np.nan)), "expected finite messages"),
+        (lambda m: plot_bits(m), "messages by what they are called; found Messages of"),
+        (lambda m: plot_bits({STRANGE: m}), "messages by what they are called; found {1.0"),
         (lambda m: mutual_information([], []), r"\[n\] each; found \[0\] and \[0\]"),
         (lambda m: plot_links(STRANGE), "expected what `trained"),
-        (lambda m: plot_bits({}), "the messages of a team at least; found none"),
+        (lambda m: plot_bits({}), "messages by what they are called; found {}"),
         (lambda m: plot_bits({"mcs": STRANGE}), r"`trained\[name\].messages\(\)` returns; found 1.0"),
         (lambda m: plot_links(m, "links.txt"), "a file that ends in"),
         (lambda m: plot_bits({}, "bits.txt"), "a file that ends in"),

@@ -33,6 +33,22 @@ def test_the_oracle_solves_every_instance_of_every_task(spec):
             assert episode.play(episode.oracle()) == 1.0, f"{task.name()}: {task.goal}"
 
 
+@pytest.mark.parametrize(
+    ("spec", "each"),
+    [
+        ("device-templates(tasks=2, app='notes', instances=1, episodes=50)", 50),
+        ("device-apps(tasks=2, instances=1, episodes=100)", 6),
+        ("device-layouts(tasks=1, app='SettingsWifi', instances=1, episodes=7)", 7),
+    ],
+)
+def test_episodes_are_scored_on_as_many_instances(spec, each):
+    for task in get(spec).tasks:
+        for part in (task.val, task.test):
+            texts = {(one.name(), *one.params.values(), one.seed) for one in part.env.tasks}
+            assert len(texts) == len(part.env.tasks) >= part.episodes
+            assert part.env.instances >= each
+
+
 @pytest.mark.parametrize("of", [{"part": 2, "parts": 3}, {"version": 1}])
 @pytest.mark.parametrize("app", device.by_size())
 def test_the_oracle_solves_every_template(app, of):

@@ -457,6 +457,29 @@ def test_parameters_out_of_range_are_refused(spec, line):
         get(spec)
 
 
+def test_agents_that_could_never_hear_each_other_are_refused():
+    for threshold in (1, 5):
+        with pytest.raises(PerdureError, match="threshold must be below 1 where there are 2 agents"):
+            compare("alicebob-agents(tasks=1)", f"mcs(threshold={threshold})", seeds=1, quiet=True)
+
+
+def test_who_is_absent_surprises_nobody():
+    # Whatever the model is: only team-net closes what absent agents could do.
+    objective, x = TeamPPO(Team(2, 5)), torch.zeros(1, 2, 3, FEATURES)
+    x[:, 0, 0, PRESENT] = 1
+    rows = {
+        "action": torch.zeros(1, 2, dtype=torch.long), "logp": torch.zeros(1, 2), "gain": torch.ones(1),
+        "value": torch.zeros(1),
+    }  # fmt: skip
+    output = torch.zeros(1, 11)
+    zero = torch.tensor(0)
+    batch = Batch({"x": x, **rows}, zero, Rng(zero, zero))
+    before = objective.surprise(output, batch), objective.loss(output, batch)
+    output[:, 5] = 3.0
+    assert (objective.surprise(output, batch), objective.loss(output, batch)) == before
+    assert before[0].item() == pytest.approx(np.log(5))
+
+
 def test_a_strategy_that_says_nothing_is_refused():
     with pytest.raises(PerdureError, match="does not say what agents tell: override `channel`"):
         replace(Talking()).channel(None)

@@ -21,7 +21,7 @@ from perdure.analysis.plots.style import (
     save,
 )
 from perdure.analysis.statistics import bootstrap_interval
-from perdure.core.errors import PerdureError
+from perdure.core.errors import PerdureError, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,8 +72,8 @@ def plot_bits(heard: Mapping[str, Messages], path: str | os.PathLike[str] | None
     """
     if path is not None:
         format_of(path)
-    if not heard:
-        raise PerdureError("expected the messages of a team at least; found none")
+    if not isinstance(heard, Mapping) or not heard or not all(isinstance(name, str) for name in heard):
+        raise PerdureError(f"expected messages by what they are called; found {shown(heard)}")
     for messages in heard.values():
         check_messages(messages)
     from matplotlib.ticker import FuncFormatter

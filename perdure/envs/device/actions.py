@@ -69,6 +69,11 @@ class Action:
     def __post_init__(self) -> None:
         if self.action_type not in TYPES:
             raise unknown("action", str(self.action_type), TYPES)
+        for name in ("text", "app_name"):
+            if not isinstance(getattr(self, name), str | None):
+                raise PerdureError(f"{name} must be a text; found {shown(getattr(self, name))}")
+        if type(self.clear_text) is not bool:
+            raise PerdureError(f"clear_text must be True or False; found {shown(self.clear_text)}")
         for name in NEEDED.get(self.action_type, ()):
             if not isinstance(getattr(self, name), str):
                 raise PerdureError(f"{self.action_type} needs {name}; found {self}")
@@ -89,3 +94,9 @@ class Action:
 
     def _is_told(self, field: Any) -> bool:
         return getattr(self, field.name) is not field.default
+
+
+def check_action(action: object) -> None:
+    """Refuse what is no action."""
+    if not isinstance(action, Action):
+        raise PerdureError(f"expected an Action; found {shown(action)}")

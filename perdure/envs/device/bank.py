@@ -32,7 +32,8 @@ class Bank:
     told:
         Which slots the goal tells, a bit each.
     equal:
-        Which slots a text is the value of, a bit each, ``[instances * texts]`` int16.
+        Which slots a text is the value of, a bit each, ``[instances * texts]`` int16; those of no use to a
+        policy (:meth:`~perdure.envs.device.task.Task.usable`) left out.
     shares:
         The numbers of slots' values as shares of all texts, ``[instances, SLOTS]`` float32.
     budget:
@@ -63,10 +64,11 @@ def bank(compiler: Compiler, tables: Tables, tasks: list[Task]) -> Bank:
         cells.append(compiler.fill(phone.contents))
         goals.append(compiler.fill(task.expected))
         answers.append(int(answer_hash(whole([codes.texts[text] for text in task.answers])).sum()))
+        told_names, usable = task.told(), task.usable()
         for k, (name, text) in enumerate(task.params.items()):
             slots[i, k] = codes.texts[text]
-            equal[i, slots[i, k]] |= 1 << k
-            told[i] |= (name in task.told()) << k
+            equal[i, slots[i, k]] |= (name in usable) << k
+            told[i] |= (name in told_names) << k
     template = torch.tensor([[name == task.name() for name in codes.templates] for task in tasks]).float()
     shares = torch.from_numpy(np.maximum(slots, 0) / len(codes.texts)).float()
     before, after = np.stack(cells), np.stack(goals)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from perdure.core.errors import PerdureError, shown
-from perdure.envs.device.actions import Action
+from perdure.envs.device.actions import Action, check_action
 from perdure.envs.device.catalogue import Catalogue, catalogue
 from perdure.envs.device.declare import CAPACITY, CLASSES, ELEMENTS, VALUES
 from perdure.envs.device.phone import Element, Phone
@@ -112,12 +112,15 @@ class Coding:
         Raises
         ------
         PerdureError
-            For text that is neither a slot's value nor shown, and for what is done by point.
+            For text that is neither a slot's value nor shown, for what is done by point, and for text that is
+            typed into a named field or behind what is there.
         """
+        check_action(action)
         slots, kind = list(task.params.values()), action.action_type
+        pointed = (action.index, action.x, action.y) != (None, None, None)
         if kind in ("click", "double_tap") and action.index is not None and 0 <= action.index < ELEMENTS:
             wanted = Numbered("click", element=action.index)
-        elif kind == "input_text" and action.text in slots:
+        elif kind == "input_text" and action.text in slots and action.clear_text and not pointed:
             wanted = Numbered("type", slot=slots.index(action.text))
         elif kind == "answer" and action.text in (texts := [one.text for one in phone.elements()]):
             wanted = Numbered("answer_element", element=texts.index(action.text))
@@ -192,9 +195,12 @@ class Coding:
 
 
 def seen(task: Task, phone: Phone, known: list[bool]) -> list[bool]:
-    """Return which slots are known once the screen has been looked at: told, or shown by then."""
-    shown = {text for one in phone.elements() for text in (one.text, *one.details)}
-    return [before or slot in shown for before, slot in zip(known, task.params.values(), strict=True)]
+    """Return which slots are known once the screen has been looked at: told, or shown by then and of use."""
+    shown, usable = {text for one in phone.elements() for text in (one.text, *one.details)}, task.usable()
+    return [
+        before or (name in usable and slot in shown)
+        for before, (name, slot) in zip(known, task.params.items(), strict=True)
+    ]
 
 
 def _texts(declared: Catalogue, tasks: dict[str, type[Task]]) -> Iterator[str]:

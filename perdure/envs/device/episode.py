@@ -32,7 +32,8 @@ class Episode(Attempt[Task, Phone, Action | int]):
     left:
         How many steps are left.
     known:
-        Which slots' values can be typed by number: told by the goal, or shown on a screen since.
+        Which slots' values can be typed by number: told by the goal, or to be written and shown on a screen
+        since.
     over, reward:
         Whether it has ended, and with what.
 

@@ -6,6 +6,7 @@ Each goal says what the phone holds once it is reached, and how to get there: st
 
 from __future__ import annotations
 
+import string
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,11 @@ def filled(kind: Record, values: Mapping[str, Value], params: Mapping[str, str])
     return found
 
 
+def slots_in(text: Value) -> list[str]:
+    """Return the names of the slots that a text has: ``"{title} of {date}"`` has title and date."""
+    return [name for _, name, _, _ in string.Formatter().parse(text) if name] if isinstance(text, str) else []
+
+
 def matching(contents: Contents, record: str, where: Mapping[str, Value]) -> list[int]:
     """Return the places of the records that have some values."""
     rows = enumerate(contents[record])
@@ -54,6 +60,13 @@ class Goal(ABC):
 
     def __init__(self, record: str, /, **values: Value) -> None:
         self.record, self.values = record, values
+
+    # Whether `values` are what is written, or what the records that are meant have.
+    writes = False
+
+    def written(self) -> dict[str, list[str]]:
+        """Return the slots whose values are written, by field."""
+        return {field: slots_in(value) for field, value in self.values.items()} if self.writes else {}
 
     @abstractmethod
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
@@ -86,6 +99,8 @@ class Add(Goal):
     the form that it opens is filled in partly.
     """
 
+    writes = True
+
     def __init__(self, record: str, screen: str = "", /, **values: Value) -> None:
         super().__init__(record, **values)
         self.screen = screen
@@ -104,6 +119,8 @@ class Add(Goal):
 
 class Change(Goal):
     """Records with some values have others: ``Change("calendar.event", {"title": "Gym"}, time="{time}")``."""
+
+    writes = True
 
     def __init__(self, record: str, where: Mapping[str, Value], /, **values: Value) -> None:
         super().__init__(record, **values)
@@ -161,6 +178,8 @@ class RemoveCopies(Remove):
 
 class Set(Goal):
     """Settings are as told: ``Set("settings.network", wifi=True)``."""
+
+    writes = True
 
     def reach(self, declared: Catalogue, contents: Contents, params: Mapping[str, str]) -> list[str]:
         new = self.filled(declared, params)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from perdure.core.errors import PerdureError, shown, unknown
-from perdure.envs.device.actions import Action
+from perdure.envs.device.actions import Action, check_action
 from perdure.envs.device.catalogue import Catalogue, catalogue
-from perdure.envs.device.declare import PAGE, Count, Effect, Flip, Item, Layout, Of, One, Source
+from perdure.envs.device.declare import PAGE, Count, Effect, Flip, Item, Layout, Of, One, Record, Source
 from perdure.envs.device.fields import Value
 
 # Pixels: the screen, where what stays ends, and how high an element of the contents is.
@@ -87,7 +87,9 @@ class Phone:
     """
 
     def __init__(self, declared: Catalogue | None = None) -> None:
-        self.catalogue = declared or catalogue()
+        self.catalogue = catalogue() if declared is None else declared
+        if not isinstance(self.catalogue, Catalogue):
+            raise PerdureError(f"declared must be a Catalogue; found {shown(declared)}")
         self.reset()
 
     def reset(self) -> None:
@@ -112,17 +114,18 @@ class Phone:
 
     def records(self, name: str) -> list[dict[str, Value]]:
         """Return the records of a type, such as ``"calendar.event"``."""
-        if name not in self.contents:
-            raise unknown("type of records", name, self.contents)
+        self._kind(name)
         return [dict(one) for one in self.contents[name] if one is not None]
 
     def one(self, name: str) -> dict[str, Value]:
         """Return the record that there is exactly one of, such as ``"settings.display"``."""
+        if not isinstance(self._kind(name), One):
+            raise PerdureError(f"expected a type that there is one record of; found {name!r}")
         return self.records(name)[0]
 
     def add(self, name: str, values: Mapping[str, Value]) -> None:
         """Put a record in the first free place, or change some fields of the one that there is."""
-        kind = self.catalogue.records[name]
+        kind = self._kind(name)
         for key, value in values.items():
             if key not in kind.fields:
                 raise unknown(f"field of {name}", key, kind.fields)
@@ -135,6 +138,12 @@ class Phone:
             raise PerdureError(f"{name} holds at most {kind.capacity} records; found one more")
         else:
             rows[rows.index(None)] = {**kind.defaults(), **values}
+
+    def _kind(self, name: str) -> Record:
+        """Return the declaration of a type of records."""
+        if not isinstance(name, str) or name not in self.catalogue.records:
+            raise unknown("type of records", name, self.catalogue.records)
+        return self.catalogue.records[name]
 
     def kept(self) -> dict[str, list[Any]]:
         """Return what tasks are about: the values of each type's records, in an order that says nothing."""
@@ -206,8 +215,7 @@ class Phone:
 
     def do(self, action: Action) -> None:
         """Carry out an action; nothing happens where it points at nothing, nor after the status."""
-        if not isinstance(action, Action):
-            raise PerdureError(f"expected an Action; found {shown(action)}")
+        check_action(action)
         if self.status is None:
             getattr(self, f"_{action.action_type}")(action)
 

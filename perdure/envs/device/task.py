@@ -8,7 +8,6 @@ say.
 from __future__ import annotations
 
 import hashlib
-import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from perdure.core.errors import PerdureError, shown, unknown
 from perdure.envs.device.catalogue import Catalogue, catalogue
 from perdure.envs.device.declare import One
 from perdure.envs.device.fields import Field, Value
-from perdure.envs.device.goals import Goal, filled
+from perdure.envs.device.goals import Goal, filled, slots_in
 from perdure.envs.device.phone import Contents, Phone, kept
 from perdure.envs.device.versions import versioned
 
@@ -58,6 +57,12 @@ class Slot:
             if field
             else [*self.among]
         )
+
+    def cut(self, declared: Catalogue, parts: int) -> list[list[str]]:
+        """Return what it may be in each of so many stretches of its field's values."""
+        own = self.texts(declared)
+        every = Slot(self.of).texts(declared) if self.of else own
+        return [[text for text in stretch(every, part, parts) if text in own] for part in range(parts)]
 
 
 class Given:
@@ -97,7 +102,8 @@ class Task:
     Parameters
     ----------
     params:
-        A text for each slot.
+        A text for each slot: one that it may have, or any where its field takes any; slots that may have the
+        same values must have different ones.
     seed:
         Of what is on the phone besides.
 
@@ -124,7 +130,30 @@ class Task:
         if missing or set(params) - set(self.schema):
             raise PerdureError(f"{self.name()} takes {', '.join(self.schema) or 'no parameters'} as texts; "
                                f"found {shown(dict(params))}")  # fmt: skip
-        self.params, self.seed = dict(params), seed
+        self.params, self.seed = dict(params), check_whole("seed", seed, least=0)
+        for name, slot in self.schema.items():
+            self._check_text(name, slot)
+
+    def _check_text(self, name: str, slot: Slot) -> None:
+        """Refuse a text with which there is nothing to do, or nothing that does it."""
+        text, texts = self.params[name], slot.texts(self.catalogue)
+        field = slot.field(self.catalogue)
+        what = f"{self.name()}: expected {name}"
+        # Several answers are written with commas between them.
+        if not text.isprintable() or text.strip() != text or not text or "," in text:
+            raise PerdureError(f"{what} without commas and outer blanks, in one line; found {shown(text)}")
+        if (slot.among or field is None) and text not in texts:
+            raise PerdureError(f"{what} that is one of {', '.join(texts)}; found {shown(text)}")
+        if field is not None and field.read(text) is None:
+            most = f"one of {', '.join(texts[:3])}, ..., {texts[-1]}" if len(texts) > 5 else ", ".join(texts)
+            raise PerdureError(f"{what} that is {most}; found {shown(text)}")
+        others = [
+            other for other, one in self.schema.items()
+            if other != name and self.params[other] == text
+            and not set(texts).isdisjoint(one.texts(self.catalogue))
+        ]  # fmt: skip
+        if others and set(texts) - set(self.params.values()):
+            raise PerdureError(f"{what} and {others[0]} that differ; found {shown(text)} twice")
 
     # ---- what it is -----------------------------------------------------------------------------------
 
@@ -141,8 +170,22 @@ class Task:
     @classmethod
     def told(cls) -> tuple[str, ...]:
         """Return the slots that the wording names, in the order of the schema."""
-        named = {name for _, name, _, _ in string.Formatter().parse(cls.template) if name}
+        named = slots_in(cls.template)
         return tuple(name for name in cls.schema if name in named)
+
+    @classmethod
+    def usable(cls) -> tuple[str, ...]:
+        """Return the slots whose values can be typed by number, in the order of the schema.
+
+        These are the ones told, and of those hidden the ones that have to be written, once a screen has shown
+        them. The others are never pointed out: a policy that could tell which of the texts on a screen is the
+        hidden one would have the answer without looking for it.
+
+        >>> get_task("NotesFromEvent").usable(), get_task("SportsFurthest").usable()
+        (('title', 'event', 'place'), ('sport',))
+        """
+        written = {slot for goal in cls.goals for slots in goal.written().values() for slot in slots}
+        return tuple(name for name in cls.schema if name in written or name in cls.told())
 
     @property
     def goal(self) -> str:
@@ -161,7 +204,7 @@ class Task:
         divided = cls.divided(parts, declared)
         for name, slot in cls.schema.items():
             texts = slot.texts(declared or catalogue())
-            texts = stretch(texts, part, parts) if name in divided else texts
+            texts = slot.cut(declared or catalogue(), parts)[part] if name in divided else texts
             params[name] = rng.choice([t for t in texts if t not in params.values()] or texts)
         return params
 
@@ -169,7 +212,8 @@ class Task:
     def divided(cls, parts: int, declared: Catalogue | None = None) -> tuple[str, ...]:
         """Return the slots whose values can be cut into so many stretches.
 
-        Each stretch must have as many values as there are slots that share some of the slot's values.
+        What is cut are the values of the field, the same way for all slots of it in all templates. Of each
+        stretch a slot must have as many values as there are slots that share some of its values.
 
         >>> get_task("CalendarAddEvent").divided(2), get_task("CalendarAddEvent").divided(40)
         (('title', 'date', 'time'), ('time',))
@@ -179,7 +223,10 @@ class Task:
             name: sum(not set(texts).isdisjoint(other) for other in pools.values())
             for name, texts in pools.items()
         }
-        return tuple(name for name in pools if parts > 1 and len(pools[name]) // parts >= rivals[name])
+        fewest = {
+            name: min(map(len, slot.cut(declared or catalogue(), parts))) for name, slot in cls.schema.items()
+        }
+        return tuple(name for name in pools if parts > 1 and fewest[name] >= rivals[name])
 
     # ---- its life -------------------------------------------------------------------------------------
 
@@ -198,24 +245,33 @@ class Task:
                     phone.add(name, values)
                 continue
             n = rng.randint(*self.noise.get(name, kind.noise))
+            about = {key: {self.params[slot] for slot in self._about(name, key)} for key in kind.fields}
             keys: set[Value] = set()
-            drawn = [self._drawn(name, rng, keys) for _ in range(n)]
-            rows = [*drawn, *({**self._drawn(name, rng, keys), **values} for values in given)]
+            drawn = [self._drawn(name, rng, keys, about) for _ in range(n)]
+            rows = [*drawn, *({**self._drawn(name, rng, keys, about), **values} for values in given)]
             rng.shuffle(rows)
             for row in rows:
                 phone.add(name, row)
         self._expected, self._answers = self._aim(phone.contents)
 
-    def _drawn(self, name: str, rng: Random, keys: set[Value]) -> dict[str, Value]:
+    def _drawn(
+        self, name: str, rng: Random, keys: set[Value], about: Mapping[str, set[str]]
+    ) -> dict[str, Value]:
         """Draw a record that no task's slot is about, and that no other has the first field of."""
         kind, row = self.catalogue.records[name], {}
         for i, (key, field) in enumerate(kind.fields.items()):
-            taken = {self.params[slot] for slot, one in self.schema.items() if one.of == f"{name}.{key}"}
+            taken = about[key]
             free = [v for v in field.values if field.show(v) not in taken] if taken else field.values
             fresh = [value for value in free if value not in keys] if i == 0 else free
             row[key] = rng.choice(fresh or free or [field.default])
         keys.add(next(iter(row.values())))
         return row
+
+    def _about(self, record: str, field: str) -> set[str]:
+        """Return the slots whose values records at random must not have in a field."""
+        written = (goal.written().get(field, ()) for goal in self.goals if goal.record == record)
+        of = (slot for slot, one in self.schema.items() if one.of == f"{record}.{field}")
+        return {*of, *(slot for slots in written for slot in slots)}
 
     def _aim(self, contents: Contents) -> tuple[Contents, list[str]]:
         """Return what the phone must hold in the end, and what must have been answered."""
@@ -273,7 +329,7 @@ def template(kind: type[Task]) -> type[Task]:
     missing = [key for key in ("template", "app_names", "complexity") if not getattr(kind, key, None)]
     if missing or not kind.goals:
         raise PerdureError(f"{name} must say its {', '.join(missing) or 'goals'}")
-    unknown_slots = {slot for _, slot, _, _ in string.Formatter().parse(told) if slot} - set(kind.schema)
+    unknown_slots = set(slots_in(told)) - set(kind.schema)
     if unknown_slots:
         raise PerdureError(f"{name} must have {', '.join(sorted(unknown_slots))} in its schema")
     if kind.difficulty not in DIFFICULTIES or len(kind.schema) > SLOTS:
@@ -321,7 +377,7 @@ def get_task(
         Of the phone's screens (:mod:`perdure.envs.device.versions`).
     """
     every = templates()
-    if name not in every:
+    if not isinstance(name, str) or name not in every:
         raise unknown("task", name, every)
     seed, index = check_whole("seed", seed, least=0), check_whole("index", index, least=0)
     part = check_whole("part", part, least=0, most=check_whole("parts", parts) - 1)

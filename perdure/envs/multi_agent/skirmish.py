@@ -18,6 +18,8 @@ from perdure.envs.multi_agent.grids import MOVES, Cell, drawn, moved, others, sc
 from perdure.envs.registry import environment
 
 DEEP = 2  # columns on its side of the grid that a party starts in
+# Share of a hit within which rounding is taken for whole hits.
+NEARLY = 1e-4
 
 
 @environment("skirmish")
@@ -164,10 +166,10 @@ class Skirmish(TeamEnv):
         aimed = (action - MOVES - self.allies).unsqueeze(-1) == numbers
         near = (enemy.unsqueeze(1) - ally.unsqueeze(2)).abs().sum(-1) <= self.attack_range
         hits = (aimed & near & alive.unsqueeze(-1)).sum(1)
-        left = (theirs - self.ally_damage * hits).clamp_min(0)
+        left = struck(theirs, self.enemy_health, self.ally_damage, hits)
         ally = moved(ally, torch.where(alive, action, 0), 0, self.size - 1)
         enemy, hurt = self._script(ally, alive, enemy, left > 0)
-        after = (ours - self.enemy_damage * hurt).clamp_min(0)
+        after = struck(ours, self.ally_health, self.enemy_damage, hurt)
         won, lost = (left <= 0).all(-1), (after <= 0).all(-1)
         dealt = (theirs - left).sum(-1) / (self.enemies * self.enemy_health)
         reward = (1 - self.bonus) * dealt + self.bonus * (won & (theirs > 0).any(-1))
@@ -208,3 +210,15 @@ class Skirmish(TeamEnv):
                 picture = picture.line((x - 0.4, y + 0.4), (x + 0.4, y + 0.4), 0.12, BLACK)
                 picture = picture.line((x - 0.4, y + 0.4), (x - 0.4 + 0.8 * health, y + 0.4), 0.12, GREEN)
         return picture.bytes()
+
+
+def struck(health: Tensor, full: float, damage: float, hits: Tensor) -> Tensor:
+    """Return what some more hits leave of units' health, which began with ``full`` of it.
+
+    What is close to a whole number of hits is taken for it, in each step: what rounding leaves of .3 after
+    three hits of .1 would keep a unit alive.
+    """
+    left = health - damage * hits
+    taken = (full - left) / damage
+    left = torch.where((taken - taken.round()).abs() < NEARLY, full - damage * taken.round(), left)
+    return torch.where(left < NEARLY * damage, 0, left)

@@ -46,7 +46,7 @@ def device_apps(tasks: int = 4, *, instances: int = 20, episodes: int = 100) -> 
     instances:
         How many instances of each template are learned from.
     episodes:
-        How many episodes are scored.
+        How many episodes are scored; there are as many instances that they draw from, or a few more.
     """
     apps = {app: Use(app) for app in by_size()}
     return imitated("device-apps", first_of(apps, tasks), instances, episodes)
@@ -96,12 +96,13 @@ def device_parameters(
 ) -> Stream:
     """Make tasks of using the same app for other names, days, times and amounts, from task to task.
 
-    The values that a parameter may have, in their order, are cut into as many stretches as there are tasks;
-    a task draws from its own, to be learned from and to be scored on. So no value of such a parameter is in
-    two tasks: with two, one has the days from Nov 1 to 15, the other those from Nov 16 on. A parameter with
-    too few values to be cut so has all of them in all tasks, and templates all of whose parameters are such
-    are left out. Templates, screens and the other contents of the phone are the same in all tasks. What is
-    learned by what texts mean carries over, what is learned by which texts they are does not.
+    The values that a field may have, in their order, are cut into as many stretches as there are tasks; the
+    parameters of a task that are of this field draw from its own, to be learned from and to be scored on. So
+    no value of such a parameter is in two tasks, whatever the template: with two, one has the days from Nov 1
+    to 15, the other those from Nov 16 on. A parameter that has too few of the values in some stretch has
+    all that it may have in all tasks, and templates all of whose parameters are such are left out. Templates,
+    screens and the other contents of the phone are the same in all tasks. What is learned by what texts mean
+    carries over, what is learned by which texts they are does not.
 
     Parameters
     ----------
@@ -195,7 +196,10 @@ def model() -> str:
 def played(use: Use, seed: int, episodes: int) -> Acting:
     """Return episodes of instances of a seed."""
     budget = max(templates()[one].budget() for one in use.names)
-    env = Device(use.word, seed=seed, layout=use.layout, part=use.part, parts=use.parts, version=use.version)
+    # As many instances as episodes, which draw from them: few would be played again and again.
+    each = -(-episodes // len(use.names))
+    where = {"layout": use.layout, "part": use.part, "parts": use.parts, "version": use.version}
+    env = Device(use.word, each, seed, **where)
     return Acting(
         horizon=1, passes=1, limit=budget, samples=1, env=env, copies=1, episodes=episodes,
         part={VAL: "val", TEST: "test"}[seed], first=0,

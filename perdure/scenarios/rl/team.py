@@ -44,3 +44,8 @@ class TeamPPO(PPO):
         there = batch.x[:, :, 0, PRESENT]
         mean = (each * there).sum(1) / there.sum(1).clamp_min(1)
         return mean + self.weight * (value - batch.rows["value"]).square()
+
+    def surprise(self, output: Tensor, batch: Batch) -> Tensor:
+        assert isinstance(self.actions, Team)
+        each = self.actions.log_probs(output[:, :-1], batch.rows["action"])
+        return -torch.where(batch.x[:, :, 0, PRESENT] > 0, each, 0).sum(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,15 @@ from torch.func import functional_call
 from perdure.core.batch import Batch, Params, State, weighted_mean
 from perdure.core.checks import check_number, check_whole
 from perdure.core.entities import PRESENT, TARGET
+from perdure.core.errors import PerdureError
 from perdure.core.net import Net
 from perdure.models.teams.mcs import Pruned
 from perdure.models.teams.team_net import NEVER, TeamNet
 from perdure.strategies.communication.talking import Talking
 from perdure.strategies.contract.registry import strategy
+
+if TYPE_CHECKING:
+    from perdure.scenarios.contract.stream import Stream
 
 
 @strategy("mcs")
@@ -36,7 +40,7 @@ class MCS(Talking):
         Numbers in a message.
     threshold:
         Links of less attention than this share of an even one are cut: 0 keeps all; below 1 somebody is
-        always heard.
+        always heard. From one less than there are agents on nobody could ever be heard, which is refused.
 
     Source: reconstructed from what is known of "Learning communication skills in multi-task multi-agent deep
     reinforcement learning", arXiv 2511.03348; its method section could not be read. Reconstructed too: all
@@ -53,6 +57,16 @@ class MCS(Talking):
         check_number("strength", self.strength)
         check_whole("message", self.message)
         check_number("threshold", self.threshold)
+
+    def extend(self, model: nn.Module, stream: Stream) -> nn.Module:
+        made = super().extend(model, stream)
+        most = max(task.objective.actions.agents for task in stream)  # type: ignore[attr-defined]
+        if 1 < most <= self.threshold + 1:
+            raise PerdureError(
+                f"mcs: threshold must be below {most - 1} where there are {most} agents, or nobody is ever "
+                f"heard; found {self.threshold:g}"
+            )
+        return made
 
     def channel(self, model: TeamNet) -> nn.Module:
         return Pruned(model.width, self.message, self.threshold, model.move.out_features + 1)

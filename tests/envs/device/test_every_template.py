@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from perdure.core.random import Rng
-from perdure.envs.device import Action, Device, Episode, get_task, templates
+from perdure.envs.device import Action, Device, Episode, Phone, get_task, templates
 from perdure.envs.device.catalogue import catalogue
-from perdure.envs.device.goals import Answer, Number
+from perdure.envs.device.goals import Add, Answer, Number, matching
 from perdure.envs.device.world import named
 
 ZERO = torch.tensor(0)
@@ -53,6 +53,22 @@ def test_what_is_lost_beside_is_no_success(name, solved):
         assert episode.task.is_successful(episode.phone) == 0.0
         rows[place] = kept
     assert episode.task.is_successful(episode.phone) == 1.0
+
+
+# What is asked for is one more of what is there.
+AGAIN = {"SmsSendAgain"}
+
+
+def test_nothing_that_is_to_be_added_is_there_before(name):
+    # At the 93rd, a marker at random was where one is to be set.
+    for index in (*range(20), 93):
+        task, phone = get_task(name, 0, index), Phone()
+        task.initialize_task(phone)
+        for goal in task.goals:
+            told = {field for field, slots in goal.written().items() if slots}
+            if isinstance(goal, Add) and told and name not in AGAIN:
+                new = {key: v for key, v in goal.filled(task.catalogue, task.params).items() if key in told}
+                assert not matching(phone.contents, goal.record, new), (index, task.goal, new)
 
 
 def test_its_words(name):

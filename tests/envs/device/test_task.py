@@ -2,6 +2,7 @@
 
 import hashlib
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,11 @@ from perdure.envs.device import (
 )
 from perdure.envs.device.goals import Add, Change, Remove
 from perdure.envs.device.render import played
-from perdure.envs.device.task import TEMPLATES, instance_seed
+from perdure.envs.device.task import SLOTS, TEMPLATES, instance_seed
 
 EVENT = "calendar.event"
+ANY: Any = 3.5
+MANY: Any = [3.5]
 DONE = Action("status", goal_status="complete")
 
 
@@ -85,18 +88,102 @@ def test_an_episode_is_cut_at_its_budget():
 
 
 def test_hidden_slots_are_known_once_shown(solved):
-    task = get_task("CalendarWhere")
+    task = get_task("NotesFromEvent")
     episode, place = Episode(task), list(task.params).index("place")
     say = [(one.kind, one.slot) for one in episode.coding.actions].index(("answer_slot", place))
-    assert episode.known == [True, False]
+    assert episode.known == [True, True, False]
     episode.step(say)
     assert episode.phone.answers == []
-    _, numbers, _ = solved("CalendarWhere")
+    _, numbers, _ = solved("NotesFromEvent")
     for number in numbers[:2]:
         episode.step(number)
-    assert episode.known == [True, True]
+    assert episode.known == [True, True, True]
     episode.step(say)
-    assert episode.play([DONE]) == 1.0
+    assert episode.phone.answers == [task.params["place"]]
+
+
+@pytest.mark.parametrize("name", ["SportsFurthest", "CalendarFirstAfter", "RecipesQuickest", "CalendarWhere"])
+def test_what_is_asked_for_is_not_pointed_out(name, solved):
+    # Whoever knew which of the texts on a screen is the hidden one could answer without comparing any.
+    task = get_task(name)
+    episode, (_, numbers, _) = Episode(task), solved(name)
+    told = [slot in task.told() for slot in task.params]
+    hidden = [k for k, known in enumerate(told) if not known]
+    for number in numbers:
+        assert episode.known == told
+        elements = episode.coding.elements(episode.observe())
+        assert not elements[:, [*(-2 * SLOTS + k for k in hidden), *(-SLOTS + k for k in hidden)]].any()
+        episode.step(number)
+    assert episode.reward == 1.0
+    answers = [i for i, one in enumerate(episode.coding.actions) if one.kind == "answer_slot"]
+    again = Episode(task)
+    for number in numbers[:-2]:
+        again.step(number)
+    for k in hidden:
+        again.step(answers[k])
+    assert again.phone.answers == []
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "line"),
+    [
+        ("SettingsWifi", {"state": "on", "before": "on"}, "and before that differ; found 'on' twice"),
+        ("CalendarMoveEvent", {"title": "Gym", "date": "Nov 2", "before": "Nov 2"}, "that differ"),
+        ("BrowserPrice", {"product": "Lamp", "price": "3,50 euros"}, "expected price without commas"),
+        ("CalendarWhere", {"title": "Gym", "place": ""}, "expected place without commas and outer blanks"),
+        ("CalendarWhere", {"title": "Gym", "place": " a "}, "expected place without commas and outer blanks"),
+        ("CalendarWhere", {"title": "a\nb", "place": "a"}, "expected title without .* in one line"),
+        ("SettingsWifi", {"state": "maybe", "before": "on"}, "that is one of on, off; found 'maybe'"),
+        ("CalendarMoveEvent", {"title": "Gym", "date": "Nov 31", "before": "Nov 2"}, "found 'Nov 31'"),
+    ],
+)
+def test_parameters_that_make_no_task_are_refused(name, params, line):
+    with pytest.raises(PerdureError, match=line):
+        templates()[name](params)
+
+
+@pytest.mark.parametrize(
+    ("ask", "line"),
+    [
+        (lambda: get_task(ANY), "unknown task 3.5"),
+        (lambda: get_task(MANY), r"unknown task \[3.5\]"),
+        (lambda: Phone().records(MANY), "unknown type of records"),
+        (lambda: Phone().one(EVENT), "a type that there is one record of; found 'calendar.event'"),
+        (lambda: Phone().add("nope", {}), "unknown type of records 'nope'"),
+        (lambda: Phone(ANY), "declared must be a Catalogue; found 3.5"),
+        (lambda: Episode(get_task("SettingsWifi")).number(ANY), "expected an Action; found 3.5"),
+        (lambda: number(Action("input_text", index=3, text="on")), "expected an action that has a number"),
+        (lambda: number(Action("input_text", text="on")), "expected an action that has a number"),
+        (lambda: Action("input_text", text="a", clear_text=ANY), "clear_text must be True or False"),
+        (lambda: Action("click", index=1, text=ANY), "text must be a text; found 3.5"),
+        (lambda: Action("click", index=1, app_name=ANY), "app_name must be a text; found 3.5"),
+    ],
+)
+def test_what_is_none_of_it_is_refused(ask, line):
+    with pytest.raises(PerdureError, match=line):
+        ask()
+
+
+def number(action):
+    return Episode(get_task("SettingsWifi")).number(action)
+
+
+def test_seeds_are_whole_numbers():
+    with pytest.raises(PerdureError, match="seed must be a whole number of at least 0; found 'x'"):
+        templates()["SettingsWifi"]({"state": "on", "before": "off"}, "x")
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+def test_a_value_of_a_field_is_in_one_stretch_only(parts):
+    found = {}
+    for name, kind in templates().items():
+        for slot in kind.divided(parts):
+            each = kind.schema[slot].cut(get_task(name).catalogue, parts)
+            for part, text in ((part, text) for part, texts in enumerate(each) for text in texts):
+                # Words of no field stand for themselves.
+                field = kind.schema[slot].of or f"{name}.{slot}"
+                assert found.setdefault((field, text), part) == part, (name, slot, text)
+    assert len(found) > 500
 
 
 def test_what_is_played_can_be_read():

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,6 +246,13 @@ def test_what_can_be_done_is_what_a_policy_may_do(team):
             may = logits[env.possible_agents.index(agent)] > NEVER / 2
             assert mask.tolist() == may.int().tolist()
         *_, infos = env.step(draw(env, infos)) if env.agents else env.reset()
+
+
+def test_options_are_a_dictionary():
+    options: Any = 3
+    with pytest.raises(PerdureError, match="options must be a dictionary, or None; found 3"):
+        parallel("spread").reset(options=options)
+    parallel("spread").reset(options={})
 
 
 def test_nothing_is_done_to_what_is_not_there():

@@ -7,6 +7,8 @@ from perdure import PerdureError, check_env
 from perdure.core.entities import KIND, KINDS, MORE, PLACE, PRESENT, SELF, TARGET
 from perdure.core.random import Rng
 from perdure.envs import Skirmish, get
+from perdure.envs.multi_agent.grids import MOVES
+from perdure.envs.multi_agent.skirmish import struck
 from perdure.models.teams.team_net import TeamNet
 
 RNG = Rng(torch.tensor(0), torch.tensor(0))
@@ -233,3 +235,33 @@ def test_a_name_builds_it_again():
 def test_refusals(given, line):
     with pytest.raises(PerdureError, match=line):
         Skirmish(**given)
+
+
+@pytest.mark.parametrize(
+    ("full", "damage", "hits"),
+    [
+        (0.3, 0.1, 3), (1.0, 0.1, 10), (5.0, 0.1, 50), (8.0, 1.6, 5), (0.6, 0.2, 3), (1.2, 0.4, 3),
+        (5.0, 0.7, 8), (5.0, 1.0, 5), (4.0, 3.0, 2), (1.0, 7.0, 1),
+    ],
+)  # fmt: skip
+def test_rounding_keeps_nobody_alive(full, damage, hits):
+    for at_once in (1, 3):
+        health, counted = torch.full((1, 1), full), 0
+        while health > 0:
+            health = struck(health, full, damage, torch.full((1, 1), at_once))
+            counted += 1
+        assert counted == -(-hits // at_once)
+
+
+def test_a_fight_of_tenths_by_hand():
+    env = Skirmish(
+        allies=1, enemies=1, ally_damage=0.1, enemy_health=0.3, enemy_damage=1e-3, attack_range=20,
+        sight_range=20,
+    )  # fmt: skip
+    state, told = env.reset(RNG, 1), []
+    for _ in range(3):
+        *_, reward, ended, state = step(env, state, MOVES + 1)
+        told.append((reward, ended))
+    assert told == [(pytest.approx(1 / 6, abs=1e-5), False)] * 2 + [
+        (pytest.approx(1 / 6 + 0.5, abs=1e-5), True)
+    ]

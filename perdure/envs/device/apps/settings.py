@@ -192,7 +192,7 @@ class SettingsVolume(Settings):
 class SettingsVersion(Settings):
     """Find out the system's version."""
 
-    template = "Which version of the system does the phone have?"
+    template = "Which version of the system does the phone have? Answer as it is shown."
     tags = ("information_retrieval",)
     schema = {"version": Slot("settings.about.version")}
     setup = (Given("settings.about", version="{version}"),)
