@@ -48,13 +48,15 @@ and views. A click on a row may write too: ``opens=set_one("view", "note.list", 
 *Templates*: classes derived from :class:`Task` with ``@template``. ``schema`` maps slots to
 ``Slot("app.record.field")`` or ``Slot(among=(...))``; all slots of a task get different values. ``setup``
 is what is there before: ``Given("app.record", title="{title}")``, other fields are drawn. A few random
-records of each type are there besides (``noise``); none has a slot's value in the slot's own field, so
-nothing is ambiguous that ``setup`` does not make so. ``goals`` (:mod:`~perdure.envs.device.goals`):
-``Add``, ``Change(record, where, **new)``, ``Remove``, ``Set`` (a `One`), ``Answer(record, field,
-**where)``, ``Number(record, field=value)`` (how many; needs a `List` whose ``where`` is by that field),
-``Read`` (look at a record whose hidden slots are needed later). Expected contents, success and the oracle's
-steps follow from the goals. A slot that the wording does not name is hidden: it can be typed by number once
-a screen has shown it. ``complexity`` is a tenth of the budget in steps; the oracle needs fewer.
+records of each type are there besides (``noise``); none has a slot's value in the slot's own field, or in
+one that a goal writes it to, so nothing is ambiguous that ``setup`` does not make so, and nothing is done
+before. ``goals`` (:mod:`~perdure.envs.device.goals`): ``Add``, ``Change(record, where, **new)``,
+``Remove``, ``Set`` (a `One`), ``Answer(record, field, **where)``, ``Number(record, field=value)`` (how
+many; needs a `List` whose ``where`` is by that field), ``Read`` (look at a record whose hidden slots are
+needed later). Expected contents, success and the oracle's steps follow from the goals. A slot that the
+wording does not name is hidden. Where a goal writes it, it can be typed by number once a screen has shown
+it, and observations say where it stands; other hidden slots, such as what is asked for, have to be found
+(:meth:`Task.usable`). ``complexity`` is a tenth of the budget in steps; the oracle needs fewer.
 
 *Test*: ``tests/envs/device/test_every_template.py`` runs every template; add a file of your own for what is
 special.
