@@ -24,8 +24,8 @@ METHODS = ["naive", "mcs", "commnet", "tarmac", "dial"]
 # Tasks that are learned together, steps of each, and learning rates that each method chooses from.
 TOGETHER = {
     "alicebob": ("alicebob-agents(steps={0})", 80_000, [0.003, 0.006]),
-    "skirmish": ("skirmish-units(steps={0}, sight=3)", 40_000, [0.003, 0.006]),
-    "spread": ("spread-agents(tasks=2, steps={0})", 60_000, [0.006, 0.01]),
+    "skirmish": ("skirmish-units(steps={0}, sight=3)", 40_000, [0.003, 0.006, 0.012, 0.024]),
+    "spread": ("spread-agents(tasks=2, steps={0})", 60_000, [0.003, 0.006]),
 }
 TEAMS = ["joint", "mcs + joint", "commnet + joint", "tarmac + joint", "single", "mcs + single"]
 # What links that are cut cost in return.
@@ -118,11 +118,11 @@ def together(name: str, seeds: int, quick: bool, write: bool) -> str:
         tasks = {task: cell(scores[:, t], 2) for t, task in enumerate(results.tasks)}
         lines.append(line | tasks | spoken(heard))
         if heard:
-            talk[method] = heard[0]
+            talk[method] = heard
     if write:
         plot_bits(talk, DOCS / f"team_bits_{name}.png")
         if name == "skirmish":  # of two agents one hears the other
-            plot_links(talk["mcs + joint"], DOCS / f"team_links_{name}.png")
+            plot_links(talk["mcs + joint"][0], DOCS / f"team_links_{name}.png")
     return markdown(lines)
 
 

@@ -129,6 +129,8 @@ def test_it_prints_what_matters():
         (lambda m: plot_links(STRANGE), "expected what `trained"),
         (lambda m: plot_bits({}), "messages by what they are called; found {}"),
         (lambda m: plot_bits({"mcs": STRANGE}), r"`trained\[name\].messages\(\)` returns; found 1.0"),
+        (lambda m: plot_bits({"mcs": [m, STRANGE]}), r"`trained\[name\].messages\(\)` returns; found 1.0"),
+        (lambda m: plot_bits({"mcs": []}), r"of one seed or more; found \[\]"),
         (lambda m: plot_links(m, "links.txt"), "a file that ends in"),
         (lambda m: plot_bits({}, "bits.txt"), "a file that ends in"),
     ],
@@ -219,3 +221,12 @@ def test_returns_stand_over_the_bits_that_they_cost(tmp_path):
     assert found[:3] == [(102.4, pytest.approx(2.5 / 3), "full"), (102.4, 0.25, "none"), (0.0, 0.25, "none")]
     assert found[3][0] == pytest.approx(3.2)
     assert path.read_text().startswith("<?xml")
+
+
+def test_points_of_several_seeds_are_their_means_with_intervals_over_the_seeds():
+    seeds = [heard(returns=np.array(returns)) for returns in ([0.0, 1.0], [1.0, 1.0], [0.25, 0.25])]
+    (axes,) = plot_bits({"mcs": seeds}).axes
+    point, bar = axes.get_lines()[:2]
+    assert point.get_ydata()[0] == pytest.approx((0.5 + 1.0 + 0.25) / 3)
+    # A resample of three seeds can hold one thrice, so the ends are the seeds' own extremes, not episodes'.
+    assert list(bar.get_ydata()) == [0.25, 1.0]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from perdure.analysis.messages import Floats, Messages, check_messages
 from perdure.analysis.plots import heat
@@ -57,16 +59,20 @@ def plot_links(messages: Messages, path: str | os.PathLike[str] | None = None) -
     return figure
 
 
-def plot_bits(heard: Mapping[str, Messages], path: str | os.PathLike[str] | None = None) -> Figure:
+def plot_bits(
+    heard: Mapping[str, Messages | Sequence[Messages]], path: str | os.PathLike[str] | None = None
+) -> Figure:
     """Draw the return of teams against the bits that they send in a step.
 
     A filled point is the return with messages as they are, a hollow one at the same bits that with messages
-    of other episodes, one at 0 bits that in silence. Bars are 95 % bootstrap intervals over the episodes.
+    of other episodes, one at 0 bits that in silence. Bars are 95 % bootstrap intervals: over the seeds where
+    messages of several are given, over the episodes where those of one are.
 
     Parameters
     ----------
     heard:
-        What ``results.trained[name].messages()`` returned, by what it is called in the legend.
+        What ``results.trained[name].messages(replica=seed)`` returned, of one seed or a list of several, by
+        what it is called in the legend.
     path:
         A PNG, PDF or SVG file to write, if any.
     """
@@ -74,18 +80,17 @@ def plot_bits(heard: Mapping[str, Messages], path: str | os.PathLike[str] | None
         format_of(path)
     if not isinstance(heard, Mapping) or not heard or not all(isinstance(name, str) for name in heard):
         raise PerdureError(f"expected messages by what they are called; found {shown(heard)}")
-    for messages in heard.values():
-        check_messages(messages)
+    teams = {name: _seeds(given) for name, given in heard.items()}
     from matplotlib.ticker import FuncFormatter
 
     look = looks(list(heard))
     with canvas(4.6 + legend_room(list(heard)), max(3.4, legend_height(list(heard)))) as figure:
         axes = figure.subplots()
-        for name, messages in heard.items():
-            bits = messages.bits_per_step
-            _point(axes, bits, messages.returns, look[name], "full")
-            _point(axes, bits, messages.returns_shuffled, look[name], "none")
-            _point(axes, 0.0, messages.returns_silent, look[name], "none")
+        for name, seeds in teams.items():
+            bits = float(np.mean([one.bits_per_step for one in seeds]))
+            _point(axes, bits, _spread([one.returns for one in seeds]), look[name], "full")
+            _point(axes, bits, _spread([one.returns_shuffled for one in seeds]), look[name], "none")
+            _point(axes, 0.0, _spread([one.returns_silent for one in seeds]), look[name], "none")
         axes.set(xlabel="bits a step", ylabel="return (hollow: shuffled; at 0: silent)")
         # Near 0 the scale is even, so that silence has its place; beyond it goes by powers of ten.
         axes.set_xscale("symlog", linthresh=1.0)
@@ -96,6 +101,20 @@ def plot_bits(heard: Mapping[str, Messages], path: str | os.PathLike[str] | None
     if path is not None:
         save(figure, path)
     return figure
+
+
+def _seeds(given: Messages | Sequence[Messages]) -> list[Messages]:
+    seeds = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    if not seeds:
+        raise PerdureError("expected what `trained[name].messages()` returns, of one seed or more; found []")
+    for one in seeds:
+        check_messages(one)
+    return seeds
+
+
+def _spread(returns: list[Floats]) -> Floats:
+    # Seeds are learned apart; episodes of one seed are not, so they say nothing of another seed.
+    return returns[0] if len(returns) == 1 else np.array([one.mean() for one in returns])
 
 
 def _point(axes: Axes, bits: float, returns: Floats, look: Look, fill: str) -> None:
