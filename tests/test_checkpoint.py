@@ -108,6 +108,19 @@ def test_a_run_with_other_settings_is_not_continued(tmp_path, monkeypatch):
         compare("split-digits", NAMES, out=tmp_path / "run", resume=True, **{**CALL, "lr": 0.02})
 
 
+def test_the_number_of_threads_is_recorded_and_a_run_continues_with_another(tmp_path):
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert compare(STREAM, "naive", out=tmp_path / "run", **SMALL).config["threads"] == 1
+        torch.set_num_threads(2)
+        longer = compare(STREAM, ["naive", "lwf"], out=tmp_path / "run", resume=True, **SMALL)
+    finally:
+        torch.set_num_threads(usual)
+    assert longer.config["threads"] == 2
+    assert longer.strategies == ["naive", "lwf"]
+
+
 # ---- what a checkpoint belongs to, and whether it is whole ----------------------------------------------
 
 

@@ -91,6 +91,8 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         "tune": list(settings.grid) if in_grid else None,
         "tune_on": None if settings.tune_on is None else stream.names[: settings.tune_on],
         "device": training.place.type,
+        # Torch adds in another order with other threads: the last bits differ, and so what a policy comes to.
+        "threads": torch.get_num_threads(),
         "dtype": training.dtype,
         "precision": training.precision,
         "versions": {"perdure": version("perdure"), "torch": torch.__version__, "numpy": np.__version__},

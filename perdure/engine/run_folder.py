@@ -22,7 +22,7 @@ REPORT = "report.html"
 FOLDER, CONFIG, FORMAT = "checkpoint", "config.json", "perdure-checkpoint"
 OWN = re.compile(r"[a-z0-9-]*-[0-9a-f]{16}\.safetensors")
 # What may differ between a run and its continuation.
-FREE = {"versions", "strategies", "kinds", "bounds", "together", "failed"}
+FREE = {"versions", "threads", "strategies", "kinds", "bounds", "together", "failed"}
 
 
 @contextmanager
