@@ -139,6 +139,7 @@ def compare(
     with open_run(out, resume, overwrite) as kept:
         config = describe(stream, plugins, settings)
         done = kept.finished(config)
+        config |= kept.earlier(config)
         if done is not None:
             config |= name_all(plugins, done.config)
             done = renamed(done, config)

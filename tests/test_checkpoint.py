@@ -108,17 +108,29 @@ def test_a_run_with_other_settings_is_not_continued(tmp_path, monkeypatch):
         compare("split-digits", NAMES, out=tmp_path / "run", resume=True, **{**CALL, "lr": 0.02})
 
 
-def test_the_number_of_threads_is_recorded_and_a_run_continues_with_another(tmp_path):
-    usual = torch.get_num_threads()
+def test_a_run_that_went_on_with_other_threads_says_so_for_good(tmp_path):
+    usual, names, lines = torch.get_num_threads(), ["naive", "lwf", "si"], []
     try:
-        torch.set_num_threads(1)
-        assert compare(STREAM, "naive", out=tmp_path / "run", **SMALL).config["threads"] == 1
-        torch.set_num_threads(2)
-        longer = compare(STREAM, ["naive", "lwf"], out=tmp_path / "run", resume=True, **SMALL)
+        for count, threads in ((1, 1), (2, 2), (3, 1)):
+            torch.set_num_threads(threads)
+            results = compare(STREAM, names[:count], out=tmp_path / "run", resume=count > 1, **SMALL)
+            assert results.config["threads"] == threads
+            lines.append([line for line in load(tmp_path / "run").warnings if "went on" in line])
     finally:
         torch.set_num_threads(usual)
-    assert longer.config["threads"] == 2
-    assert longer.strategies == ["naive", "lwf"]
+    opening = "The run went on with other threads or versions than it was begun with: threads"
+    assert lines == [[], [f"{opening} (1, 2)."], [f"{opening} (2, 1)."]]
+
+
+def test_a_run_that_was_stopped_says_with_what_versions_it_was_begun(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "1.0")
+        stopped(tmp_path / "run", ["naive"])
+    results = compare(STREAM, ["naive"], out=tmp_path / "run", resume=True, **SMALL)
+    line = f"than it was begun with: torch (1.0, {torch.__version__})."
+    assert next(text for text in results.warnings if "went on" in text).endswith(line)
+    again = compare(STREAM, ["naive"], out=tmp_path / "again", **SMALL)
+    assert not any("went on" in text for text in again.warnings)
 
 
 # ---- what a checkpoint belongs to, and whether it is whole ----------------------------------------------

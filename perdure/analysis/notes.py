@@ -44,7 +44,7 @@ def doubts(results: Record) -> list[str]:
     """What is doubtful about the numbers: each a line of ``results.warnings``."""
     return [
         *_diverged(results), *_gap(results), *_low_bounds(results), *_correction(results), *_edges(results),
-        *_joined(results),
+        *_joined(results), *_continued(results),
     ]  # fmt: skip
 
 
@@ -137,6 +137,18 @@ def _joined(results: Record) -> list[str]:
         return []
     each = "; ".join(f"{key} ({', '.join(values)})" for key, values in found.items())
     return [f"Strategies come from runs that differ in more than the strategy: {each}."]
+
+
+def _continued(results: Record) -> list[str]:
+    """Threads and versions that the run was begun or continued with, where they differ from the last ones."""
+    ways = [*results.config.get("earlier", []), results.config]
+    flat = [{"threads": way.get("threads"), **way.get("versions", {})} for way in ways]
+    found: dict[str, list[str]] = {}
+    for key, value in (pair for way in flat for pair in way.items() if pair[1] is not None):
+        if str(value) not in found.setdefault(key, []):
+            found[key].append(str(value))
+    each = "; ".join(f"{key} ({', '.join(values)})" for key, values in found.items() if len(values) > 1)
+    return [f"The run went on with other threads or versions than it was begun with: {each}."] if each else []
 
 
 def _direction(results: Record) -> list[str]:

@@ -61,6 +61,19 @@ def _is_info(value: Any) -> bool:
     return _is_list(str)(tasks) and all(_is_matrix(matrix, len(tasks)) for matrix in found)
 
 
+# With what a run went; those of an earlier release say less of it.
+WAYS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "threads": (lambda value: type(value) is int, "a whole number"),
+    "versions": (_is_table(str), "texts by package"),
+}
+
+
+def _is_ways(value: Any) -> bool:
+    return _is_list(dict)(value) and all(
+        key not in way or fits(way[key]) for way in value for key, (fits, _) in WAYS.items()
+    )
+
+
 # What a stream may say of the tasks that it names, each with each.
 CORRELATIONS = ("task_correlation", "label_correlation")
 # What is read of a configuration and of a strategy's extras, where it is there; the rest is only shown.
@@ -70,6 +83,8 @@ CONFIG = {
     "kinds": (_is_table(str), "texts by strategy"),
     "strategies": (_is_table(str), "texts by strategy"),
     "failed": (_is_table(str), "texts by strategy"),
+    **WAYS,
+    "earlier": (_is_ways, "a list of tables of threads and versions"),
     "by_strategy": (_is_table(dict), "tables of settings by strategy"),
     "class_names": (_is_list(str), "a list of names"),
     "bounds": (_is_list(str), "a list of names"),
@@ -109,6 +124,11 @@ def _check_values(what: str, values: Any, forms: Mapping[str, tuple[Callable[[An
             raise PerdureError(f"expected {what}[{key!r}] to be {words}; found {shown(values[key])}")
 
 
+def check_config(config: Any) -> None:
+    """Refuse settings of a wrong kind."""
+    _check_values("config", config, CONFIG)
+
+
 def check(results: Record) -> None:
     """Refuse names that cannot be written, shapes that do not fit, and settings of a wrong kind."""
     for name in results.scores:
@@ -117,7 +137,7 @@ def check(results: Record) -> None:
         for name in what:
             if name not in results.scores:
                 raise unknown("strategy", name, results.scores)
-    _check_values("config", results.config, CONFIG)
+    check_config(results.config)
     _check_values("config['info']", results.config.get("info", {}), INFO)
     for name, extras in results.extras.items():
         _check_values(f"extras[{name!r}]", extras, EXTRAS)

@@ -95,5 +95,5 @@ def describe(stream: Stream, strategies: Mapping[str, Strategy], settings: Setti
         "threads": torch.get_num_threads(),
         "dtype": training.dtype,
         "precision": training.precision,
-        "versions": {"perdure": version("perdure"), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": {"perdure": version("perdure"), "torch": str(torch.__version__), "numpy": np.__version__},
     }

@@ -15,6 +15,7 @@ from typing import Any
 from perdure.analysis.files import FolderError, held, line, regular, sweep, write_beside
 from perdure.analysis.results import Results, load
 from perdure.analysis.store import HEAD, begin, check_out, read_head, replace, seal, settle, unseal
+from perdure.analysis.wellformed import WAYS, check_config
 from perdure.core.errors import PerdureError
 from perdure.engine.checkpoint import Checkpoint, plain
 
@@ -22,7 +23,7 @@ REPORT = "report.html"
 FOLDER, CONFIG, FORMAT = "checkpoint", "config.json", "perdure-checkpoint"
 OWN = re.compile(r"[a-z0-9-]*-[0-9a-f]{16}\.safetensors")
 # What may differ between a run and its continuation.
-FREE = {"versions", "threads", "strategies", "kinds", "bounds", "together", "failed"}
+FREE = {*WAYS, "earlier", "strategies", "kinds", "bounds", "together", "failed"}
 
 
 @contextmanager
@@ -113,6 +114,18 @@ class Checkpoints:
             )
         kept = self.head.get("finished") and not self.begun.get("replaces")
         return load(self.path) if kept else None
+
+    def earlier(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return with what other threads and versions the run went before, ``{"earlier": [...]}``, if any."""
+        before = (self.begun or self.head).get("config")
+        if self.path is None or self.overwrite or not isinstance(before, dict):
+            return {}
+        check_config(before)
+        now = {key: config[key] for key in WAYS}
+        ways = [*before.get("earlier", []), {key: before[key] for key in WAYS if key in before}]
+        # A run of an older release does not say all of it.
+        other = [way for way in ways if any(now[key] != value for key, value in way.items())]
+        return {"earlier": [way for i, way in enumerate(other) if way not in other[:i]]} if other else {}
 
     def begin(self, config: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> None:
         """Note what is about to run. Every checkpoint that it will go on from is read once before.

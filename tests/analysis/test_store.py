@@ -315,7 +315,9 @@ def test_a_folder_where_a_file_goes_is_found_before_any_work(
         {"config": {"test_sizes": "many"}}, {"config": {"failed": {"a": 1}}}, {"config": {"strategies": []}},
         {"extras": {"ewc": {"diverged": 3}}}, {"extras": {"ewc": {"chosen": {"lr": "x"}}}}, {"warnings": [3]},
         {"extras": {"ewc": {"chosen": {"lr": 0.1}, "tried": [{"weight_decay": 0.1}]}}},
-        {"extras": {"ewc": {"training_flops": ["x"]}}},
+        {"extras": {"ewc": {"training_flops": ["x"]}}}, {"config": {"threads": "two"}},
+        {"config": {"versions": ["2.0"]}}, {"config": {"earlier": 1}}, {"config": {"earlier": [1]}},
+        {"config": {"earlier": [{"threads": []}]}}, {"config": {"earlier": [{"versions": {"torch": 2}}]}},
     ],
 )  # fmt: skip
 def test_settings_of_a_wrong_kind_are_one_line(
