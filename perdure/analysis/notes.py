@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,27 +129,31 @@ def _edges(results: Record) -> list[str]:
 
 def _joined(results: Record) -> list[str]:
     """Settings in which runs that were put together differ."""
-    settings = results.config.get("by_strategy", {}).values()
-    found: dict[str, list[str]] = {}
-    for key, value in (pair for of in settings for pair in of.items()):
-        if shown(value) not in found.setdefault(key, []):
-            found[key].append(shown(value))
-    if not found:
-        return []
-    each = "; ".join(f"{key} ({', '.join(values)})" for key, values in found.items())
-    return [f"Strategies come from runs that differ in more than the strategy: {each}."]
+    found = _values(results.config.get("by_strategy", {}).values(), shown)
+    opening = "Strategies come from runs that differ in more than the strategy"
+    return [f"{opening}: {_each(found)}."] if found else []
 
 
 def _continued(results: Record) -> list[str]:
     """Threads and versions that the run was begun or continued with, where they differ from the last ones."""
     ways = [*results.config.get("earlier", []), results.config]
-    flat = [{"threads": way.get("threads"), **way.get("versions", {})} for way in ways]
-    found: dict[str, list[str]] = {}
-    for key, value in (pair for way in flat for pair in way.items() if pair[1] is not None):
-        if str(value) not in found.setdefault(key, []):
-            found[key].append(str(value))
-    each = "; ".join(f"{key} ({', '.join(values)})" for key, values in found.items() if len(values) > 1)
-    return [f"The run went on with other threads or versions than it was begun with: {each}."] if each else []
+    # Runs of an earlier release do not say their threads.
+    flat = [{k: v for k, v in way.items() if k == "threads"} | way.get("versions", {}) for way in ways]
+    found = {key: values for key, values in _values(flat, str).items() if len(values) > 1}
+    opening = "The run went on with other threads or versions than it was begun with"
+    return [f"{opening}: {_each(found)}."] if found else []
+
+
+def _values(tables: Iterable[Mapping[str, object]], text: Callable[[object], str]) -> dict[str, list[str]]:
+    """Return what tables have under each key: the different values as texts, in their order."""
+    found: dict[str, dict[str, None]] = {}
+    for key, value in (pair for table in tables for pair in table.items()):
+        found.setdefault(key, {})[text(value)] = None
+    return {key: list(values) for key, values in found.items()}
+
+
+def _each(found: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{key} ({', '.join(values)})" for key, values in found.items())
 
 
 def _direction(results: Record) -> list[str]:

@@ -102,8 +102,8 @@ class Checkpoints:
         """Return the finished results that stay; a run with other settings is refused."""
         comparable = plain({k: v for k, v in config.items() if k not in FREE})
         self.settings = json.dumps(comparable, sort_keys=True)
-        before = (self.begun or self.head).get("config")
-        if self.path is None or self.overwrite or not isinstance(before, dict):
+        before = self._before()
+        if self.path is None or before is None:
             return None
         changed = [k for k, v in comparable.items() if before.get(k) != v]
         if changed:
@@ -117,15 +117,20 @@ class Checkpoints:
 
     def earlier(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return with what other threads and versions the run went before, ``{"earlier": [...]}``, if any."""
-        before = (self.begun or self.head).get("config")
-        if self.path is None or self.overwrite or not isinstance(before, dict):
+        before = self._before()
+        if before is None:
             return {}
         check_config(before)
         now = {key: config[key] for key in WAYS}
         ways = [*before.get("earlier", []), {key: before[key] for key in WAYS if key in before}]
         # A run of an older release does not say all of it.
         other = [way for way in ways if any(now[key] != value for key, value in way.items())]
-        return {"earlier": [way for i, way in enumerate(other) if way not in other[:i]]} if other else {}
+        return {"earlier": other} if other else {}
+
+    def _before(self) -> dict[str, Any] | None:
+        """Return the configuration of the run that is continued, if one is."""
+        config = (self.begun or self.head).get("config")
+        return config if self.path and not self.overwrite and isinstance(config, dict) else None
 
     def begin(self, config: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> None:
         """Note what is about to run. Every checkpoint that it will go on from is read once before.
